@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * The ioctl ABI of /dev/pvvas, version 1.
+ *
+ * Every argument is a struct whose first member is its size.  A larger size
+ * than the driver knows is accepted if the bytes beyond are zero (-E2BIG
+ * otherwise), a smaller one if it is one that was ever published.  Unknown
+ * flags and non-zero reserved members are refused with -EINVAL.
+ *
+ * Ids are positive and fit an int.  A VAS id and a segment id come from one
+ * number space each and are not reused while the module is loaded; a handle
+ * (an attachment of this process) has PVVAS_HANDLE set, so that one call can
+ * take either.
+ */
+#ifndef _UAPI_LINUX_PVVAS_H
+#define _UAPI_LINUX_PVVAS_H
+
+#include <linux/types.h>
+#include <linux/ioctl.h>
+#include <linux/pvvas_identity.h>
+
+#define PVVAS_IOC_VERSION	1
+
+/* Longest name of a VAS or a segment, without the terminating NUL. */
+#define PVVAS_NAME_MAX		255
+
+/*
+ * The window stands at this virtual address in every process, so that a
+ * pointer means the same everywhere.  The identity page is its first page;
+ * segments may lie from PVVAS_WINDOW_FIRST on.
+ */
+#define PVVAS_WINDOW_VA		0x200000000000ULL
+#define PVVAS_WINDOW_FIRST	(PVVAS_WINDOW_VA + (1ULL << 30))
+
+/* A handle: bit 30, then 14 bits of generation, then 16 bits of index. */
+#define PVVAS_HANDLE		(1U << 30)
+#define PVVAS_HANDLE_INDEX(h)	((__u32)(h) & 0xffff)
+
+/* Rights of an attachment. */
+#define PVVAS_READ		(1U << 0)
+#define PVVAS_WRITE		(1U << 1)
+
+/**
+ * struct pvvas_ioc_info - PVVAS_IOC_INFO: what driver and hypervisor offer
+ * @size: sizeof(struct pvvas_ioc_info)
+ * @version: out, PVVAS_IOC_VERSION of the driver
+ * @hc_version: out, version of the hypercall ABI of the host
+ * @slots: out, views that one process can have resident
+ * @window_va: out, PVVAS_WINDOW_VA
+ * @window_size: out, bytes of the window
+ * @page_size: out, granularity of base and size of segments, in bytes
+ */
+struct pvvas_ioc_info {
+	__u32 size;
+	__u32 version;
+	__u32 hc_version;
+	__u32 slots;
+	__u64 window_va;
+	__u64 window_size;
+	__u64 page_size;
+};
+
+/**
+ * struct pvvas_ioc_create - PVVAS_IOC_VAS_CREATE, PVVAS_IOC_SEG_CREATE
+ * @size: sizeof(struct pvvas_ioc_create)
+ * @flags: PVVAS_CREATE_*
+ * @name: address of the name, NUL-terminated; 0 for an anonymous object
+ * @mode: permission bits, 0777 at most, subject to no umask
+ * @id: out, the new object
+ * @base: in/out, segments only: virtual address, page aligned; 0 lets the
+ *	driver choose
+ * @length: segments only: bytes, a multiple of the page size
+ */
+struct pvvas_ioc_create {
+	__u32 size;
+	__u32 flags;
+	__u64 name;
+	__u32 mode;
+	__u32 id;
+	__u64 base;
+	__u64 length;
+};
+
+/* PVVAS_IOC_SEG_CREATE: all pages now (-ENOMEM now) rather than at first touch */
+#define PVVAS_CREATE_POPULATE	(1U << 0)
+
+/**
+ * struct pvvas_ioc_find - PVVAS_IOC_VAS_FIND, PVVAS_IOC_SEG_FIND
+ * @size: sizeof(struct pvvas_ioc_find)
+ * @id: out
+ * @name: address of the name
+ */
+struct pvvas_ioc_find {
+	__u32 size;
+	__u32 id;
+	__u64 name;
+};
+
+/**
+ * struct pvvas_ioc_id - PVVAS_IOC_VAS_DELETE, PVVAS_IOC_SEG_DELETE
+ * @size: sizeof(struct pvvas_ioc_id)
+ * @id: the object whose name goes away; it lives on until its last user goes
+ */
+struct pvvas_ioc_id {
+	__u32 size;
+	__u32 id;
+};
+
+/**
+ * struct pvvas_ioc_attach - PVVAS_IOC_VAS_ATTACH, _DETACH, _RESIDENT
+ * @size: sizeof(struct pvvas_ioc_attach)
+ * @flags: 0
+ * @id: in, the VAS (ATTACH)
+ * @handle: out (ATTACH) or in (DETACH, RESIDENT): the attachment
+ * @slot: out, the slot of its view in the EPTP list of the process
+ *	(ATTACH, RESIDENT)
+ * @reserved: 0
+ *
+ * RESIDENT gives the attachment a slot if it has lost its own.
+ */
+struct pvvas_ioc_attach {
+	__u32 size;
+	__u32 flags;
+	__u32 id;
+	__u32 handle;
+	__u32 slot;
+	__u32 reserved;
+};
+
+/**
+ * struct pvvas_ioc_seg_attach - PVVAS_IOC_SEG_ATTACH, PVVAS_IOC_SEG_DETACH
+ * @size: sizeof(struct pvvas_ioc_seg_attach)
+ * @flags: 0
+ * @target: VAS id (public: for every attacher) or handle (this process only)
+ * @seg: segment id
+ * @prot: PVVAS_READ or PVVAS_READ | PVVAS_WRITE; 0: all that the caller may.
+ *	0 in DETACH
+ * @reserved: 0
+ */
+struct pvvas_ioc_seg_attach {
+	__u32 size;
+	__u32 flags;
+	__u32 target;
+	__u32 seg;
+	__u32 prot;
+	__u32 reserved;
+};
+
+/* struct pvvas_ioc_attr.valid */
+#define PVVAS_ATTR_MODE		(1U << 0)
+#define PVVAS_ATTR_UID		(1U << 1)
+#define PVVAS_ATTR_GID		(1U << 2)
+
+#define PVVAS_KIND_VAS		1
+#define PVVAS_KIND_SEG		2
+
+/**
+ * struct pvvas_ioc_attr - PVVAS_IOC_GETATTR, PVVAS_IOC_SETATTR
+ * @size: sizeof(struct pvvas_ioc_attr)
+ * @kind: PVVAS_KIND_*
+ * @id: in, the object; GETATTR with PVVAS_ATTR_NEXT in @valid: out, the first
+ *	object with an id above the one given
+ * @valid: SETATTR: which of mode, uid, gid to set
+ * @mode: permission bits
+ * @uid: owner, in the caller's user namespace
+ * @gid: group
+ * @users: out, processes that have it attached (VAS) or VASes and handles
+ *	that it is attached to (segment)
+ * @base: out, segments: virtual address
+ * @length: out, segments: bytes
+ * @resident: out, segments: bytes of guest memory behind it
+ * @name: out, the name, empty for an anonymous or deleted object
+ */
+struct pvvas_ioc_attr {
+	__u32 size;
+	__u32 kind;
+	__u32 id;
+	__u32 valid;
+	__u32 mode;
+	__u32 uid;
+	__u32 gid;
+	__u32 users;
+	__u64 base;
+	__u64 length;
+	__u64 resident;
+	char  name[PVVAS_NAME_MAX + 1];
+};
+
+/* GETATTR: step to the next object; -ENOENT after the last. */
+#define PVVAS_ATTR_NEXT		(1U << 31)
+
+/**
+ * struct pvvas_ioc_stats - PVVAS_IOC_STATS: counters of driver and KVM
+ * @size: sizeof(struct pvvas_ioc_stats)
+ * @reserved: 0
+ *
+ * Driver: objects that exist now and context loads asked for.  hv_*: from
+ * PVVAS_HC_STATS, for the whole VM (see struct pvvas_hc_stats).
+ */
+struct pvvas_ioc_stats {
+	__u32 size;
+	__u32 reserved;
+	__u64 vases;
+	__u64 segs;
+	__u64 processes;
+	__u64 threads;
+	__u64 attachments;
+	__u64 pages;
+	__u64 ctx_loads;
+	__u64 demand_faults;
+	__u64 hv_exits;
+	__u64 hv_hypercalls;
+	__u64 hv_ept_violations;
+	__u64 hv_vmfunc_exits;
+	__u64 hv_window_faults;
+	__u64 hv_filled;
+	__u64 hv_reflected;
+	__u64 hv_demand;
+	__u64 hv_ram_links;
+	__u64 hv_ctx_loads;
+	__u64 hv_zapped;
+	__u64 hv_flushes;
+	__u64 hv_ctxs;
+	__u64 hv_views;
+	__u64 hv_segs;
+	__u64 hv_attachments;
+	__u64 hv_extents;
+	__u64 hv_tables;
+};
+
+#define PVVAS_IOC_TYPE		0xb7
+#define PVVAS_IOC_INFO		_IOWR(PVVAS_IOC_TYPE, 0, struct pvvas_ioc_info)
+#define PVVAS_IOC_VAS_CREATE	_IOWR(PVVAS_IOC_TYPE, 1, struct pvvas_ioc_create)
+#define PVVAS_IOC_VAS_FIND	_IOWR(PVVAS_IOC_TYPE, 2, struct pvvas_ioc_find)
+#define PVVAS_IOC_VAS_DELETE	_IOWR(PVVAS_IOC_TYPE, 3, struct pvvas_ioc_id)
+#define PVVAS_IOC_VAS_ATTACH	_IOWR(PVVAS_IOC_TYPE, 4, struct pvvas_ioc_attach)
+#define PVVAS_IOC_VAS_DETACH	_IOWR(PVVAS_IOC_TYPE, 5, struct pvvas_ioc_attach)
+#define PVVAS_IOC_VAS_RESIDENT	_IOWR(PVVAS_IOC_TYPE, 6, struct pvvas_ioc_attach)
+#define PVVAS_IOC_SEG_CREATE	_IOWR(PVVAS_IOC_TYPE, 16, struct pvvas_ioc_create)
+#define PVVAS_IOC_SEG_FIND	_IOWR(PVVAS_IOC_TYPE, 17, struct pvvas_ioc_find)
+#define PVVAS_IOC_SEG_DELETE	_IOWR(PVVAS_IOC_TYPE, 18, struct pvvas_ioc_id)
+#define PVVAS_IOC_SEG_ATTACH	_IOWR(PVVAS_IOC_TYPE, 19, struct pvvas_ioc_seg_attach)
+#define PVVAS_IOC_SEG_DETACH	_IOWR(PVVAS_IOC_TYPE, 20, struct pvvas_ioc_seg_attach)
+#define PVVAS_IOC_GETATTR	_IOWR(PVVAS_IOC_TYPE, 32, struct pvvas_ioc_attr)
+#define PVVAS_IOC_SETATTR	_IOWR(PVVAS_IOC_TYPE, 33, struct pvvas_ioc_attr)
+#define PVVAS_IOC_STATS		_IOWR(PVVAS_IOC_TYPE, 34, struct pvvas_ioc_stats)
+
+#endif /* _UAPI_LINUX_PVVAS_H */
