@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libpvvas: first-class virtual address spaces.
+ *
+ * A VAS is a named set of segments.  A process attaches it and gets a handle;
+ * a thread switches into it with vas_switch(), and from then on sees the
+ * segments of that VAS at their addresses.  All else (code, stack, heap,
+ * globals) is the same in every VAS.
+ *
+ * Every function returns 0 or a positive number, or a negative errno value.
+ * Ids (of VASes and of segments) and handles are positive.  Nothing here
+ * prints, exits or changes a signal's disposition.  pvvas(7) is the overview.
+ */
+#ifndef PVVAS_H
+#define PVVAS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The version of this header; pvvas_version() is that of the library. */
+#define PVVAS_VERSION_MAJOR	0
+#define PVVAS_VERSION_MINOR	1
+
+/* What vas_switch() takes, and vas_current() gives, for no VAS at all. */
+#define VAS_HOME		0
+
+/*
+ * Segments lie in one range of addresses, the window, which begins at the
+ * same place in every process.  The first address that a segment can have is
+ * VAS_WINDOW_FIRST; how far the window goes is for pvvas_window() to say.
+ */
+#define VAS_WINDOW_BASE		0x200000000000UL
+#define VAS_WINDOW_FIRST	(VAS_WINDOW_BASE + (1UL << 30))
+
+/* Longest name of a VAS or of a segment, without the terminating NUL. */
+#define VAS_NAME_MAX		255
+
+/*
+ * Virtual address spaces.
+ */
+
+/**
+ * vas_create - make a VAS
+ * @name: its name, 1 to VAS_NAME_MAX bytes; NULL for one without a name
+ * @perms: permission bits as of a file, 0777 at most; no umask applies
+ *
+ * Returns its id.  -EEXIST: the name is taken.
+ */
+int vas_create(const char *name, mode_t perms);
+
+/**
+ * vas_find - the id of the VAS with this name
+ *
+ * -ENOENT: there is none.  -EACCES: its mode does not let the caller read it.
+ */
+int vas_find(const char *name);
+
+/**
+ * vas_attach - make a VAS reachable for this process
+ *
+ * Returns a handle.  Attaching twice gives two handles.
+ */
+int vas_attach(int vid);
+
+/**
+ * vas_detach - undo vas_attach(); the handle is stale from here on
+ *
+ * -EBUSY: a thread is in it.  -EINVAL: not a handle of this process.
+ */
+int vas_detach(int vh);
+
+/**
+ * vas_delete - take away the name; the VAS goes when its last user does
+ */
+int vas_delete(int vid);
+
+/* vas_ctl() commands: numbers that no id can have, so that a swap is noticed. */
+#define VAS_CTL_GETATTR		0x56000001	/* struct vas_attr * */
+#define VAS_CTL_SETATTR		0x56000002	/* const struct vas_attr * */
+#define VAS_CTL_DELETE		0x56000003	/* nothing */
+
+/* struct vas_attr.valid, struct seg_attr.valid: what SETATTR shall set */
+#define VAS_ATTR_MODE		(1U << 0)
+#define VAS_ATTR_UID		(1U << 1)
+#define VAS_ATTR_GID		(1U << 2)
+
+/**
+ * struct vas_attr - what vas_ctl() gets and sets
+ * @size: sizeof(struct vas_attr), set by the caller
+ * @valid: SETATTR: VAS_ATTR_*; GETATTR ignores it
+ * @mode: permission bits
+ * @uid: owner
+ * @gid: group
+ * @users: GETATTR: processes that have it attached
+ * @name: GETATTR: its name, or empty
+ */
+struct vas_attr {
+	uint32_t size;
+	uint32_t valid;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	uint32_t users;
+	char name[VAS_NAME_MAX + 1];
+};
+
+/**
+ * vas_ctl - attributes and deletion of a VAS
+ * @cmd: VAS_CTL_*
+ * @vid: the VAS
+ */
+int vas_ctl(int cmd, int vid, ...);
+
+/*
+ * Segments.
+ */
+
+/**
+ * seg_alloc - make a segment
+ * @name: its name, 1 to VAS_NAME_MAX bytes; NULL for one without a name
+ * @base: its address in every VAS: page aligned, in the window; NULL lets the
+ *	system choose (seg_range() says what it chose)
+ * @size: bytes, rounded up to whole pages; memory is taken at first touch
+ * @perms: permission bits as of a file, 0777 at most
+ *
+ * Returns its id.  -EEXIST: the name is taken.  -EINVAL: @base is not aligned
+ * or the segment does not fit in the window.
+ */
+int seg_alloc(const char *name, void *base, size_t size, mode_t perms);
+
+/** seg_find - the id of the segment with this name, as vas_find() */
+int seg_find(const char *name);
+
+/**
+ * seg_attach - show a segment in a VAS, with all rights that the caller has
+ * @vid_or_vh: a VAS id: for every process that attaches it, now or later; or a
+ *	handle: for this process only
+ * @sid: the segment
+ *
+ * -EEXIST: it is attached already.  -EBUSY: it overlaps another segment there.
+ */
+int seg_attach(int vid_or_vh, int sid);
+
+/**
+ * seg_attach_prot - seg_attach() with fewer rights
+ * @prot: PROT_READ or PROT_READ | PROT_WRITE, of <sys/mman.h>
+ */
+int seg_attach_prot(int vid_or_vh, int sid, int prot);
+
+/** seg_detach - undo seg_attach() with the same first argument */
+int seg_detach(int vid_or_vh, int sid);
+
+/** seg_delete - take away the name; the segment goes when its last user does */
+int seg_delete(int sid);
+
+/** seg_range - where a segment lies and how long it is, in bytes */
+int seg_range(int sid, void **base, size_t *size);
+
+#define SEG_CTL_GETATTR		0x53000001	/* struct seg_attr * */
+#define SEG_CTL_SETATTR		0x53000002	/* const struct seg_attr * */
+#define SEG_CTL_DELETE		0x53000003	/* nothing */
+
+/**
+ * struct seg_attr - what seg_ctl() gets and sets
+ * @size: sizeof(struct seg_attr), set by the caller
+ * @valid: SETATTR: VAS_ATTR_*; GETATTR ignores it
+ * @mode: permission bits
+ * @uid: owner
+ * @gid: group
+ * @users: GETATTR: VASes and handles that it is attached to
+ * @base: GETATTR: address
+ * @length: GETATTR: bytes
+ * @resident: GETATTR: bytes of memory behind it
+ * @name: GETATTR: its name, or empty
+ */
+struct seg_attr {
+	uint32_t size;
+	uint32_t valid;
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+	uint32_t users;
+	void *base;
+	uint64_t length;
+	uint64_t resident;
+	char name[VAS_NAME_MAX + 1];
+};
+
+/**
+ * seg_ctl - attributes and deletion of a segment
+ * @sid: the segment
+ * @cmd: SEG_CTL_*
+ */
+int seg_ctl(int sid, int cmd, ...);
+
+/*
+ * The library and what it runs on.
+ */
+
+/** pvvas_window - first address and length of the window, in bytes */
+int pvvas_window(void **base, size_t *size);
+
+/* pvvas_probe() */
+enum pvvas_feature {
+	PVVAS_FEATURE_HYPERVISOR = 0,	/* this machine offers views */
+	PVVAS_FEATURE_DRIVER = 1,	/* /dev/pvvas is there and answers */
+	PVVAS_FEATURE_SWITCH = 2,	/* vas_switch() without a system call */
+	PVVAS_FEATURE_PER_THREAD = 3,	/* each thread is in its own VAS */
+};
+
+enum pvvas_answer {
+	PVVAS_NO = 0,
+	PVVAS_YES = 1,
+	PVVAS_UNKNOWN = 2,
+};
+
+/**
+ * pvvas_probe - what this machine can do, found out by trying
+ *
+ * Returns one of enum pvvas_answer; PVVAS_UNKNOWN also for a feature that this
+ * library does not know.
+ */
+int pvvas_probe(enum pvvas_feature feature);
+
+/**
+ * struct pvvas_stats - counters
+ * @size: sizeof(struct pvvas_stats), set by the caller
+ *
+ * First what the driver has now, then KVM's counts for the whole VM since its
+ * start, then what KVM has now.
+ */
+struct pvvas_stats {
+	uint32_t size;
+	uint32_t reserved;
+	/* the driver: objects now */
+	uint64_t vases;
+	uint64_t segs;
+	uint64_t processes;
+	uint64_t threads;
+	uint64_t attachments;
+	uint64_t pages;
+	/* the driver: events */
+	uint64_t ctx_loads;
+	uint64_t demand_faults;
+	/* KVM: events */
+	uint64_t hv_exits;
+	uint64_t hv_hypercalls;
+	uint64_t hv_ept_violations;
+	uint64_t hv_vmfunc_exits;
+	uint64_t hv_window_faults;
+	uint64_t hv_filled;
+	uint64_t hv_reflected;
+	uint64_t hv_demand;
+	uint64_t hv_ram_links;
+	uint64_t hv_ctx_loads;
+	uint64_t hv_zapped;
+	uint64_t hv_flushes;
+	/* KVM: objects now */
+	uint64_t hv_ctxs;
+	uint64_t hv_views;
+	uint64_t hv_segs;
+	uint64_t hv_attachments;
+	uint64_t hv_extents;
+	uint64_t hv_tables;
+};
+
+/** pvvas_stats - read the counters */
+int pvvas_stats(struct pvvas_stats *stats);
+
+/** pvvas_version - (major << 16) | minor of the library that is loaded */
+int pvvas_version(void);
+
+/*
+ * The switch.
+ *
+ * What follows is inline: no call and no system call.  A thread's table says
+ * in which slot of the process's EPTP list an attachment is; an entry is the
+ * slot plus one, or 0 where only the library knows what to do.  The cookie is
+ * what the view in force says about itself.  Both names are private.
+ */
+struct __pvvas_self {
+	const volatile uint16_t *slots;
+	const volatile uint64_t *cookie;
+};
+
+extern __thread struct __pvvas_self __pvvas_self
+	__attribute__((tls_model("initial-exec")));
+
+int __pvvas_switch_slow(int vh, int prev);
+
+/**
+ * vas_current - the handle of the VAS that this thread is in, or VAS_HOME
+ */
+static inline int vas_current(void)
+{
+	return (int)*__pvvas_self.cookie;
+}
+
+/**
+ * vas_switch - go into an attached VAS, or home
+ * @vh: handle, or VAS_HOME
+ *
+ * Other threads stay where they are.  0, or -EINVAL if @vh is not a handle of
+ * this process; then the thread is where it was.
+ */
+static inline int vas_switch(int vh)
+{
+#if defined(__x86_64__)
+	unsigned int slot = __pvvas_self.slots[(uint16_t)vh];
+	const volatile uint64_t *cookie = __pvvas_self.cookie;
+	int prev = (int)*cookie;
+
+	if (__builtin_expect(slot == 0, 0))
+		return __pvvas_switch_slow(vh, prev);
+	/* VMFUNC, leaf 0 (EPTP switching): older assemblers do not know it */
+	__asm__ __volatile__(".byte 0x0f, 0x01, 0xd4"
+			     : : "a" (0), "c" (slot - 1) : "memory", "cc");
+	if (__builtin_expect((int)*cookie != vh, 0))
+		return __pvvas_switch_slow(vh, prev);
+	return 0;
+#else
+	return __pvvas_switch_slow(vh, vas_current());
+#endif
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PVVAS_H */

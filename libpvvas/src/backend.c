@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Which backend this process uses, and getting it ready: lazily, once, by any
+ * thread, and anew in a forked child.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "internal.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic(const struct pvvas_backend *) opened;
+static bool prepared;
+static bool fork_handlers;
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+static void after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+static void after_fork_in_child(void)
+{
+	const struct pvvas_backend *be = atomic_load(&opened);
+
+	pvvas_self_reset();
+	if (be)
+		be->forked();
+	atomic_store(&opened, NULL);
+	prepared = false;
+	pthread_mutex_unlock(&lock);
+}
+
+static int open_locked(void)
+{
+	const struct pvvas_backend *be = &pvvas_kernel_backend;
+	int err;
+
+	if (atomic_load(&opened))
+		return 0;
+	if (!fork_handlers) {
+		err = pthread_atfork(before_fork, after_fork_in_parent,
+				     after_fork_in_child);
+		if (err)
+			return -err;
+		fork_handlers = true;
+	}
+	err = be->open();
+	if (err)
+		return err;
+	atomic_store(&opened, be);
+	return 0;
+}
+
+const struct pvvas_backend *pvvas_backend(int *err)
+{
+	const struct pvvas_backend *be = atomic_load(&opened);
+
+	*err = 0;
+	if (be)
+		return be;
+	pthread_mutex_lock(&lock);
+	*err = open_locked();
+	pthread_mutex_unlock(&lock);
+	return *err ? NULL : atomic_load(&opened);
+}
+
+const struct pvvas_backend *pvvas_backend_opened(void)
+{
+	return atomic_load(&opened);
+}
+
+int pvvas_prepare(void)
+{
+	int err;
+
+	pthread_mutex_lock(&lock);
+	err = open_locked();
+	if (!err && !prepared) {
+		err = atomic_load(&opened)->prepare();
+		prepared = !err;
+	}
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
+int pvvas_call(unsigned long request, void *arg)
+{
+	const struct pvvas_backend *be;
+	int err;
+
+	be = pvvas_backend(&err);
+	return be ? be->call(request, arg) : err;
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * vas_ctl() and seg_ctl(): attributes and deletion.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "internal.h"
+
+_Static_assert(VAS_ATTR_MODE == PVVAS_ATTR_MODE, "same bits");
+_Static_assert(VAS_ATTR_UID == PVVAS_ATTR_UID, "same bits");
+_Static_assert(VAS_ATTR_GID == PVVAS_ATTR_GID, "same bits");
+
+#define ATTR_ALL	(VAS_ATTR_MODE | VAS_ATTR_UID | VAS_ATTR_GID)
+
+int pvvas_getattr(unsigned int kind, int id, struct pvvas_ioc_attr *attr)
+{
+	if (id <= 0)
+		return -EINVAL;
+	memset(attr, 0, sizeof(*attr));
+	attr->size = sizeof(*attr);
+	attr->kind = kind;
+	attr->id = (uint32_t)id;
+	return pvvas_call(PVVAS_IOC_GETATTR, attr);
+}
+
+static int setattr(unsigned int kind, int id, unsigned int valid, mode_t mode,
+		   uid_t uid, gid_t gid)
+{
+	struct pvvas_ioc_attr attr = {
+		.size = sizeof(attr),
+		.kind = kind,
+		.id = (uint32_t)id,
+		.valid = valid,
+	};
+
+	if (id <= 0 || valid & ~ATTR_ALL)
+		return -EINVAL;
+	if (valid & VAS_ATTR_MODE) {
+		if (mode & ~(mode_t)0777)
+			return -EINVAL;
+		attr.mode = mode;
+	}
+	if (valid & VAS_ATTR_UID)
+		attr.uid = uid;
+	if (valid & VAS_ATTR_GID)
+		attr.gid = gid;
+	return pvvas_call(PVVAS_IOC_SETATTR, &attr);
+}
+
+static int vas_get(int vid, struct vas_attr *out)
+{
+	struct pvvas_ioc_attr attr;
+	int err;
+
+	if (!out || out->size != sizeof(*out))
+		return -EINVAL;
+	err = pvvas_getattr(PVVAS_KIND_VAS, vid, &attr);
+	if (err)
+		return err;
+	*out = (struct vas_attr){
+		.size = sizeof(*out),
+		.valid = ATTR_ALL,
+		.mode = attr.mode,
+		.uid = attr.uid,
+		.gid = attr.gid,
+		.users = attr.users,
+	};
+	memcpy(out->name, attr.name, sizeof(out->name));
+	return 0;
+}
+
+static int seg_get(int sid, struct seg_attr *out)
+{
+	struct pvvas_ioc_attr attr;
+	int err;
+
+	if (!out || out->size != sizeof(*out))
+		return -EINVAL;
+	err = pvvas_getattr(PVVAS_KIND_SEG, sid, &attr);
+	if (err)
+		return err;
+	*out = (struct seg_attr){
+		.size = sizeof(*out),
+		.valid = ATTR_ALL,
+		.mode = attr.mode,
+		.uid = attr.uid,
+		.gid = attr.gid,
+		.users = attr.users,
+		.base = (void *)(uintptr_t)attr.base,
+		.length = attr.length,
+		.resident = attr.resident,
+	};
+	memcpy(out->name, attr.name, sizeof(out->name));
+	return 0;
+}
+
+PVVAS_EXPORT int vas_ctl(int cmd, int vid, ...)
+{
+	const struct vas_attr *in;
+	int ret = -EINVAL;
+	va_list ap;
+
+	va_start(ap, vid);
+	switch (cmd) {
+	case VAS_CTL_GETATTR:
+		ret = vas_get(vid, va_arg(ap, struct vas_attr *));
+		break;
+	case VAS_CTL_SETATTR:
+		in = va_arg(ap, const struct vas_attr *);
+		if (in && in->size == sizeof(*in))
+			ret = setattr(PVVAS_KIND_VAS, vid, in->valid, in->mode,
+				      in->uid, in->gid);
+		break;
+	case VAS_CTL_DELETE:
+		ret = vas_delete(vid);
+		break;
+	}
+	va_end(ap);
+	return ret;
+}
+
+PVVAS_EXPORT int seg_ctl(int sid, int cmd, ...)
+{
+	const struct seg_attr *in;
+	int ret = -EINVAL;
+	va_list ap;
+
+	va_start(ap, cmd);
+	switch (cmd) {
+	case SEG_CTL_GETATTR:
+		ret = seg_get(sid, va_arg(ap, struct seg_attr *));
+		break;
+	case SEG_CTL_SETATTR:
+		in = va_arg(ap, const struct seg_attr *);
+		if (in && in->size == sizeof(*in))
+			ret = setattr(PVVAS_KIND_SEG, sid, in->valid, in->mode,
+				      in->uid, in->gid);
+		break;
+	case SEG_CTL_DELETE:
+		ret = seg_delete(sid);
+		break;
+	}
+	va_end(ap);
+	return ret;
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * What there is, and how much of it: window, probe, counters, version.
+ */
+#include <errno.h>
+#include <stdint.h>
+
+#include "internal.h"
+#include "vmfunc.h"
+
+PVVAS_EXPORT int pvvas_version(void)
+{
+	return PVVAS_VERSION_MAJOR << 16 | PVVAS_VERSION_MINOR;
+}
+
+PVVAS_EXPORT int pvvas_window(void **base, size_t *size)
+{
+	struct pvvas_ioc_info info = { .size = sizeof(info) };
+	int err;
+
+	if (!base || !size)
+		return -EINVAL;
+	err = pvvas_call(PVVAS_IOC_INFO, &info);
+	if (err)
+		return err;
+	*base = (void *)(uintptr_t)info.window_va;
+	*size = info.window_size;
+	return 0;
+}
+
+static int probe_hypervisor(void)
+{
+	return vmfunc_hypervisor();
+}
+
+/* An error that says nothing about the driver (no memory, say) is unknown. */
+static int probe_driver(void)
+{
+	struct pvvas_ioc_info info = { .size = sizeof(info) };
+
+	switch (pvvas_call(PVVAS_IOC_INFO, &info)) {
+	case 0:
+		return PVVAS_YES;
+	case -ENODEV:
+	case -ENOSYS:
+		return PVVAS_NO;
+	default:
+		return PVVAS_UNKNOWN;
+	}
+}
+
+static int probe_backend(bool fast_switch)
+{
+	const struct pvvas_backend *be;
+	int err;
+
+	be = pvvas_backend(&err);
+	if (!be)
+		return err == -ENODEV || err == -ENOSYS ? PVVAS_NO :
+							  PVVAS_UNKNOWN;
+	return (fast_switch ? be->fast_switch : be->per_thread) ? PVVAS_YES :
+								  PVVAS_NO;
+}
+
+static int probe_switch(void)
+{
+	return probe_backend(true);
+}
+
+static int probe_per_thread(void)
+{
+	return probe_backend(false);
+}
+
+static int (*const probes[])(void) = {
+	[PVVAS_FEATURE_HYPERVISOR] = probe_hypervisor,
+	[PVVAS_FEATURE_DRIVER] = probe_driver,
+	[PVVAS_FEATURE_SWITCH] = probe_switch,
+	[PVVAS_FEATURE_PER_THREAD] = probe_per_thread,
+};
+
+PVVAS_EXPORT int pvvas_probe(enum pvvas_feature feature)
+{
+	if ((unsigned int)feature >= sizeof(probes) / sizeof(probes[0]))
+		return PVVAS_UNKNOWN;
+	return probes[feature]();
+}
+
+PVVAS_EXPORT int pvvas_stats(struct pvvas_stats *out)
+{
+	struct pvvas_ioc_stats s = { .size = sizeof(s) };
+	int err;
+
+	if (!out || out->size != sizeof(*out))
+		return -EINVAL;
+	err = pvvas_call(PVVAS_IOC_STATS, &s);
+	if (err)
+		return err;
+#define COPY(name)	out->name = s.name
+	COPY(vases);
+	COPY(segs);
+	COPY(processes);
+	COPY(threads);
+	COPY(attachments);
+	COPY(pages);
+	COPY(ctx_loads);
+	COPY(demand_faults);
+	COPY(hv_exits);
+	COPY(hv_hypercalls);
+	COPY(hv_ept_violations);
+	COPY(hv_vmfunc_exits);
+	COPY(hv_window_faults);
+	COPY(hv_filled);
+	COPY(hv_reflected);
+	COPY(hv_demand);
+	COPY(hv_ram_links);
+	COPY(hv_ctx_loads);
+	COPY(hv_zapped);
+	COPY(hv_flushes);
+	COPY(hv_ctxs);
+	COPY(hv_views);
+	COPY(hv_segs);
+	COPY(hv_attachments);
+	COPY(hv_extents);
+	COPY(hv_tables);
+#undef COPY
+	out->reserved = 0;
+	return 0;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files of libpvvas share.  Not installed.
+ */
+#ifndef PVVAS_INTERNAL_H
+#define PVVAS_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <linux/pvvas.h>
+#include <pvvas.h>
+
+#define PVVAS_EXPORT	__attribute__((visibility("default")))
+
+#define PVVAS_HANDLE_INDICES	65536
+
+/*
+ * Backends.
+ *
+ * A backend answers the requests of the ioctl ABI and moves threads between
+ * views.  Everything above it (arguments, ids, attributes) is common.
+ */
+struct pvvas_backend {
+	/* Get ready: 0 or -errno.  Under the library's lock, once a process. */
+	int (*open)(void);
+	/* Be ready to attach (map the window): 0 or -errno.  Under the lock. */
+	int (*prepare)(void);
+	/* One request of linux/pvvas.h: 0 or -errno. */
+	int (*call)(unsigned long request, void *arg);
+	/* An attachment is about to go: no fast switch to it any more. */
+	void (*forget)(int vh);
+	/* The slow path of vas_switch(). */
+	int (*enter)(int vh, int prev);
+	/* In a forked child, before anything else: inherit nothing. */
+	void (*forked)(void);
+	bool fast_switch;
+	bool per_thread;
+};
+
+extern const struct pvvas_backend pvvas_kernel_backend;
+
+/* backend.c: the backend in use, opened; or NULL and *err = -errno */
+const struct pvvas_backend *pvvas_backend(int *err);
+/* backend.c: the backend in use if it was opened before, NULL otherwise */
+const struct pvvas_backend *pvvas_backend_opened(void);
+/* backend.c: as pvvas_backend(), and ready to attach; 0 or -errno */
+int pvvas_prepare(void);
+/* backend.c: one request to the backend */
+int pvvas_call(unsigned long request, void *arg);
+
+/* self.c: the thread's part of the inline switch */
+extern uint16_t pvvas_no_slots[PVVAS_HANDLE_INDICES];
+extern const uint64_t pvvas_no_cookie;
+void pvvas_self_reset(void);
+
+/* vas.c: 0, or -errno for a name that nothing can have */
+int pvvas_check_name(const char *name);
+/* ctl.c */
+int pvvas_getattr(unsigned int kind, int id, struct pvvas_ioc_attr *attr);
+
+#endif /* PVVAS_INTERNAL_H */

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The kernel backend: /dev/pvvas, and VMFUNC.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "internal.h"
+#include "vmfunc.h"
+
+#define DEVICE		"/dev/pvvas"
+
+/* Other threads can take a slot away as fast as the driver gives it. */
+#define MAX_TRIES	1000
+
+#define IDENTITY	((const volatile struct pvvas_identity *)PVVAS_WINDOW_VA)
+
+_Static_assert(VAS_WINDOW_BASE == PVVAS_WINDOW_VA, "one window");
+_Static_assert(VAS_WINDOW_FIRST == PVVAS_WINDOW_FIRST, "one window");
+
+static int fd = -1;
+static dev_t fd_rdev;
+static uint64_t window_size;
+
+/*
+ * Slot plus one of each attachment, by index of the handle; the entry of
+ * index 0 is that of VAS_HOME.  The kernel wipes these pages in a child
+ * however it was forked, so that it never acts on its parent's attachments.
+ */
+static _Atomic(uint16_t *) slots;
+
+/* ENOSYS: the hypervisor has no views.  ENODEV: it has, or may have. */
+static int absent(void)
+{
+	return vmfunc_hypervisor() == PVVAS_NO ? -ENOSYS : -ENODEV;
+}
+
+static int kernel_open(void)
+{
+	struct pvvas_ioc_info info = { .size = sizeof(info) };
+	struct stat st;
+	int err;
+
+	fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		err = errno;
+		if (err == ENOENT || err == ENXIO || err == ENODEV)
+			return absent();
+		return -err;
+	}
+	if (ioctl(fd, PVVAS_IOC_INFO, &info) < 0 || fstat(fd, &st) < 0) {
+		err = errno;
+		close(fd);
+		fd = -1;
+		return err == ENOTTY ? -ENODEV : -err;
+	}
+	if (info.window_va != PVVAS_WINDOW_VA) {
+		close(fd);
+		fd = -1;
+		return -EPROTO;
+	}
+	fd_rdev = st.st_rdev;
+	window_size = info.window_size;
+	return 0;
+}
+
+static int kernel_prepare(void)
+{
+	size_t bytes = PVVAS_HANDLE_INDICES * sizeof(uint16_t);
+	uint16_t *table;
+	void *p;
+
+	p = mmap((void *)PVVAS_WINDOW_VA, window_size, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	if (p != (void *)PVVAS_WINDOW_VA) {
+		/* a kernel that takes the address as a mere hint */
+		munmap(p, window_size);
+		return -EEXIST;
+	}
+	table = atomic_load(&slots);
+	if (!table) {
+		table = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			     -1, 0);
+		if (table == MAP_FAILED)
+			goto fail;
+		if (madvise(table, bytes, MADV_WIPEONFORK) < 0) {
+			munmap(table, bytes);
+			goto fail;
+		}
+	}
+	table[VAS_HOME] = 1;
+	atomic_store(&slots, table);
+	return 0;
+fail:
+	p = (void *)PVVAS_WINDOW_VA;
+	munmap(p, window_size);
+	return -ENOMEM;
+}
+
+static int kernel_call(unsigned long request, void *arg)
+{
+	return ioctl(fd, request, arg) < 0 ? -errno : 0;
+}
+
+static void set_slot(int vh, unsigned int entry)
+{
+	uint16_t *table = atomic_load(&slots);
+
+	if (table)
+		__atomic_store_n(&table[PVVAS_HANDLE_INDEX(vh)],
+				 (uint16_t)entry, __ATOMIC_RELEASE);
+}
+
+static void kernel_forget(int vh)
+{
+	set_slot(vh, 0);
+}
+
+static int current_cookie(void)
+{
+	return (int)IDENTITY->cookie;
+}
+
+/*
+ * Ask the driver for a slot, go there, look where we are.  The request makes
+ * this thread known to the driver, which has to save and restore its view.
+ */
+static int enter_attached(int vh)
+{
+	struct pvvas_ioc_attach arg;
+	int err, i;
+
+	for (i = 0; i < MAX_TRIES; i++) {
+		arg = (struct pvvas_ioc_attach){
+			.size = sizeof(arg),
+			.handle = (uint32_t)vh,
+		};
+		err = kernel_call(PVVAS_IOC_VAS_RESIDENT, &arg);
+		if (err == -ENOENT)
+			return -EINVAL;
+		if (err)
+			return err;
+		__pvvas_self.slots = atomic_load(&slots);
+		__pvvas_self.cookie = (const volatile uint64_t *)&IDENTITY->cookie;
+		set_slot(vh, arg.slot + 1);
+		vmfunc(0, arg.slot);
+		if (current_cookie() == vh)
+			return 0;
+		sched_yield();
+	}
+	return -EAGAIN;
+}
+
+static int kernel_enter(int vh, int prev)
+{
+	int err;
+
+	if (vh == VAS_HOME) {
+		/* A thread that no driver knows is home and must not VMFUNC. */
+		if (__pvvas_self.cookie == &pvvas_no_cookie)
+			return 0;
+		vmfunc(0, 0);
+		return 0;
+	}
+	err = vh > 0 && ((uint32_t)vh & PVVAS_HANDLE) && atomic_load(&slots) ?
+		enter_attached(vh) : -EINVAL;
+	if (!err || __pvvas_self.cookie == &pvvas_no_cookie)
+		return err;
+	/* Back to where we came from, or home if that is gone meanwhile. */
+	if (current_cookie() != prev &&
+	    (prev == VAS_HOME || enter_attached(prev)))
+		vmfunc(0, 0);
+	return err;
+}
+
+static void kernel_forked(void)
+{
+	struct stat st;
+
+	/* The number may belong to another file by now. */
+	if (fd >= 0 && !fstat(fd, &st) && S_ISCHR(st.st_mode) &&
+	    st.st_rdev == fd_rdev)
+		close(fd);
+	fd = -1;
+}
+
+const struct pvvas_backend pvvas_kernel_backend = {
+	.open = kernel_open,
+	.prepare = kernel_prepare,
+	.call = kernel_call,
+	.forget = kernel_forget,
+	.enter = kernel_enter,
+	.forked = kernel_forked,
+	.fast_switch = true,
+	.per_thread = true,
+};

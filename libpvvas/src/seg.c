@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Segments: make, find, attach, detach, delete.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+PVVAS_EXPORT int seg_alloc(const char *name, void *base, size_t size,
+			   mode_t perms)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	struct pvvas_ioc_create arg = {
+		.size = sizeof(arg),
+		.name = (uintptr_t)name,
+		.mode = perms,
+		.base = (uintptr_t)base,
+	};
+	int err;
+
+	if (perms & ~(mode_t)0777 || !size || size > SIZE_MAX - page ||
+	    (uintptr_t)base % page)
+		return -EINVAL;
+	arg.length = (size + page - 1) / page * page;
+	err = name ? pvvas_check_name(name) : 0;
+	if (!err)
+		err = pvvas_call(PVVAS_IOC_SEG_CREATE, &arg);
+	return err ? err : (int)arg.id;
+}
+
+PVVAS_EXPORT int seg_find(const char *name)
+{
+	struct pvvas_ioc_find arg = {
+		.size = sizeof(arg),
+		.name = (uintptr_t)name,
+	};
+	int err = pvvas_check_name(name);
+
+	if (!err)
+		err = pvvas_call(PVVAS_IOC_SEG_FIND, &arg);
+	return err ? err : (int)arg.id;
+}
+
+static int attach(int vid_or_vh, int sid, unsigned int prot)
+{
+	struct pvvas_ioc_seg_attach arg = {
+		.size = sizeof(arg),
+		.target = (uint32_t)vid_or_vh,
+		.seg = (uint32_t)sid,
+		.prot = prot,
+	};
+
+	if (vid_or_vh <= 0 || sid <= 0)
+		return -EINVAL;
+	return pvvas_call(PVVAS_IOC_SEG_ATTACH, &arg);
+}
+
+PVVAS_EXPORT int seg_attach(int vid_or_vh, int sid)
+{
+	return attach(vid_or_vh, sid, 0);
+}
+
+PVVAS_EXPORT int seg_attach_prot(int vid_or_vh, int sid, int prot)
+{
+	switch (prot) {
+	case PROT_READ:
+		return attach(vid_or_vh, sid, PVVAS_READ);
+	case PROT_READ | PROT_WRITE:
+		return attach(vid_or_vh, sid, PVVAS_READ | PVVAS_WRITE);
+	default:
+		return -EINVAL;
+	}
+}
+
+PVVAS_EXPORT int seg_detach(int vid_or_vh, int sid)
+{
+	struct pvvas_ioc_seg_attach arg = {
+		.size = sizeof(arg),
+		.target = (uint32_t)vid_or_vh,
+		.seg = (uint32_t)sid,
+	};
+
+	if (vid_or_vh <= 0 || sid <= 0)
+		return -EINVAL;
+	return pvvas_call(PVVAS_IOC_SEG_DETACH, &arg);
+}
+
+PVVAS_EXPORT int seg_delete(int sid)
+{
+	struct pvvas_ioc_id arg = {
+		.size = sizeof(arg),
+		.id = (uint32_t)sid,
+	};
+
+	return sid <= 0 ? -EINVAL : pvvas_call(PVVAS_IOC_SEG_DELETE, &arg);
+}
+
+PVVAS_EXPORT int seg_range(int sid, void **base, size_t *size)
+{
+	struct pvvas_ioc_attr attr;
+	int err;
+
+	if (!base || !size)
+		return -EINVAL;
+	err = pvvas_getattr(PVVAS_KIND_SEG, sid, &attr);
+	if (err)
+		return err;
+	*base = (void *)(uintptr_t)attr.base;
+	*size = attr.length;
+	return 0;
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * VASes: make, find, attach, detach, delete, and the slow switch.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "internal.h"
+
+_Static_assert(VAS_NAME_MAX == PVVAS_NAME_MAX, "one limit");
+
+int pvvas_check_name(const char *name)
+{
+	size_t len;
+
+	if (!name)
+		return -EINVAL;
+	len = strnlen(name, VAS_NAME_MAX + 1);
+	if (!len)
+		return -EINVAL;
+	return len > VAS_NAME_MAX ? -ENAMETOOLONG : 0;
+}
+
+PVVAS_EXPORT int vas_create(const char *name, mode_t perms)
+{
+	struct pvvas_ioc_create arg = {
+		.size = sizeof(arg),
+		.name = (uintptr_t)name,
+		.mode = perms,
+	};
+	int err;
+
+	if (perms & ~(mode_t)0777)
+		return -EINVAL;
+	err = name ? pvvas_check_name(name) : 0;
+	if (!err)
+		err = pvvas_call(PVVAS_IOC_VAS_CREATE, &arg);
+	return err ? err : (int)arg.id;
+}
+
+PVVAS_EXPORT int vas_find(const char *name)
+{
+	struct pvvas_ioc_find arg = {
+		.size = sizeof(arg),
+		.name = (uintptr_t)name,
+	};
+	int err = pvvas_check_name(name);
+
+	if (!err)
+		err = pvvas_call(PVVAS_IOC_VAS_FIND, &arg);
+	return err ? err : (int)arg.id;
+}
+
+PVVAS_EXPORT int vas_attach(int vid)
+{
+	struct pvvas_ioc_attach arg = {
+		.size = sizeof(arg),
+		.id = (uint32_t)vid,
+	};
+	int err;
+
+	if (vid <= 0)
+		return -EINVAL;
+	err = pvvas_prepare();
+	if (!err)
+		err = pvvas_call(PVVAS_IOC_VAS_ATTACH, &arg);
+	return err ? err : (int)arg.handle;
+}
+
+PVVAS_EXPORT int vas_detach(int vh)
+{
+	struct pvvas_ioc_attach arg = {
+		.size = sizeof(arg),
+		.handle = (uint32_t)vh,
+	};
+	const struct pvvas_backend *be;
+	int err;
+
+	if (vh <= 0 || !(arg.handle & PVVAS_HANDLE))
+		return -EINVAL;
+	be = pvvas_backend(&err);
+	if (!be)
+		return err;
+	if (vas_current() == vh)
+		return -EBUSY;
+	be->forget(vh);
+	err = be->call(PVVAS_IOC_VAS_DETACH, &arg);
+	return err == -ENOENT ? -EINVAL : err;
+}
+
+PVVAS_EXPORT int vas_delete(int vid)
+{
+	struct pvvas_ioc_id arg = {
+		.size = sizeof(arg),
+		.id = (uint32_t)vid,
+	};
+
+	return vid <= 0 ? -EINVAL : pvvas_call(PVVAS_IOC_VAS_DELETE, &arg);
+}
+
+PVVAS_EXPORT int __pvvas_switch_slow(int vh, int prev)
+{
+	const struct pvvas_backend *be = pvvas_backend_opened();
+	int err;
+
+	if (!be) {
+		/* Nothing was ever attached here, so there is only home. */
+		if (vh == VAS_HOME)
+			return 0;
+		be = pvvas_backend(&err);
+		if (!be)
+			return err;
+	}
+	return be->enter(vh, prev);
+}
