@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# One door to everything; `make help` lists the targets.
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+BUILD ?= $(CURDIR)/build
+JOBS ?= $(shell nproc)
+INPUT ?=
+WORDS ?=
+TESTS ?=
+export BUILD JOBS
+
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@echo "make TARGET [VARIABLE=value ...]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@echo "variables: BUILD=dir JOBS=n EMULATOR=auto|bochs|kvm INPUT=\"file1 file2\" WORDS=\"word ...\" TESTS=\"name ...\""
+
+doctor: ## what this machine can do, and why
+	@images/doctor
+
+setup: ## install packages, get sources, build everything
+	@images/setup/all
+
+demo: ## boot both levels and run the demo on two texts (INPUT, WORDS)
+	@images/demo --input "$(INPUT)" --words "$(WORDS)"
+
+test: setup ## all tests
+	@tests/run $(TESTS)
+
+test-unit: setup ## only the tests that need no virtual machine
+	@tests/run --where unit
+
+test-host: setup ## only the tests of KVM's interface, in the emulated host
+	@tests/run --where host
+
+test-guest: setup ## only the tests of driver and library, in the guest
+	@tests/run --where guest
+
+check: checkpatch check-patches shellcheck ## all checks of the sources
+
+checkpatch: ## coding style of all C files and patches
+	@images/setup/all kernels
+	@tests/lint/checkpatch
+
+check-patches: ## do the patch series apply, and does each KVM patch build
+	@images/setup/all kernels
+	@tests/lint/patches
+
+shellcheck: ## the shell scripts
+	@tests/lint/shell
+
+clean: ## remove what the project's own sources produced, keep downloads and tools
+	rm -rf $(BUILD)/{boot,test,demo,images,guest-root,host-root,libpvvas,tests,guest-kernel,pvvas.ko}
+	rm -f $(BUILD)/{userland,guest-kernel}.stamp
+	rm -rf $(BUILD)/linux-6.12/{src,kvm-modules} $(BUILD)/qemu-7.2/.stamp
+
+distclean: ## remove build/ (the download cache in ~/.cache/pvvas stays)
+	rm -rf $(BUILD)
+
+.PHONY: help doctor setup demo test test-unit test-host test-guest check checkpatch check-patches shellcheck \
+	clean distclean

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * EPT views: what the rest of KVM knows of them.
+ */
+#ifndef _ASM_X86_KVM_PVVAS_H
+#define _ASM_X86_KVM_PVVAS_H
+
+#include <linux/kvm_types.h>
+#include <linux/types.h>
+
+struct kvm;
+struct kvm_vcpu;
+struct kvm_gfn_range;
+struct kvm_memory_slot;
+struct kvm_pvvas;
+struct kvm_pvvas_config;
+struct x86_exception;
+
+/**
+ * struct kvm_vcpu_pvvas - a vCPU's part
+ * @ctx: id of the context whose EPTP list is in force, 0 for none; written
+ *	under mmu_lock
+ * @list: physical address of that list; written under mmu_lock
+ * @eptp: the view to go on in when the vCPU's EPT_POINTER is not one, e.g.
+ *	after SMM; written under mmu_lock
+ * @reset_view: the next load goes to the plain view
+ * @pages: zeroed pages for tables, filled before mmu_lock is taken
+ * @fault: newest demand fault, for PVVAS_HC_FAULT; vCPU's own thread only
+ */
+struct kvm_vcpu_pvvas {
+	u64 ctx;
+	u64 list;
+	u64 eptp;
+	bool reset_view;
+	struct kvm_mmu_memory_cache pages;
+	struct {
+		bool pending;
+		u32 access;
+		u32 flags;
+		u64 gpa;
+		u64 gla;
+		u64 seg;
+		u64 view;
+		u64 offset;
+	} fault;
+};
+
+/* What became of an access to the window. */
+enum kvm_pvvas_result {
+	KVM_PVVAS_RETRY,	/* filled, or the world changed: run on */
+	KVM_PVVAS_REFLECT,	/* not attached or not permitted: #PF */
+	KVM_PVVAS_DEMAND,	/* the guest is asked to back the page */
+};
+
+int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig);
+int kvm_pvvas_check_extension(void);
+void kvm_pvvas_destroy_vm(struct kvm *kvm);
+void kvm_pvvas_destroy_vcpu(struct kvm_vcpu *vcpu);
+void kvm_pvvas_reset_vcpu(struct kvm_vcpu *vcpu);
+long kvm_pvvas_hypercall(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1,
+			 u64 a2, bool op_64_bit);
+bool kvm_pvvas_overlaps_window(struct kvm *kvm, gfn_t gfn, u64 npages);
+
+/* MMU side: mmu_lock held for writing; return whether a flush is due. */
+bool kvm_pvvas_unmap_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range);
+bool kvm_pvvas_age_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range,
+			     bool test_only);
+bool kvm_pvvas_zap_gfns(struct kvm *kvm, gfn_t start, gfn_t end);
+void kvm_pvvas_zap_all(struct kvm *kvm);
+/* The same, taking mmu_lock; the caller flushes. */
+void kvm_pvvas_zap_slot(struct kvm *kvm, const struct kvm_memory_slot *slot);
+
+/* Vendor side. */
+bool kvm_pvvas_active(struct kvm_vcpu *vcpu);
+bool kvm_pvvas_gpa_in_window(struct kvm_vcpu *vcpu, gpa_t gpa);
+void kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list);
+bool kvm_pvvas_link_ram(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa);
+int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
+			   u32 access, u64 gla, u32 flags);
+gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
+			      struct x86_exception *exception);
+
+#endif /* _ASM_X86_KVM_PVVAS_H */

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * EPT views: contexts, i.e. EPTP lists, and which one a vCPU has loaded.
+ */
+#include <linux/kvm_host.h>
+
+#include "internal.h"
+
+long pvvas_ctx_create(struct kvm_vcpu *vcpu, u64 flags)
+{
+	struct kvm *kvm = vcpu->kvm;
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct kvm_mmu_memory_cache mc = { .gfp_zero = __GFP_ZERO };
+	struct pvvas_ctx *ctx;
+	int i, r;
+
+	if (flags)
+		return -EINVAL;
+	if (kvm->stat.pvvas_ctxs >= pv->config.max_ctxs)
+		return -ENOSPC;
+	r = pvvas_room_for_tables(kvm, 1);
+	if (r)
+		return r;
+	r = pvvas_activate(vcpu);
+	if (r)
+		return r;
+
+	ctx = kzalloc(sizeof(*ctx), GFP_KERNEL_ACCOUNT);
+	if (!ctx)
+		return -ENOMEM;
+	r = __kvm_mmu_topup_memory_cache(&mc, 1, 1);
+	if (r)
+		goto fail;
+
+	ctx->id = pv->next_id++;
+	INIT_LIST_HEAD(&ctx->views);
+	r = xa_insert(&pv->ctxs, ctx->id, ctx, GFP_KERNEL_ACCOUNT);
+	if (r)
+		goto fail;
+	ctx->list = pvvas_take_page(kvm, &mc);
+	kvm_mmu_free_memory_cache(&mc);
+	for (i = 0; i < PVVAS_NR_SLOTS; i++)
+		ctx->list[i] = pv->plain.eptp;
+	kvm->stat.pvvas_ctxs++;
+	return ctx->id;
+fail:
+	kvm_mmu_free_memory_cache(&mc);
+	kfree(ctx);
+	return r;
+}
+
+/*
+ * Destroy @ctx and its views.  A vCPU that has it loaded falls back to no
+ * context and the plain view before it runs guest code again.
+ */
+void pvvas_ctx_free(struct kvm *kvm, struct pvvas_ctx *ctx)
+{
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct pvvas_view *view, *tmp;
+	struct kvm_vcpu *v;
+	unsigned long i;
+
+	lockdep_assert_held(&pv->lock);
+
+	write_lock(&kvm->mmu_lock);
+	xa_erase(&pv->ctxs, ctx->id);
+	list_for_each_entry(view, &ctx->views, ctx_node)
+		xa_erase(&pv->roots, PHYS_PFN(__pa(view->root)));
+	kvm_for_each_vcpu(i, v, kvm) {
+		if (v->arch.pvvas.ctx != ctx->id)
+			continue;
+		v->arch.pvvas.ctx = 0;
+		v->arch.pvvas.list = __pa(pv->null_list);
+		kvm_make_request(KVM_REQ_LOAD_MMU_PGD, v);
+	}
+	list_for_each_entry(view, &ctx->views, ctx_node)
+		pvvas_detach_all(kvm, view);
+	/* Kicks every vCPU out of the views and the list. */
+	pvvas_flush(kvm);
+	write_unlock(&kvm->mmu_lock);
+
+	list_for_each_entry_safe(view, tmp, &ctx->views, ctx_node)
+		pvvas_view_free(kvm, view);
+	pvvas_put_page(kvm, ctx->list);
+	kvm->stat.pvvas_ctxs--;
+	kfree(ctx);
+}
+
+long pvvas_ctx_destroy(struct kvm_vcpu *vcpu, u64 id)
+{
+	struct pvvas_ctx *ctx = xa_load(&vcpu->kvm->arch.pvvas->ctxs, id);
+
+	if (!ctx)
+		return -ENOENT;
+	pvvas_ctx_free(vcpu->kvm, ctx);
+	return 0;
+}
+
+/* The hot one: no mutex. */
+long pvvas_ctx_load(struct kvm_vcpu *vcpu, u64 id)
+{
+	struct kvm *kvm = vcpu->kvm;
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct pvvas_ctx *ctx = NULL;
+
+	if (!READ_ONCE(pv->active))
+		return id ? -ENOENT : 0;
+
+	write_lock(&kvm->mmu_lock);
+	if (id) {
+		ctx = xa_load(&pv->ctxs, id);
+		if (!ctx) {
+			write_unlock(&kvm->mmu_lock);
+			return -ENOENT;
+		}
+	}
+	vcpu->arch.pvvas.ctx = id;
+	vcpu->arch.pvvas.list = __pa(ctx ? ctx->list : pv->null_list);
+	vcpu->arch.pvvas.reset_view = true;
+	write_unlock(&kvm->mmu_lock);
+
+	kvm_make_request(KVM_REQ_LOAD_MMU_PGD, vcpu);
+	vcpu->stat.pvvas_ctx_loads++;
+	return 0;
+}
+
+/**
+ * kvm_pvvas_choose - which view and list a vCPU is to run with
+ * @vcpu: the vCPU
+ * @eptp: in: its EPT_POINTER; out: the one to load
+ * @list: out: EPTP_LIST_ADDRESS
+ *
+ * The view in force stays, whoever changed the root meanwhile, unless it is
+ * gone or belongs to another context.  If EPT_POINTER is no view (the vCPU was
+ * in SMM, or has never been loaded) the view noted last counts.
+ */
+void kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list)
+{
+	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
+	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
+	struct pvvas_view *view = NULL;
+
+	write_lock(&vcpu->kvm->mmu_lock);
+	if (!a->reset_view) {
+		view = pvvas_view_by_eptp(pv, *eptp);
+		if (!view)
+			view = pvvas_view_by_eptp(pv, a->eptp);
+	}
+	if (!view || (view->ctx && view->ctx->id != a->ctx))
+		view = &pv->plain;
+	a->reset_view = false;
+	a->eptp = view->eptp;
+	*eptp = a->eptp;
+	*list = a->list;
+	write_unlock(&vcpu->kvm->mmu_lock);
+}
+EXPORT_SYMBOL_GPL(kvm_pvvas_choose);

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * EPT views: accesses to the window, by the CPU and by KVM's emulator.
+ */
+#include <linux/kvm_host.h>
+
+#include "internal.h"
+#include "mmu.h"
+#include "mmu/mmu_internal.h"
+#include "mmu/page_track.h"
+
+/* Level 3, 2 and 1 for a segment, or these and the identity page. */
+#define PVVAS_FAULT_PAGES	4
+#define PVVAS_CACHE_PAGES	8
+
+/* The SGX bit of a #PF error code: Linux never takes such a fault for spurious. */
+#define PVVAS_PFERR_SGX		BIT(15)
+
+/* Where a window address leads. */
+struct pvvas_hit {
+	struct pvvas_view *view;
+	struct pvvas_seg *seg;
+	struct pvvas_extent_node *extent;
+	bool identity;
+	u64 offset;		/* pages from the segment's base */
+	gfn_t gfn;		/* guest frame behind it */
+	u32 prot;		/* attachment AND extent */
+};
+
+/* mmu_lock held.  What is found is good while it stays held. */
+static enum kvm_pvvas_result pvvas_lookup(struct kvm *kvm, u64 eptp, gfn_t gfn,
+					  u32 access, struct pvvas_hit *hit)
+{
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct interval_tree_node *node;
+	struct pvvas_att *att;
+
+	memset(hit, 0, sizeof(*hit));
+	hit->view = pvvas_view_by_eptp(pv, eptp);
+	if (!hit->view)
+		return KVM_PVVAS_REFLECT;
+
+	if (gfn == pv->window) {
+		hit->identity = true;
+		return access == PVVAS_PROT_READ ? KVM_PVVAS_RETRY :
+						   KVM_PVVAS_REFLECT;
+	}
+
+	node = interval_tree_iter_first(&hit->view->atts, gfn, gfn);
+	if (!node)
+		return KVM_PVVAS_REFLECT;
+	att = container_of(node, struct pvvas_att, node);
+	if (access & ~att->prot)
+		return KVM_PVVAS_REFLECT;
+
+	hit->seg = att->seg;
+	hit->offset = gfn - att->seg->base;
+	hit->extent = pvvas_extent_find(att->seg, hit->offset);
+	if (!hit->extent)
+		return att->seg->flags & PVVAS_SEG_DEMAND ? KVM_PVVAS_DEMAND :
+							    KVM_PVVAS_REFLECT;
+	if (access & ~hit->extent->prot)
+		return KVM_PVVAS_REFLECT;
+	hit->prot = att->prot & hit->extent->prot;
+	hit->gfn = hit->extent->rev.start + (hit->offset - hit->extent->fwd.start);
+	return KVM_PVVAS_RETRY;
+}
+
+static u64 pvvas_leaf(kvm_pfn_t pfn, u32 prot)
+{
+	/* A and D are preset: nothing reads D, and PML must not log here. */
+	return (pfn << PAGE_SHIFT) | pvvas_prot_mask(prot) |
+	       (MTRR_TYPE_WRBACK << VMX_EPT_MT_EPTE_SHIFT) | VMX_EPT_IPAT_BIT |
+	       VMX_EPT_ACCESS_BIT | VMX_EPT_DIRTY_BIT;
+}
+
+/* May the 2 MiB around the fault be one leaf?  mmu_lock held for writing. */
+static bool pvvas_large_ok(struct kvm *kvm, const struct pvvas_hit *hit,
+			   const struct kvm_page_fault *fault)
+{
+	const struct pvvas_extent_node *e = hit->extent;
+	u64 first = hit->offset & ~(PVVAS_LARGE_PAGES - 1);
+
+	if (first < e->fwd.start || first + PVVAS_LARGE_PAGES - 1 > e->fwd.last)
+		return false;
+	if ((hit->offset ^ hit->gfn) & (PVVAS_LARGE_PAGES - 1))
+		return false;
+	if (kvm_slot_dirty_track_enabled(fault->slot))
+		return false;
+	if ((e->prot & PVVAS_PROT_EXEC) && fault->nx_huge_page_workaround_enabled)
+		return false;
+	return kvm_mmu_max_mapping_level(kvm, fault->slot, hit->gfn,
+					 PG_LEVEL_2M) >= PG_LEVEL_2M;
+}
+
+/*
+ * Map the page at @hit.  The leaf has the extent's rights; the attachment's
+ * stand in the view's link.  mmu_lock held for writing, @fault is not stale.
+ */
+static enum kvm_pvvas_result pvvas_install(struct kvm_vcpu *vcpu,
+					   const struct pvvas_hit *hit,
+					   const struct kvm_page_fault *fault)
+{
+	struct kvm *kvm = vcpu->kvm;
+	struct kvm_mmu_memory_cache *mc = &vcpu->arch.pvvas.pages;
+	gfn_t gfn = hit->seg->base + hit->offset;
+	u32 prot = hit->extent->prot;
+	int level = PG_LEVEL_4K;
+	kvm_pfn_t pfn = fault->pfn;
+	u64 *entry, leaf;
+
+	if (!fault->map_writable ||
+	    kvm_gfn_is_write_tracked(kvm, fault->slot, hit->gfn)) {
+		if (fault->write)
+			return KVM_PVVAS_REFLECT;
+		prot &= ~PVVAS_PROT_WRITE;
+	}
+	if (kvm_slot_dirty_track_enabled(fault->slot)) {
+		/* Writable only by a write, which is logged here. */
+		if (fault->write)
+			mark_page_dirty_in_slot(kvm, fault->slot, hit->gfn);
+		else
+			prot &= ~PVVAS_PROT_WRITE;
+	}
+
+	if (atomic64_read(&kvm->stat.pvvas_tables) + PVVAS_FAULT_PAGES >
+	    kvm->arch.pvvas->config.max_tables)
+		pvvas_zap_everything(kvm);
+
+	if (pvvas_large_ok(kvm, hit, fault)) {
+		entry = pvvas_seg_entry(kvm, hit->seg, gfn, PG_LEVEL_2M, mc);
+		if (!pvvas_present(*entry) || (*entry & PVVAS_LARGE)) {
+			level = PG_LEVEL_2M;
+			pfn &= ~(PVVAS_LARGE_PAGES - 1);
+		}
+	}
+	if (level == PG_LEVEL_4K) {
+		entry = pvvas_seg_entry(kvm, hit->seg, gfn, PG_LEVEL_4K, mc);
+		if (!entry) {
+			/* A large leaf that is not wanted any more. */
+			pvvas_seg_zap(kvm, hit->seg, gfn, gfn + 1);
+			pvvas_flush(kvm);
+			entry = pvvas_seg_entry(kvm, hit->seg, gfn,
+						PG_LEVEL_4K, mc);
+		}
+	}
+
+	leaf = pvvas_leaf(pfn, prot);
+	if (level == PG_LEVEL_2M)
+		leaf |= PVVAS_LARGE;
+	if (pvvas_present(*entry)) {
+		/* Another vCPU was here; keep a right that it has gained. */
+		if ((*entry & PVVAS_ADDR_MASK) == (leaf & PVVAS_ADDR_MASK)) {
+			leaf |= *entry & VMX_EPT_WRITABLE_MASK;
+		} else {
+			pvvas_seg_zap(kvm, hit->seg, gfn, gfn + 1);
+			pvvas_flush(kvm);
+		}
+	}
+	pvvas_seg_set(hit->seg, gfn, level, entry, leaf);
+	vcpu->stat.pvvas_filled++;
+	return KVM_PVVAS_RETRY;
+}
+
+static void pvvas_note_demand(struct kvm_vcpu *vcpu, const struct pvvas_hit *hit,
+			      gpa_t gpa, u32 access, u64 gla, u32 flags)
+{
+	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
+
+	a->fault.pending = true;
+	a->fault.access = access;
+	a->fault.flags = flags;
+	a->fault.gpa = gpa;
+	a->fault.gla = gla;
+	a->fault.seg = hit->seg->id;
+	a->fault.view = hit->view->id;
+	a->fault.offset = hit->offset << PAGE_SHIFT;
+}
+
+static int pvvas_fill_from(struct kvm_vcpu *vcpu, u64 eptp, gfn_t gfn,
+			   u32 access, gfn_t base_gfn)
+{
+	struct kvm *kvm = vcpu->kvm;
+	struct kvm_page_fault fault = {
+		.addr = gfn_to_gpa(base_gfn),
+		.write = access & PVVAS_PROT_WRITE,
+		.exec = access & PVVAS_PROT_EXEC,
+		.is_tdp = true,
+		.nx_huge_page_workaround_enabled = is_nx_huge_page_enabled(kvm),
+		.max_level = PG_LEVEL_2M,
+		.req_level = PG_LEVEL_4K,
+		.goal_level = PG_LEVEL_4K,
+		.gfn = base_gfn,
+		.slot = kvm_vcpu_gfn_to_memslot(vcpu, base_gfn),
+		.pfn = KVM_PFN_ERR_FAULT,
+		.hva = KVM_HVA_ERR_BAD,
+	};
+	struct pvvas_hit hit;
+	int r;
+
+	/* Not RAM of the guest's: MMIO, KVM's own slots, nothing at all. */
+	if (!fault.slot || fault.slot->id >= KVM_USER_MEM_SLOTS)
+		return KVM_PVVAS_REFLECT;
+	if (fault.write && (fault.slot->flags & KVM_MEM_READONLY))
+		return KVM_PVVAS_REFLECT;
+
+	r = kvm_faultin_pfn(vcpu, &fault, ACC_ALL);
+	if (r == RET_PF_RETRY)
+		return KVM_PVVAS_RETRY;
+	if (r < 0)
+		return r;
+	if (r != RET_PF_CONTINUE)
+		return KVM_PVVAS_REFLECT;
+
+	if (is_noslot_pfn(fault.pfn) || !pfn_valid(fault.pfn)) {
+		kvm_release_pfn_clean(fault.pfn);
+		return KVM_PVVAS_REFLECT;
+	}
+
+	/*
+	 * The map may have changed while the page was looked up: look again,
+	 * and go round once more if it is another page now.
+	 */
+	write_lock(&kvm->mmu_lock);
+	r = pvvas_lookup(kvm, eptp, gfn, access, &hit);
+	if (r == KVM_PVVAS_RETRY && hit.gfn == base_gfn &&
+	    !is_page_fault_stale(vcpu, &fault))
+		r = pvvas_install(vcpu, &hit, &fault);
+	else
+		r = KVM_PVVAS_RETRY;
+	write_unlock(&kvm->mmu_lock);
+	kvm_release_pfn_clean(fault.pfn);
+	return r;
+}
+
+/**
+ * kvm_pvvas_window_fault - an EPT violation in the window
+ * @vcpu: the vCPU, not in SMM and not in guest mode
+ * @eptp: its EPT_POINTER
+ * @gpa: the guest-physical address
+ * @access: PVVAS_PROT_* that was tried
+ * @gla: the guest linear address, if @flags says so
+ * @flags: PVVAS_FAULT_*
+ *
+ * Return: enum kvm_pvvas_result, or a negative errno for the VMM.
+ */
+int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
+			   u32 access, u64 gla, u32 flags)
+{
+	struct kvm *kvm = vcpu->kvm;
+	struct kvm_mmu_memory_cache *mc = &vcpu->arch.pvvas.pages;
+	gfn_t gfn = gpa_to_gfn(gpa);
+	struct pvvas_hit hit;
+	gfn_t base_gfn;
+	int r;
+
+	vcpu->stat.pvvas_window_faults++;
+	mc->gfp_zero = __GFP_ZERO;
+	r = __kvm_mmu_topup_memory_cache(mc, PVVAS_CACHE_PAGES,
+					 PVVAS_FAULT_PAGES);
+	if (r)
+		return r;
+
+	write_lock(&kvm->mmu_lock);
+	r = pvvas_lookup(kvm, eptp, gfn, access, &hit);
+	if (r == KVM_PVVAS_RETRY && hit.identity) {
+		r = pvvas_view_show_identity(kvm, hit.view, mc);
+		vcpu->stat.pvvas_filled++;
+		write_unlock(&kvm->mmu_lock);
+		return r;
+	}
+	if (r == KVM_PVVAS_DEMAND)
+		pvvas_note_demand(vcpu, &hit, gpa, access, gla, flags);
+	base_gfn = hit.gfn;
+	write_unlock(&kvm->mmu_lock);
+
+	if (r == KVM_PVVAS_RETRY)
+		r = pvvas_fill_from(vcpu, eptp, gfn, access, base_gfn);
+	if (r == KVM_PVVAS_REFLECT)
+		vcpu->stat.pvvas_reflected++;
+	else if (r == KVM_PVVAS_DEMAND)
+		vcpu->stat.pvvas_demand++;
+	return r;
+}
+EXPORT_SYMBOL_GPL(kvm_pvvas_window_fault);
+
+static u32 pvvas_access_from_pferr(u64 access)
+{
+	if (access & PFERR_WRITE_MASK)
+		return PVVAS_PROT_READ | PVVAS_PROT_WRITE;
+	if (access & PFERR_FETCH_MASK)
+		return PVVAS_PROT_READ | PVVAS_PROT_EXEC;
+	return PVVAS_PROT_READ;
+}
+
+/**
+ * kvm_pvvas_translate_gpa - the emulator's way through a view
+ * @vcpu: the vCPU
+ * @gpa: an address in the window that a software walk has arrived at
+ * @access: PFERR_* that is tried
+ * @exception: filled if there is no way; the caller adds the linear address
+ *
+ * Return: the address of the guest RAM behind @gpa in the vCPU's current view,
+ * or INVALID_GPA.  The identity page is KVM's memory and has no such address.
+ */
+gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
+			      struct x86_exception *exception)
+{
+	struct kvm *kvm = vcpu->kvm;
+	u64 eptp = kvm_x86_call(pvvas_eptp)(vcpu);
+	struct pvvas_hit hit;
+	u32 flags;
+	int r;
+
+	read_lock(&kvm->mmu_lock);
+	r = pvvas_lookup(kvm, eptp, gpa_to_gfn(gpa),
+			 pvvas_access_from_pferr(access), &hit);
+	if (r == KVM_PVVAS_RETRY && hit.identity)
+		r = KVM_PVVAS_REFLECT;
+	if (r == KVM_PVVAS_DEMAND && exception) {
+		flags = access & PFERR_USER_MASK ? PVVAS_FAULT_USER : 0;
+		pvvas_note_demand(vcpu, &hit, gpa,
+				  pvvas_access_from_pferr(access), 0, flags);
+	}
+	read_unlock(&kvm->mmu_lock);
+
+	if (r == KVM_PVVAS_RETRY)
+		return gfn_to_gpa(hit.gfn) | (gpa & ~PAGE_MASK);
+	if (exception) {
+		exception->vector = r == KVM_PVVAS_DEMAND ? PVVAS_DEMAND_VECTOR :
+							    PF_VECTOR;
+		exception->error_code_valid = r != KVM_PVVAS_DEMAND;
+		exception->error_code = PFERR_PRESENT_MASK | PVVAS_PFERR_SGX |
+			(access & (PFERR_WRITE_MASK | PFERR_USER_MASK |
+				   PFERR_FETCH_MASK));
+		exception->nested_page_fault = false;
+		exception->async_page_fault = false;
+	}
+	return INVALID_GPA;
+}

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * EPT views: tables, and how a segment's subtree hangs in the views that
+ * attach it.
+ *
+ * A view links, for each stretch of a segment, the highest entry that covers
+ * nothing but that segment: level 4 for whole 512 GiB, level 3 for whole GiB,
+ * level 2 otherwise.  Tables above the link belong to the view, everything
+ * below to the segment; a level 2 leaf is its own link.  The attachment's
+ * permission stands in the link, and EPT ANDs it with those below.
+ *
+ * The view's tables are made at attach, so that whoever adds a table to the
+ * segment later (a fault) can link it in every view without allocating, and a
+ * page touched through one view is there in all.
+ */
+#include <linux/kvm_host.h>
+
+#include "internal.h"
+
+/* The level whose entries views share for @gfn. */
+static int pvvas_link_level(const struct pvvas_seg *seg, gfn_t gfn)
+{
+	int level;
+
+	for (level = PVVAS_ROOT_LEVEL; level > PG_LEVEL_2M; level--) {
+		u64 size = pvvas_level_pages(level);
+		gfn_t start = gfn & ~(size - 1);
+
+		if (start >= seg->base && start + size <= seg->base + seg->npages)
+			return level;
+	}
+	return PG_LEVEL_2M;
+}
+
+/*
+ * The entry that maps @gfn at @level in the tree of @root.  Missing tables are
+ * made from @mc, or, without it, NULL is returned.
+ */
+u64 *pvvas_walk(struct kvm *kvm, u64 *root, gfn_t gfn, int level,
+		struct kvm_mmu_memory_cache *mc)
+{
+	u64 *entry = root + pvvas_index(gfn, PVVAS_ROOT_LEVEL);
+	int l;
+
+	for (l = PVVAS_ROOT_LEVEL; l > level; l--) {
+		if (!pvvas_present(*entry)) {
+			if (!mc)
+				return NULL;
+			WRITE_ONCE(*entry, __pa(pvvas_take_page(kvm, mc)) |
+				   PVVAS_RWX | PVVAS_OWN);
+		} else if (!(*entry & PVVAS_OWN)) {
+			return NULL;
+		}
+		entry = pvvas_table(*entry) + pvvas_index(gfn, l - 1);
+	}
+	return entry;
+}
+
+static void pvvas_free_level(struct kvm *kvm, u64 *table, int level)
+{
+	int i;
+
+	for (i = 0; level > PG_LEVEL_4K && i < 512; i++)
+		if (table[i] & PVVAS_OWN)
+			pvvas_free_level(kvm, pvvas_table(table[i]), level - 1);
+	pvvas_put_page(kvm, table);
+}
+
+/* Free what hangs from @root, which no CPU can walk any more. */
+void pvvas_empty_tables(struct kvm *kvm, u64 *root)
+{
+	unsigned int first = pvvas_index(kvm->arch.pvvas->window,
+					 PVVAS_ROOT_LEVEL);
+	unsigned int n = kvm->arch.pvvas->window_pages /
+			 pvvas_level_pages(PVVAS_ROOT_LEVEL);
+	unsigned int i;
+
+	/* Entries outside the window are not ours, whatever their bits. */
+	for (i = first; i < first + n; i++) {
+		if (root[i] & PVVAS_OWN)
+			pvvas_free_level(kvm, pvvas_table(root[i]),
+					 PVVAS_ROOT_LEVEL - 1);
+		root[i] = 0;
+	}
+}
+
+void pvvas_free_tables(struct kvm *kvm, u64 *root)
+{
+	pvvas_empty_tables(kvm, root);
+	pvvas_put_page(kvm, root);
+}
+
+static u64 pvvas_link_value(u64 val, u32 prot)
+{
+	if (!pvvas_present(val))
+		return 0;
+	return val & ~PVVAS_OWN & (~PVVAS_RWX | pvvas_prot_mask(prot));
+}
+
+static void pvvas_set_link(struct pvvas_att *att, gfn_t gfn, int level, u64 val)
+{
+	u64 *entry = pvvas_walk(NULL, att->view->root, gfn, level, NULL);
+
+	/* The tables above were made at attach. */
+	if (!WARN_ON_ONCE(!entry))
+		WRITE_ONCE(*entry, pvvas_link_value(val, att->prot));
+}
+
+/*
+ * Set an entry of a segment's tree, in every view too if this is the level
+ * that views link.  mmu_lock held for writing.
+ */
+void pvvas_seg_set(struct pvvas_seg *seg, gfn_t gfn, int level, u64 *entry,
+		   u64 val)
+{
+	struct pvvas_att *att;
+
+	WRITE_ONCE(*entry, val);
+	if (level != pvvas_link_level(seg, gfn))
+		return;
+	list_for_each_entry(att, &seg->atts, seg_node)
+		pvvas_set_link(att, gfn, level, val);
+}
+
+/*
+ * The entry of a segment's tree for @gfn at @level.  Missing tables are made
+ * from @mc, or NULL is returned; NULL too if a leaf stands above.
+ */
+u64 *pvvas_seg_entry(struct kvm *kvm, struct pvvas_seg *seg, gfn_t gfn,
+		     int level, struct kvm_mmu_memory_cache *mc)
+{
+	u64 *entry = seg->root + pvvas_index(gfn, PVVAS_ROOT_LEVEL);
+	int l;
+
+	for (l = PVVAS_ROOT_LEVEL; l > level; l--) {
+		if (!pvvas_present(*entry)) {
+			if (!mc)
+				return NULL;
+			pvvas_seg_set(seg, gfn, l, entry,
+				      __pa(pvvas_take_page(kvm, mc)) |
+				      PVVAS_RWX | PVVAS_OWN);
+		} else if (*entry & PVVAS_LARGE) {
+			return NULL;
+		}
+		entry = pvvas_table(*entry) + pvvas_index(gfn, l - 1);
+	}
+	return entry;
+}
+
+static void pvvas_drop_leaf(struct kvm *kvm, u64 leaf)
+{
+	kvm_pfn_t pfn = (leaf & PVVAS_ADDR_MASK) >> PAGE_SHIFT;
+
+	kvm_set_pfn_accessed(pfn);
+	if (leaf & VMX_EPT_WRITABLE_MASK)
+		kvm_set_pfn_dirty(pfn);
+	kvm->stat.pvvas_zapped++;
+}
+
+/*
+ * Remove the leaves that map [@start, @end), whole 2 MiB leaves if they touch
+ * it.  mmu_lock held for writing.  Return: a flush is due.
+ */
+bool pvvas_seg_zap(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
+		   gfn_t end)
+{
+	bool flush = false;
+	gfn_t gfn, next;
+	u64 *entry;
+
+	for (gfn = start; gfn < end; gfn = next) {
+		int level = PVVAS_ROOT_LEVEL;
+
+		entry = seg->root + pvvas_index(gfn, level);
+		while (pvvas_present(*entry) && level > PG_LEVEL_4K &&
+		       !(level == PG_LEVEL_2M && (*entry & PVVAS_LARGE))) {
+			level--;
+			entry = pvvas_table(*entry) + pvvas_index(gfn, level);
+		}
+		next = ALIGN(gfn + 1, pvvas_level_pages(level));
+		if (pvvas_present(*entry)) {
+			pvvas_drop_leaf(kvm, *entry);
+			pvvas_seg_set(seg, gfn, level, entry, 0);
+			flush = true;
+		}
+	}
+	return flush;
+}
+
+/*
+ * Call pvvas_set_link() for each populated link of an attachment, with the
+ * segment's entry or with 0.
+ */
+void pvvas_each_link(struct kvm *kvm, struct pvvas_att *att, bool link)
+{
+	struct pvvas_seg *seg = att->seg;
+	gfn_t gfn = seg->base, end = seg->base + seg->npages;
+
+	while (gfn < end) {
+		int link_level = pvvas_link_level(seg, gfn);
+		int level = PVVAS_ROOT_LEVEL;
+		u64 *entry = seg->root + pvvas_index(gfn, level);
+
+		while (level > link_level && pvvas_present(*entry)) {
+			level--;
+			entry = pvvas_table(*entry) + pvvas_index(gfn, level);
+		}
+		if (pvvas_present(*entry))
+			pvvas_set_link(att, gfn, level, link ? *entry : 0);
+		gfn = ALIGN(gfn + 1, pvvas_level_pages(level));
+	}
+}
+
+/* How many tables of its own a view may need to attach @seg. */
+static int pvvas_tables_needed(const struct pvvas_seg *seg)
+{
+	gfn_t last = seg->base + seg->npages - 1;
+
+	/* Level 3, once per root entry, and level 2 at either end. */
+	return (last >> 27) - (seg->base >> 27) + 1 + 2;
+}
+
+/* Make the tables above the links.  mmu_lock held for writing. */
+static void pvvas_make_tables(struct kvm *kvm, struct pvvas_view *view,
+			      const struct pvvas_seg *seg,
+			      struct kvm_mmu_memory_cache *mc)
+{
+	gfn_t gfn = seg->base, last = seg->base + seg->npages - 1;
+
+	/* The ends may need level 2 tables; between them level 3 will do. */
+	pvvas_walk(kvm, view->root, last, pvvas_link_level(seg, last), mc);
+	while (gfn <= last) {
+		int level = pvvas_link_level(seg, gfn);
+
+		pvvas_walk(kvm, view->root, gfn, level, mc);
+		gfn = ALIGN(gfn + 1, pvvas_level_pages(level == PG_LEVEL_2M ?
+						       PG_LEVEL_1G :
+						       PVVAS_ROOT_LEVEL));
+	}
+}
+
+static bool pvvas_table_empty(const u64 *table)
+{
+	return !memchr_inv(table, 0, PAGE_SIZE);
+}
+
+/*
+ * Unhook the view's own tables around @gfn that have become empty and put them
+ * on @freed.  mmu_lock held for writing; the caller flushes, then frees.
+ */
+static void pvvas_prune(struct kvm *kvm, struct pvvas_view *view, gfn_t gfn,
+			struct list_head *freed)
+{
+	int level;
+
+	for (level = PG_LEVEL_1G; level <= PVVAS_ROOT_LEVEL; level++) {
+		u64 *entry = pvvas_walk(kvm, view->root, gfn, level, NULL);
+		u64 *table;
+
+		if (!entry || !(*entry & PVVAS_OWN))
+			continue;
+		table = pvvas_table(*entry);
+		if (!pvvas_table_empty(table))
+			return;
+		WRITE_ONCE(*entry, 0);
+		list_add(&virt_to_page(table)->lru, freed);
+	}
+}
+
+static void pvvas_free_list(struct kvm *kvm, struct list_head *freed)
+{
+	struct page *page, *tmp;
+
+	list_for_each_entry_safe(page, tmp, freed, lru) {
+		list_del(&page->lru);
+		pvvas_put_page(kvm, page_address(page));
+	}
+}
+
+/* mmu_lock held for writing; the caller flushes, then frees @att. */
+static void pvvas_unlink(struct kvm *kvm, struct pvvas_att *att)
+{
+	pvvas_each_link(kvm, att, false);
+	interval_tree_remove(&att->node, &att->view->atts);
+	list_del(&att->seg_node);
+	kvm->stat.pvvas_attachments--;
+}
+
+static struct pvvas_att *pvvas_find_att(struct pvvas_view *view,
+					struct pvvas_seg *seg)
+{
+	struct interval_tree_node *node;
+
+	node = interval_tree_iter_first(&view->atts, seg->base, seg->base);
+	if (!node)
+		return NULL;
+	return container_of(node, struct pvvas_att, node);
+}
+
+long pvvas_view_attach(struct kvm_vcpu *vcpu, u64 view_id, u64 seg_id, u64 prot)
+{
+	struct kvm *kvm = vcpu->kvm;
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct kvm_mmu_memory_cache mc = { .gfp_zero = __GFP_ZERO };
+	struct pvvas_view *view = xa_load(&pv->views, view_id);
+	struct pvvas_seg *seg = xa_load(&pv->segs, seg_id);
+	struct pvvas_att *att;
+	int need, r;
+
+	if (!view || !seg)
+		return -ENOENT;
+	if (!pvvas_prot_valid(prot))
+		return -EINVAL;
+	if (interval_tree_iter_first(&view->atts, seg->base,
+				     seg->base + seg->npages - 1))
+		return -EEXIST;
+	need = pvvas_tables_needed(seg);
+	r = pvvas_room_for_tables(kvm, need);
+	if (r)
+		return r;
+
+	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
+	if (!att)
+		return -ENOMEM;
+	r = __kvm_mmu_topup_memory_cache(&mc, need, need);
+	if (r) {
+		kvm_mmu_free_memory_cache(&mc);
+		kfree(att);
+		return r;
+	}
+	att->node.start = seg->base;
+	att->node.last = seg->base + seg->npages - 1;
+	att->view = view;
+	att->seg = seg;
+	att->prot = prot;
+
+	/* Non-present to present: nothing to flush. */
+	write_lock(&kvm->mmu_lock);
+	pvvas_make_tables(kvm, view, seg, &mc);
+	interval_tree_insert(&att->node, &view->atts);
+	list_add_tail(&att->seg_node, &seg->atts);
+	kvm->stat.pvvas_attachments++;
+	pvvas_each_link(kvm, att, true);
+	write_unlock(&kvm->mmu_lock);
+
+	kvm_mmu_free_memory_cache(&mc);
+	return 0;
+}
+
+long pvvas_view_detach(struct kvm_vcpu *vcpu, u64 view_id, u64 seg_id)
+{
+	struct kvm *kvm = vcpu->kvm;
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct pvvas_view *view = xa_load(&pv->views, view_id);
+	struct pvvas_seg *seg = xa_load(&pv->segs, seg_id);
+	struct pvvas_att *att;
+	LIST_HEAD(freed);
+	gfn_t gfn, last;
+
+	if (!view || !seg)
+		return -ENOENT;
+	att = pvvas_find_att(view, seg);
+	if (!att || att->seg != seg)
+		return -ENOENT;
+
+	write_lock(&kvm->mmu_lock);
+	pvvas_unlink(kvm, att);
+	last = seg->base + seg->npages - 1;
+	for (gfn = seg->base; gfn <= last;
+	     gfn = ALIGN(gfn + 1, pvvas_level_pages(PVVAS_ROOT_LEVEL)))
+		pvvas_prune(kvm, view, gfn, &freed);
+	pvvas_prune(kvm, view, last, &freed);
+	/* Paging-structure caches of this view's root may hold the links. */
+	pvvas_flush(kvm);
+	write_unlock(&kvm->mmu_lock);
+
+	pvvas_free_list(kvm, &freed);
+	kfree(att);
+	return 0;
+}
+
+/* The view is about to go: the caller flushes and frees its tables. */
+void pvvas_detach_all(struct kvm *kvm, struct pvvas_view *view)
+{
+	struct interval_tree_node *node;
+
+	lockdep_assert_held_write(&kvm->mmu_lock);
+
+	while ((node = interval_tree_iter_first(&view->atts, 0, ULONG_MAX))) {
+		struct pvvas_att *att = container_of(node, struct pvvas_att, node);
+
+		pvvas_unlink(kvm, att);
+		kfree(att);
+	}
+}

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * EPT views: enabling, activation, reset and teardown of a VM's part.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": pvvas: " fmt
+
+#include <linux/kvm_host.h>
+#include <linux/moduleparam.h>
+
+#include "internal.h"
+#include "mmu.h"
+#include "mmu/mmu_internal.h"
+#include "mmu/spte.h"
+
+/* Upper bounds of what KVM_ENABLE_CAP may ask for, and the defaults. */
+static unsigned int __read_mostly pvvas_max_ctxs = 4096;
+module_param(pvvas_max_ctxs, uint, 0444);
+static unsigned int __read_mostly pvvas_max_views = 65536;
+module_param(pvvas_max_views, uint, 0444);
+static unsigned int __read_mostly pvvas_max_segs = 65536;
+module_param(pvvas_max_segs, uint, 0444);
+static unsigned long __read_mostly pvvas_max_extents = 1UL << 20;
+module_param(pvvas_max_extents, ulong, 0444);
+static unsigned long __read_mostly pvvas_max_tables = 1UL << 18;
+module_param(pvvas_max_tables, ulong, 0444);
+
+/* One root entry; the window is made of whole ones (see link.c). */
+#define PVVAS_WINDOW_UNIT	(1ULL << 39)
+#define PVVAS_DEFAULT_WINDOW	(16 * PVVAS_WINDOW_UNIT)
+
+void *pvvas_take_page(struct kvm *kvm, struct kvm_mmu_memory_cache *mc)
+{
+	atomic64_inc(&kvm->stat.pvvas_tables);
+	return kvm_mmu_memory_cache_alloc(mc);
+}
+
+void pvvas_put_page(struct kvm *kvm, void *page)
+{
+	if (!page)
+		return;
+	free_page((unsigned long)page);
+	atomic64_dec(&kvm->stat.pvvas_tables);
+}
+
+/* Only hypercalls ask: a fault at the cap makes room by zapping (fault.c). */
+int pvvas_room_for_tables(struct kvm *kvm, u64 n)
+{
+	u64 used = atomic64_read(&kvm->stat.pvvas_tables);
+
+	return used + n > kvm->arch.pvvas->config.max_tables ? -ENOSPC : 0;
+}
+
+/*
+ * Wait until every vCPU has left the guest; each flushes all its EPT roots
+ * before it enters again.
+ */
+void pvvas_flush(struct kvm *kvm)
+{
+	kvm->stat.pvvas_flushes++;
+	kvm_flush_remote_tlbs(kvm);
+}
+
+int kvm_pvvas_check_extension(void)
+{
+	return kvm_caps.has_pvvas ? PVVAS_ABI_VERSION : 0;
+}
+
+bool kvm_pvvas_overlaps_window(struct kvm *kvm, gfn_t gfn, u64 npages)
+{
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+
+	return pv && gfn < pv->window + pv->window_pages &&
+	       gfn + npages > pv->window;
+}
+
+static int pvvas_limit_u32(u32 *val, u32 max)
+{
+	if (!*val)
+		*val = max;
+	return *val > max ? -EINVAL : 0;
+}
+
+static int pvvas_limit_u64(u64 *val, u64 max)
+{
+	if (!*val)
+		*val = max;
+	return *val > max ? -EINVAL : 0;
+}
+
+static int pvvas_check_config(struct kvm_pvvas_config *c)
+{
+	/* Four levels reach 48 bits. */
+	u64 limit = 1ULL << min_t(u8, kvm_host.maxphyaddr, 48);
+
+	if (c->size != sizeof(*c) || c->flags || c->pad)
+		return -EINVAL;
+
+	if (!c->window_gpa)
+		c->window_gpa = limit / 2;
+	if (!c->window_size)
+		c->window_size = min(limit - c->window_gpa, PVVAS_DEFAULT_WINDOW);
+	if (c->window_gpa < PVVAS_WINDOW_UNIT || c->window_gpa >= limit ||
+	    !c->window_size || c->window_size > limit - c->window_gpa ||
+	    (c->window_gpa | c->window_size) & (PVVAS_WINDOW_UNIT - 1))
+		return -EINVAL;
+
+	return pvvas_limit_u32(&c->max_ctxs, pvvas_max_ctxs) ?:
+	       pvvas_limit_u32(&c->max_views, pvvas_max_views) ?:
+	       pvvas_limit_u32(&c->max_segs, pvvas_max_segs) ?:
+	       pvvas_limit_u64(&c->max_extents, pvvas_max_extents) ?:
+	       pvvas_limit_u64(&c->max_tables, pvvas_max_tables);
+}
+
+static void pvvas_free(struct kvm *kvm, struct kvm_pvvas *pv)
+{
+	pvvas_view_uninit(kvm, &pv->plain);
+	pvvas_put_page(kvm, pv->null_list);
+	xa_destroy(&pv->roots);
+	kfree(pv);
+}
+
+static struct kvm_pvvas *pvvas_alloc(struct kvm *kvm,
+				     const struct kvm_pvvas_config *config)
+{
+	struct kvm_mmu_memory_cache mc = { .gfp_zero = __GFP_ZERO };
+	struct kvm_pvvas *pv;
+	int i;
+
+	pv = kzalloc(sizeof(*pv), GFP_KERNEL_ACCOUNT);
+	if (!pv)
+		return NULL;
+
+	mutex_init(&pv->lock);
+	pv->config = *config;
+	pv->window = gpa_to_gfn(config->window_gpa);
+	pv->window_pages = config->window_size >> PAGE_SHIFT;
+	pv->next_id = 1;
+	xa_init(&pv->ctxs);
+	xa_init(&pv->views);
+	xa_init(&pv->segs);
+	xa_init(&pv->roots);
+	pv->rmap = RB_ROOT_CACHED;
+	pv->plain.atts = RB_ROOT_CACHED;
+
+	if (__kvm_mmu_topup_memory_cache(&mc, 2, 2))
+		goto fail;
+	pv->null_list = pvvas_take_page(kvm, &mc);
+	pv->plain.root = pvvas_take_page(kvm, &mc);
+	kvm_mmu_free_memory_cache(&mc);
+
+	pv->plain.eptp = __pa(pv->plain.root) | PVVAS_EPTP_FLAGS;
+	if (xa_err(xa_store(&pv->roots, PHYS_PFN(__pa(pv->plain.root)),
+			    &pv->plain, GFP_KERNEL_ACCOUNT)))
+		goto fail;
+	for (i = 0; i < PVVAS_NR_SLOTS; i++)
+		pv->null_list[i] = pv->plain.eptp;
+	return pv;
+fail:
+	kvm_mmu_free_memory_cache(&mc);
+	pvvas_free(kvm, pv);
+	return NULL;
+}
+
+static bool pvvas_memslots_in_window(struct kvm *kvm, struct kvm_pvvas *pv)
+{
+	struct kvm_memslot_iter iter;
+	int i;
+
+	for (i = 0; i < kvm_arch_nr_memslot_as_ids(kvm); i++)
+		kvm_for_each_memslot_in_gfn_range(&iter, __kvm_memslots(kvm, i),
+						  pv->window,
+						  pv->window + pv->window_pages)
+			return true;
+	return false;
+}
+
+/**
+ * kvm_pvvas_enable - KVM_ENABLE_CAP(KVM_CAP_PVVAS)
+ * @kvm: a VM without vCPUs
+ * @uconfig: struct kvm_pvvas_config; limits that were left 0 come back filled
+ *
+ * Return: 0, -EOPNOTSUPP if this host or VM type cannot have views, -EBUSY if
+ * vCPUs exist, -EEXIST if it was enabled before or a memslot lies in the
+ * window, -EINVAL for a bad config, -EFAULT, -ENOMEM.
+ */
+int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
+{
+	struct kvm_pvvas_config config;
+	struct kvm_pvvas *pv;
+	int r;
+
+	if (!kvm_caps.has_pvvas || kvm->arch.vm_type != KVM_X86_DEFAULT_VM)
+		return -EOPNOTSUPP;
+	if (copy_from_user(&config, uconfig, sizeof(config)))
+		return -EFAULT;
+	r = pvvas_check_config(&config);
+	if (r)
+		return r;
+
+	pv = pvvas_alloc(kvm, &config);
+	if (!pv)
+		return -ENOMEM;
+
+	/* slots_lock: no memslot may appear in the window meanwhile. */
+	mutex_lock(&kvm->lock);
+	mutex_lock(&kvm->slots_lock);
+	if (kvm->created_vcpus)
+		r = -EBUSY;
+	else if (kvm->arch.pvvas || pvvas_memslots_in_window(kvm, pv))
+		r = -EEXIST;
+	else if (copy_to_user(uconfig, &config, sizeof(config)))
+		r = -EFAULT;
+	else
+		kvm->arch.pvvas = pv;
+	mutex_unlock(&kvm->slots_lock);
+	mutex_unlock(&kvm->lock);
+
+	if (r)
+		pvvas_free(kvm, pv);
+	return r;
+}
+
+bool kvm_pvvas_active(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
+
+	return pv && READ_ONCE(pv->active) &&
+	       vcpu->arch.mmu->root_role.level == PVVAS_ROOT_LEVEL &&
+	       !guest_cpu_cap_has(vcpu, X86_FEATURE_VMX);
+}
+EXPORT_SYMBOL_GPL(kvm_pvvas_active);
+
+bool kvm_pvvas_gpa_in_window(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	return kvm_pvvas_active(vcpu) && !is_smm(vcpu) &&
+	       pvvas_in_window(vcpu->kvm->arch.pvvas, gpa_to_gfn(gpa));
+}
+EXPORT_SYMBOL_GPL(kvm_pvvas_gpa_in_window);
+
+/*
+ * The first context: from here on every vCPU runs on a view.  The requests are
+ * seen before the next entry; a vCPU in the guest now stays on its ordinary
+ * root until it leaves, which shows it the same RAM.
+ */
+int pvvas_activate(struct kvm_vcpu *vcpu)
+{
+	struct kvm *kvm = vcpu->kvm;
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct kvm_vcpu *v;
+	unsigned long i;
+
+	lockdep_assert_held(&pv->lock);
+
+	if (vcpu->arch.mmu->root_role.level != PVVAS_ROOT_LEVEL)
+		return -EOPNOTSUPP;
+	if (pv->active)
+		return 0;
+
+	write_lock(&kvm->mmu_lock);
+	kvm_for_each_vcpu(i, v, kvm) {
+		v->arch.pvvas.ctx = 0;
+		v->arch.pvvas.list = __pa(pv->null_list);
+		v->arch.pvvas.eptp = pv->plain.eptp;
+	}
+	WRITE_ONCE(pv->active, true);
+	kvm_make_all_cpus_request(kvm, KVM_REQ_LOAD_MMU_PGD);
+	/* The plain root's page may have been an EPT root before. */
+	pvvas_flush(kvm);
+	write_unlock(&kvm->mmu_lock);
+	return 0;
+}
+
+/*
+ * Destroy every object; vCPUs go back to their ordinary root.  Also what a
+ * guest driver asks for when it starts, since the kernel before it may have
+ * left things behind.
+ */
+void pvvas_reset(struct kvm *kvm)
+{
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct pvvas_ctx *ctx;
+	struct pvvas_seg *seg;
+	struct kvm_vcpu *v;
+	unsigned long i;
+
+	mutex_lock(&pv->lock);
+	write_lock(&kvm->mmu_lock);
+	WRITE_ONCE(pv->active, false);
+	kvm_for_each_vcpu(i, v, kvm) {
+		v->arch.pvvas.ctx = 0;
+		v->arch.pvvas.list = __pa(pv->null_list);
+		v->arch.pvvas.eptp = pv->plain.eptp;
+	}
+	pvvas_view_scrub_ram(&pv->plain, pv);
+	kvm_make_all_cpus_request(kvm, KVM_REQ_LOAD_MMU_PGD);
+	pvvas_flush(kvm);
+	write_unlock(&kvm->mmu_lock);
+
+	xa_for_each(&pv->ctxs, i, ctx)
+		pvvas_ctx_free(kvm, ctx);
+	xa_for_each(&pv->segs, i, seg)
+		pvvas_seg_free(kvm, seg);
+	mutex_unlock(&pv->lock);
+}
+
+/* All vCPUs are gone, or never were. */
+void kvm_pvvas_destroy_vm(struct kvm *kvm)
+{
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+
+	if (!pv)
+		return;
+	pvvas_reset(kvm);
+	kvm->arch.pvvas = NULL;
+	pvvas_free(kvm, pv);
+	WARN_ON_ONCE(atomic64_read(&kvm->stat.pvvas_tables));
+}
+
+void kvm_pvvas_destroy_vcpu(struct kvm_vcpu *vcpu)
+{
+	kvm_mmu_free_memory_cache(&vcpu->arch.pvvas.pages);
+}
+
+/* INIT and RESET: no context, plain view. */
+void kvm_pvvas_reset_vcpu(struct kvm_vcpu *vcpu)
+{
+	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
+
+	if (!pv)
+		return;
+	write_lock(&vcpu->kvm->mmu_lock);
+	vcpu->arch.pvvas.ctx = 0;
+	vcpu->arch.pvvas.list = __pa(pv->null_list);
+	vcpu->arch.pvvas.eptp = pv->plain.eptp;
+	vcpu->arch.pvvas.reset_view = true;
+	write_unlock(&vcpu->kvm->mmu_lock);
+	vcpu->arch.pvvas.fault.pending = false;
+	kvm_make_request(KVM_REQ_LOAD_MMU_PGD, vcpu);
+}

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# What all setup scripts share; to be sourced.
+set -euo pipefail
+export LC_ALL=C
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BUILD=${BUILD:-$ROOT/build}
+mkdir -p "$BUILD"
+BUILD=$(cd "$BUILD" && pwd)
+CACHE=${PVVAS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pvvas}
+JOBS=${JOBS:-$(nproc)}
+export ROOT BUILD CACHE JOBS
+
+KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+[ -e "$KEYRING" ] || KEYRING=/etc/apt/trusted.gpg
+
+die() {
+	echo "${0##*/}: $*" >&2
+	exit 1
+}
+
+# base FILE KEY: a value of a BASE file.
+base() {
+	sed -n "s/^$2=//p" "$1/BASE"
+}
+
+# hash_tree PATH...: one hash over names, modes and contents of files and folders.
+hash_tree() {
+	local p
+	for p in "$@"; do
+		[ -e "$p" ] || continue
+		find "$p" -type f -printf '%P %m\n' | sort
+		find "$p" -type f -print0 | sort -z | xargs -0r sha256sum | cut -d' ' -f1
+	done | sha256sum | cut -c1-16
+}
+
+# fresh STAMP HASH: true, and says so, when STAMP holds HASH already.
+fresh() {
+	[ -e "$1" ] && [ "$(cat "$1")" = "$2" ] || return 1
+	echo up-to-date
+}
+
+# series DIR: the patches of DIR/series, with their paths.
+series() {
+	local name
+	[ -e "$1/series" ] || return 0
+	sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$1/series" | while read -r name; do
+		echo "$1/patches/$name"
+	done
+}
+
+# apply_series DIR TREE: apply the patches and lay the new files over TREE.
+apply_series() {
+	local p
+	for p in $(series "$1"); do
+		echo "patch ${p#"$ROOT"/}"
+		patch -d "$2" -p1 --no-backup-if-mismatch --fuzz=0 <"$p" ||
+			die "${p#"$ROOT"/} does not apply to $(basename "$2")"
+	done
+	if [ -d "$1/files" ]; then
+		cp -r --remove-destination "$1/files/." "$2/"
+		rm -f "$2/.gitkeep"
+	fi
+}
+
+# patched_tree DIR ORIG SRC [RSYNC-OPTION...]: make SRC equal to ORIG plus the series of DIR, touching only files
+# whose content changes. The function after_patch, if there is one, gets the new tree before that.
+patched_tree() {
+	local new=$3.new
+	rm -rf "$new"
+	cp -al "$2" "$new"
+	apply_series "$1" "$new"
+	if declare -F after_patch >/dev/null; then after_patch "$new"; fi
+	mkdir -p "$3"
+	rsync -rlpc --delete "${@:4}" "$new/" "$3/"
+	rm -rf "$new"
+}
+
+# newest PACKAGE: the version apt would take.
+newest() {
+	apt-cache policy "$1" | sed -n 's/^  Candidate: //p' | grep -v '(none)' || die "apt knows no package $1"
+}
+
+# fetch_deb PACKAGE [VERSION]: download into the cache, print the path.
+fetch_deb() {
+	local version=${2:-$(newest "$1")} file
+	mkdir -p "$CACHE/debs"
+	file=$(find "$CACHE/debs" -name "$1_${version//:/%3a}_*.deb" | head -n1)
+	if [ -z "$file" ]; then
+		(cd "$CACHE/debs" && apt-get -o APT::Sandbox::User=root download "$1=$version") >&2 ||
+			die "cannot download $1 $version"
+		file=$(find "$CACHE/debs" -name "$1_${version//:/%3a}_*.deb" | head -n1)
+	fi
+	echo "$file"
+}
+
+# source_apt ARGS: apt-get with this project's own deb-src lines, kept away from /etc/apt.
+source_apt() {
+	local dir=$BUILD/apt
+	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+	apt-get -o Dir::Etc::SourceList="$dir/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+		-o Dir::State::Lists="$dir/lists" -o Dir::Cache="$dir/cache" -o APT::Sandbox::User=root "$@"
+}
+
+# source_lists SUITE: write the deb-src lines, derived from the mirrors this machine uses.
+source_lists() {
+	local dir=$BUILD/apt
+	mkdir -p "$dir"
+	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' |
+		awk -v key="$KEYRING" -v extra="$1" '
+			$2 ~ /^bookworm/ && $3 == "main" && !seen[$1 $2]++ {
+				print "deb-src [signed-by=" key "] " $1 " " $2 " main"
+				if ($2 == "bookworm" && extra != "")
+					print "deb-src [signed-by=" key "] " $1 " " extra " main"
+			}' >"$dir/sources.list"
+	[ -s "$dir/sources.list" ] || die "apt has no bookworm mirror configured"
+}
