@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Running test cases: process groups, time limits, TAP.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "tcase.h"
+
+#define EXIT_SKIP	77
+#define MAX_OBJECTS	4096
+
+/* What the processes of a case tell the one that runs it. */
+struct shared {
+	atomic_int nr_objects;
+	struct {
+		int id;
+		bool seg;
+	} objects[MAX_OBJECTS];
+	char skip[128];
+	char fail[512];
+};
+
+static struct shared *shared;
+
+void tcase_note(const char *format, ...)
+{
+	char line[512];
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(line, sizeof(line) - 2, format, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	dprintf(STDOUT_FILENO, "# %s\n", line);
+}
+
+void tcase_fail(const char *file, int line, const char *format, ...)
+{
+	char what[400];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(what, sizeof(what), format, ap);
+	va_end(ap);
+	tcase_note("%s:%d: %s", file, line, what);
+	_exit(1);
+}
+
+void tcase_skip(const char *why)
+{
+	snprintf(shared->skip, sizeof(shared->skip), "%s", why);
+	_exit(EXIT_SKIP);
+}
+
+static void track(int id, bool seg)
+{
+	int i = atomic_fetch_add(&shared->nr_objects, 1);
+
+	if (i >= MAX_OBJECTS)
+		tcase_fail(__FILE__, __LINE__, "too many objects");
+	shared->objects[i].id = id;
+	shared->objects[i].seg = seg;
+}
+
+void tcase_track_vas(int vid)
+{
+	track(vid, false);
+}
+
+void tcase_track_seg(int sid)
+{
+	track(sid, true);
+}
+
+int tcase_vas(const char *name, mode_t mode)
+{
+	int vid = check_id(vas_create(name, mode));
+
+	track(vid, false);
+	return vid;
+}
+
+int tcase_seg(const char *name, void *base, size_t size, mode_t mode)
+{
+	int sid = check_id(seg_alloc(name, base, size, mode));
+
+	track(sid, true);
+	return sid;
+}
+
+const char *tcase_name(const char *stem)
+{
+	static char names[8][VAS_NAME_MAX + 1];
+	static unsigned int next;
+	char *name = names[next++ % 8];
+
+	snprintf(name, sizeof(names[0]), "test.%s.%d", stem, (int)getpgrp());
+	return name;
+}
+
+int tcase_vas_with_seg(const char *stem, void *base, size_t size, int *sid)
+{
+	int vid = tcase_vas(tcase_name(stem), 0600);
+	int id = tcase_seg(tcase_name(stem), base, size, 0600);
+
+	check_eq(seg_attach(vid, id), 0);
+	if (sid)
+		*sid = id;
+	return vid;
+}
+
+static void delete_objects(void)
+{
+	int i, nr = atomic_load(&shared->nr_objects);
+
+	/* Deleting twice, or what the case has deleted, is no error here. */
+	for (i = 0; i < nr && i < MAX_OBJECTS; i++) {
+		if (shared->objects[i].seg)
+			seg_delete(shared->objects[i].id);
+		else
+			vas_delete(shared->objects[i].id);
+	}
+	memset(shared, 0, sizeof(*shared));
+}
+
+static void pause_ms(long ms)
+{
+	struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+static int leak(const char *what, uint64_t before, uint64_t after, bool say)
+{
+	if (before == after)
+		return 0;
+	if (say)
+		tcase_note("leak: %s were %llu and are %llu", what,
+			   (unsigned long long)before,
+			   (unsigned long long)after);
+	return 1;
+}
+
+static int compare(const struct pvvas_stats *a, const struct pvvas_stats *b,
+		   bool say)
+{
+#define SAME(name)	leak(#name, a->name, b->name, say)
+	return SAME(vases) + SAME(segs) + SAME(processes) + SAME(threads) +
+	       SAME(attachments) + SAME(pages) + SAME(hv_ctxs) +
+	       SAME(hv_views) + SAME(hv_segs) + SAME(hv_attachments) +
+	       SAME(hv_extents) + SAME(hv_tables);
+#undef SAME
+}
+
+/* The last of a process goes a little after its parent hears of its death. */
+static bool leaks(const struct pvvas_stats *before)
+{
+	struct pvvas_stats now = { .size = sizeof(now) };
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		if (pvvas_stats(&now)) {
+			tcase_note("no counters");
+			return true;
+		}
+		if (!compare(before, &now, false))
+			return false;
+		pause_ms(20);
+	}
+	return compare(before, &now, true);
+}
+
+/* Until the case ends or its time is over; its status, or -1. */
+static int await(pid_t pid, unsigned int seconds)
+{
+	struct timespec ts = { .tv_sec = seconds };
+	int status = -1;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	for (;;) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			break;
+		if (sigtimedwait(&set, NULL, &ts) < 0 && errno == EAGAIN) {
+			tcase_note("took more than %u seconds", seconds);
+			kill(-pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			status = -1;
+			break;
+		}
+	}
+	/* whoever it left behind */
+	kill(-pid, SIGKILL);
+	while (waitpid(-pid, NULL, 0) > 0)
+		;
+	return status;
+}
+
+static int run_case(const struct tcase *c)
+{
+	sigset_t none;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		return -1;
+	if (!pid) {
+		setpgid(0, 0);
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		c->run();
+		_exit(0);
+	}
+	setpgid(pid, pid);
+	return await(pid, c->seconds ? c->seconds : 60);
+}
+
+/* 0 passed, 1 failed, EXIT_SKIP skipped */
+static int one(const struct tcase *c, size_t number, unsigned int flags)
+{
+	struct pvvas_stats before = { .size = sizeof(before) };
+	bool look = !(flags & TCASE_NO_DRIVER);
+	char why[sizeof(shared->skip)];
+	int status, ret;
+
+	if (look && pvvas_stats(&before))
+		look = false;
+	status = run_case(c);
+	memcpy(why, shared->skip, sizeof(why));
+	delete_objects();
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIP) {
+		printf("ok %zu - %s # SKIP %s\n", number, c->name, why);
+		return EXIT_SKIP;
+	}
+	ret = status == 0 ? 0 : 1;
+	if (status != -1 && WIFSIGNALED(status))
+		tcase_note("killed by signal %d", WTERMSIG(status));
+	if (look && leaks(&before))
+		ret = 1;
+	printf("%s %zu - %s\n", ret ? "not ok" : "ok", number, c->name);
+	return ret;
+}
+
+int tcase_main(const struct tcase *cases, size_t nr, unsigned int flags)
+{
+	size_t i, failed = 0, skipped = 0;
+	sigset_t set;
+	int ret;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	shared = tcase_shared(sizeof(*shared));
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	printf("1..%zu\n", nr);
+	ret = pvvas_probe(PVVAS_FEATURE_DRIVER);
+	if (!(flags & TCASE_NO_DRIVER) && ret != PVVAS_YES) {
+		printf("Bail out! no driver\n");
+		return 1;
+	}
+	for (i = 0; i < nr; i++) {
+		ret = one(&cases[i], i + 1, flags);
+		failed += ret == 1;
+		skipped += ret == EXIT_SKIP;
+	}
+	if (failed || !nr)
+		return 1;
+	return skipped == nr ? EXIT_SKIP : 0;
+}
+
+pid_t tcase_spawn(void (*fn)(void *arg), void *arg)
+{
+	pid_t pid = fork();
+
+	check(pid >= 0);
+	if (!pid) {
+		fn(arg);
+		_exit(0);
+	}
+	return pid;
+}
+
+void tcase_join(pid_t pid)
+{
+	int status;
+
+	check_eq(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status))
+		tcase_fail(__FILE__, __LINE__, "a process died of signal %d",
+			   WTERMSIG(status));
+	if (WEXITSTATUS(status))
+		tcase_fail(__FILE__, __LINE__, "a process failed");
+}
+
+void tcase_join_killed(pid_t pid, int sig)
+{
+	int status;
+
+	check_eq(waitpid(pid, &status, 0), pid);
+	check(WIFSIGNALED(status));
+	check_eq(WTERMSIG(status), sig);
+}
+
+void *tcase_shared(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED) {
+		perror("mmap");
+		exit(1);
+	}
+	return p;
+}
+
+int tcase_nr_cpus(void)
+{
+	cpu_set_t set;
+
+	check_eq(sched_getaffinity(0, sizeof(set), &set), 0);
+	return CPU_COUNT(&set);
+}
+
+void tcase_need_cpus(int nr)
+{
+	if (tcase_nr_cpus() < nr)
+		tcase_skip("needs more CPUs");
+}
+
+void tcase_pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	check_eq(sched_setaffinity(0, sizeof(set), &set), 0);
+}
