@@ -21,6 +21,9 @@ struct tcase {
 	unsigned int seconds;	/* time limit; 0: 60 */
 };
 
+#define CASE(name)		{ #name, name, 0 }
+#define CASE_SECONDS(name, s)	{ #name, name, s }
+
 /* How to run without what a test usually needs. */
 #define TCASE_NO_DRIVER	(1U << 0)	/* no driver expected, no leak check */
 
