@@ -10,6 +10,7 @@
 #include <linux/kvm_host.h>
 
 #include "internal.h"
+#include "mmu.h"
 
 #define PVVAS_CHUNK	64
 

@@ -8,6 +8,7 @@
 #include "mmu.h"
 #include "mmu/mmu_internal.h"
 #include "mmu/page_track.h"
+#include "mmu/spte.h"
 
 /* Level 3, 2 and 1 for a segment, or these and the identity page. */
 #define PVVAS_FAULT_PAGES	4

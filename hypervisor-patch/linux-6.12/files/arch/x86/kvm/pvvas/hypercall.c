@@ -6,6 +6,8 @@
 
 #include "internal.h"
 #include "cpuid.h"
+#include "kvm_cache_regs.h"
+#include "smm.h"
 
 /* Every call that answers with a struct takes its size and cuts it to that. */
 static long pvvas_answer(struct kvm *kvm, u64 gpa, u64 size, const void *data,

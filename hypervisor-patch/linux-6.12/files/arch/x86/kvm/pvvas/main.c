@@ -11,6 +11,7 @@
 #include "mmu.h"
 #include "mmu/mmu_internal.h"
 #include "mmu/spte.h"
+#include "smm.h"
 
 /* Upper bounds of what KVM_ENABLE_CAP may ask for, and the defaults. */
 static unsigned int __read_mostly pvvas_max_ctxs = 4096;
@@ -60,9 +61,16 @@ void pvvas_flush(struct kvm *kvm)
 	kvm_flush_remote_tlbs(kvm);
 }
 
+/* The CPU can, the TDP MMU is in use, and flushes are KVM's own. */
 int kvm_pvvas_check_extension(void)
 {
-	return kvm_caps.has_pvvas ? PVVAS_ABI_VERSION : 0;
+	if (!kvm_caps.has_pvvas || !tdp_mmu_enabled)
+		return 0;
+#if IS_ENABLED(CONFIG_HYPERV)
+	if (kvm_x86_ops.flush_remote_tlbs)
+		return 0;
+#endif
+	return PVVAS_ABI_VERSION;
 }
 
 bool kvm_pvvas_overlaps_window(struct kvm *kvm, gfn_t gfn, u64 npages)
@@ -189,7 +197,8 @@ int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
 	struct kvm_pvvas *pv;
 	int r;
 
-	if (!kvm_caps.has_pvvas || kvm->arch.vm_type != KVM_X86_DEFAULT_VM)
+	if (!kvm_pvvas_check_extension() ||
+	    kvm->arch.vm_type != KVM_X86_DEFAULT_VM)
 		return -EOPNOTSUPP;
 	if (copy_from_user(&config, uconfig, sizeof(config)))
 		return -EFAULT;

@@ -11,6 +11,7 @@
 
 #include "x86.h"
 #include "mmu.h"
+#include "smm.h"
 #include "vmx.h"
 #include "vmx_ops.h"
 #include "vmx_onhyperv.h"
@@ -27,8 +28,7 @@ bool vmx_pvvas_supported(void)
 	u64 functions;
 
 	if (!cpu_has_vmx_vmfunc() || !enable_ept || !enable_ept_ad_bits ||
-	    !enable_unrestricted_guest || !enable_vpid || !tdp_mmu_enabled ||
-	    kvm_is_using_evmcs() || kvm_x86_ops.flush_remote_tlbs)
+	    !enable_unrestricted_guest || !enable_vpid || kvm_is_using_evmcs())
 		return false;
 	if (rdmsrl_safe(MSR_IA32_VMX_VMFUNC, &functions))
 		return false;
