@@ -89,7 +89,7 @@ static void read_into_a_read_only_attachment_is_efault(void)
 
 static void system_calls_work_on_what_is_attached(void)
 {
-	int fds[2], vid = tcase_vas_with_seg("v", BASE, MIB, NULL);
+	int fds[2], vid = tcase_vas_with_seg(BASE, MIB, NULL);
 
 	check_eq(pipe(fds), 0);
 	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
@@ -107,7 +107,7 @@ static void system_calls_work_on_what_is_attached(void)
 
 static void outside_every_segment_is_sigsegv(void)
 {
-	int vid = tcase_vas_with_seg("v", BASE + GIB, MIB, NULL);
+	int vid = tcase_vas_with_seg(BASE + GIB, MIB, NULL);
 	size_t size;
 	void *base;
 
@@ -129,7 +129,7 @@ static void outside_every_segment_is_sigsegv(void)
 
 static void the_window_is_empty_at_home(void)
 {
-	int fds[2], vid = tcase_vas_with_seg("v", BASE, MIB, NULL);
+	int fds[2], vid = tcase_vas_with_seg(BASE, MIB, NULL);
 
 	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
 	BASE[0] = 1;
@@ -153,7 +153,7 @@ static void the_window_is_unmapped_before_the_first_attach(void)
 static void the_identity_page_is_read_only(void)
 {
 	char *page = (char *)VAS_WINDOW_BASE;
-	int fds[2], vid = tcase_vas_with_seg("v", BASE, MIB, NULL);
+	int fds[2], vid = tcase_vas_with_seg(BASE, MIB, NULL);
 	int vh = check_id(vas_attach(vid));
 
 	check_eq(vas_switch(vh), 0);
@@ -179,7 +179,7 @@ static void jump(void *p)
 
 static void code_in_a_segment_is_not_executed(void)
 {
-	int vid = tcase_vas_with_seg("v", BASE, MIB, NULL);
+	int vid = tcase_vas_with_seg(BASE, MIB, NULL);
 	struct tcase_fault f;
 
 	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
@@ -192,7 +192,7 @@ static void code_in_a_segment_is_not_executed(void)
 
 static void an_access_across_the_end_of_a_segment_faults_at_its_end(void)
 {
-	int vid = tcase_vas_with_seg("v", BASE, MIB, NULL);
+	int vid = tcase_vas_with_seg(BASE, MIB, NULL);
 	int fds[2];
 
 	check_eq(pipe(fds), 0);

@@ -26,8 +26,8 @@ static void the_same_address_shows_different_data_in_two_vases(void)
 {
 	int a, b, i;
 
-	a = check_id(vas_attach(tcase_vas_with_seg("a", BASE, MIB, NULL)));
-	b = check_id(vas_attach(tcase_vas_with_seg("b", BASE, MIB, NULL)));
+	a = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
+	b = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
 	check(a != b);
 	enter(a);
 	strcpy(BASE, "this is a");
@@ -120,7 +120,7 @@ static void a_sparse_segment_costs_what_was_touched(void)
 	size_t size = 32 * GIB, at;
 	int vid, sid;
 
-	vid = tcase_vas_with_seg("sparse", BASE, size, &sid);
+	vid = tcase_vas_with_seg(BASE, size, &sid);
 	enter(check_id(vas_attach(vid)));
 	for (at = 0; at < size; at += 2 * GIB)
 		BASE[at] = (char)(at / GIB);
@@ -144,7 +144,7 @@ static void new_memory_is_zero_even_if_it_was_used_before(void)
 	size_t at;
 
 	for (round = 0; round < 4; round++) {
-		int vid = tcase_vas_with_seg("zero", BASE, 4 * MIB, &sid);
+		int vid = tcase_vas_with_seg(BASE, 4 * MIB, &sid);
 
 		vh = check_id(vas_attach(vid));
 		enter(vh);
@@ -223,7 +223,7 @@ static void a_segment_attached_later_shows_in_views_that_exist(void)
 
 static void a_detached_segment_is_gone_from_views_that_exist(void)
 {
-	int sid, vid = tcase_vas_with_seg("v", BASE, MIB, &sid);
+	int sid, vid = tcase_vas_with_seg(BASE, MIB, &sid);
 
 	enter(check_id(vas_attach(vid)));
 	BASE[0] = 7;

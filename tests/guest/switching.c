@@ -17,9 +17,9 @@
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
 
-static int attached(const char *stem, char value)
+static int attached(char value)
 {
-	int vh = check_id(vas_attach(tcase_vas_with_seg(stem, BASE, MIB, NULL)));
+	int vh = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
 
 	check_eq(vas_switch(vh), 0);
 	BASE[0] = value;
@@ -36,7 +36,7 @@ static void home_is_where_a_process_starts(void)
 
 static void current_follows_every_switch(void)
 {
-	int a = attached("a", 1), b = attached("b", 2);
+	int a = attached(1), b = attached(2);
 
 	check_eq(vas_current(), VAS_HOME);
 	check_eq(vas_switch(a), 0);
@@ -51,7 +51,7 @@ static void current_follows_every_switch(void)
 
 static void attaching_twice_gives_two_handles_of_one_memory(void)
 {
-	int vid = tcase_vas_with_seg("v", BASE, MIB, NULL);
+	int vid = tcase_vas_with_seg(BASE, MIB, NULL);
 	int a = check_id(vas_attach(vid)), b = check_id(vas_attach(vid));
 
 	check(a != b);
@@ -69,7 +69,7 @@ static void attaching_twice_gives_two_handles_of_one_memory(void)
 
 static void a_stale_handle_is_einval_and_changes_nothing(void)
 {
-	int a = attached("a", 1), b = attached("b", 2);
+	int a = attached(1), b = attached(2);
 
 	check_eq(vas_detach(b), 0);
 	check_eq(vas_switch(b), -EINVAL);
@@ -87,11 +87,11 @@ static void a_stale_handle_does_not_reach_who_came_after(void)
 	int old[64], new[64], i;
 
 	for (i = 0; i < 64; i++)
-		old[i] = attached("old", 1);
+		old[i] = attached(1);
 	for (i = 0; i < 64; i++)
 		check_eq(vas_detach(old[i]), 0);
 	for (i = 0; i < 64; i++)
-		new[i] = attached("new", 2);
+		new[i] = attached(2);
 	check_eq(vas_switch(new[0]), 0);
 	for (i = 0; i < 64; i++) {
 		check_eq(vas_switch(old[i]), -EINVAL);
@@ -103,7 +103,7 @@ static void a_stale_handle_does_not_reach_who_came_after(void)
 
 static void what_is_no_handle_is_einval(void)
 {
-	int a = attached("a", 1);
+	int a = attached(1);
 	int wrong[] = { -1, -EINVAL, 1, 2, 65535, 65536, 1 << 30, 0x7fffffff,
 			a ^ 1 << 16, a ^ 1 << 30, a + 1, a + 65536,
 			a | (int)(1U << 31) };
@@ -123,7 +123,7 @@ static void what_is_no_handle_is_einval(void)
 
 static void detach_is_refused_while_inside(void)
 {
-	int a = attached("a", 1);
+	int a = attached(1);
 
 	check_eq(vas_switch(a), 0);
 	check_eq(vas_detach(a), -EBUSY);
@@ -135,7 +135,7 @@ static void detach_is_refused_while_inside(void)
 static void more_attachments_than_slots_all_work(void)
 {
 	enum { NR = 700 };
-	int vid = tcase_vas_with_seg("v", BASE, MIB, NULL);
+	int vid = tcase_vas_with_seg(BASE, MIB, NULL);
 	static int vh[NR];
 	int i, round;
 
@@ -161,7 +161,7 @@ static void a_million_switches_exit_nowhere(void)
 {
 	struct pvvas_stats before = { .size = sizeof(before) };
 	struct pvvas_stats after = { .size = sizeof(after) };
-	int a = attached("a", 1), b = attached("b", 2);
+	int a = attached(1), b = attached(2);
 	unsigned long wrong = 0, i;
 
 	check_eq(vas_switch(a), 0);
@@ -193,7 +193,7 @@ static void on_signal(int sig)
 
 static void a_signal_handler_runs_in_the_interrupted_vas(void)
 {
-	int a = attached("a", 1);
+	int a = attached(1);
 
 	signal(SIGUSR1, on_signal);
 	check_eq(vas_switch(a), 0);
@@ -216,9 +216,9 @@ static void on_signal_switching(int sig)
 
 static void a_handler_may_switch_if_it_comes_back(void)
 {
-	int a = attached("a", 1), i;
+	int a = attached(1), i;
 
-	other = attached("b", 2);
+	other = attached(2);
 	signal(SIGUSR1, on_signal_switching);
 	check_eq(vas_switch(a), 0);
 	for (i = 0; i < 100; i++) {
@@ -232,9 +232,9 @@ static void a_handler_may_switch_if_it_comes_back(void)
 
 static void a_timer_may_interrupt_switches(void)
 {
-	int a = attached("a", 1), i;
+	int a = attached(1), i;
 
-	other = attached("b", 2);
+	other = attached(2);
 	signal(SIGALRM, on_signal_switching);
 	ualarm(1000, 1000);
 	for (i = 0; i < 100000; i++) {
@@ -247,7 +247,7 @@ static void a_timer_may_interrupt_switches(void)
 
 static void longjmp_does_not_switch(void)
 {
-	int a = attached("a", 1);
+	int a = attached(1);
 	jmp_buf env;
 
 	if (!setjmp(env)) {
@@ -272,7 +272,7 @@ static void in_exit(void)
 static void leave_by_exit(void *arg)
 {
 	(void)arg;
-	at_exit_handle = attached("a", 1);
+	at_exit_handle = attached(1);
 	atexit(in_exit);
 	check_eq(vas_switch(at_exit_handle), 0);
 	exit(0);

@@ -113,10 +113,10 @@ const char *tcase_name(const char *stem)
 	return name;
 }
 
-int tcase_vas_with_seg(const char *stem, void *base, size_t size, int *sid)
+int tcase_vas_with_seg(void *base, size_t size, int *sid)
 {
-	int vid = tcase_vas(tcase_name(stem), 0600);
-	int id = tcase_seg(tcase_name(stem), base, size, 0600);
+	int vid = tcase_vas(NULL, 0600);
+	int id = tcase_seg(NULL, base, size, 0600);
 
 	check_eq(seg_attach(vid, id), 0);
 	if (sid)

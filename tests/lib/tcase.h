@@ -75,8 +75,8 @@ void tcase_track_vas(int vid);
 void tcase_track_seg(int sid);
 /* A name of this case only; a static buffer for each of 8 calls. */
 const char *tcase_name(const char *stem);
-/* A VAS with one segment in it; *sid may be wanted or NULL. */
-int tcase_vas_with_seg(const char *stem, void *base, size_t size, int *sid);
+/* A VAS with one segment in it, both without names; sid may be NULL. */
+int tcase_vas_with_seg(void *base, size_t size, int *sid);
 
 /* Another process: runs fn(arg), and exits with 0 unless it fails. */
 pid_t tcase_spawn(void (*fn)(void *arg), void *arg);

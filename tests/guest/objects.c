@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Names, modes, attributes and deletion of VASes and segments.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "tcase.h"
+
+#define BASE	((char *)VAS_WINDOW_FIRST)
+#define MIB	(1UL << 20)
+#define NOBODY	65534
+
+static void a_name_is_found_until_it_is_deleted(void)
+{
+	const char *name = tcase_name("n");
+	int vid, sid;
+
+	check_eq(vas_find(name), -ENOENT);
+	check_eq(seg_find(name), -ENOENT);
+	vid = tcase_vas(name, 0600);
+	check_eq(vas_find(name), vid);
+	check_eq(seg_find(name), -ENOENT);
+	sid = tcase_seg(name, BASE, MIB, 0600);
+	check_eq(seg_find(name), sid);
+	check_eq(vas_create(name, 0600), -EEXIST);
+	check_eq(seg_alloc(name, BASE, MIB, 0600), -EEXIST);
+	check_eq(vas_delete(vid), 0);
+	check_eq(vas_find(name), -ENOENT);
+	check_eq(seg_delete(sid), 0);
+	check_eq(seg_find(name), -ENOENT);
+}
+
+static void the_longest_name_works(void)
+{
+	char name[VAS_NAME_MAX + 1];
+	struct vas_attr attr = { .size = sizeof(attr) };
+	int vid;
+
+	memset(name, 'n', VAS_NAME_MAX);
+	name[VAS_NAME_MAX] = '\0';
+	vid = tcase_vas(name, 0600);
+	check_eq(vas_find(name), vid);
+	check_eq(vas_ctl(VAS_CTL_GETATTR, vid, &attr), 0);
+	check(!strcmp(attr.name, name));
+	name[VAS_NAME_MAX - 1] = '\0';
+	check_eq(vas_find(name), -ENOENT);
+}
+
+static void an_id_is_not_used_again(void)
+{
+	int ids[50], i, k;
+
+	for (i = 0; i < 50; i++) {
+		ids[i] = check_id(vas_create(tcase_name("again"), 0600));
+		check_eq(vas_delete(ids[i]), 0);
+		for (k = 0; k < i; k++)
+			check(ids[k] != ids[i]);
+	}
+}
+
+static void ids_of_nothing_are_refused(void)
+{
+	int vid = tcase_vas(NULL, 0600), sid = tcase_seg(NULL, BASE, MIB, 0600);
+	struct vas_attr va = { .size = sizeof(va) };
+
+	check_eq(vas_attach(0x3fffffff), -ENOENT);
+	check_eq(seg_attach(vid, 0x3fffffff), -ENOENT);
+	check_eq(seg_attach(0x3fffffff, sid), -ENOENT);
+	check_eq(seg_detach(vid, sid), -ENOENT);
+	check_eq(vas_delete(0x3fffffff), -ENOENT);
+	check_eq(seg_delete(0x3fffffff), -ENOENT);
+	check_eq(vas_ctl(VAS_CTL_GETATTR, 0x3fffffff, &va), -ENOENT);
+}
+
+static void a_deleted_vas_lives_on_for_its_users(void)
+{
+	int vid, sid, vh;
+
+	vid = tcase_vas(tcase_name("v"), 0600);
+	sid = tcase_seg(tcase_name("s"), BASE, MIB, 0600);
+	check_eq(seg_attach(vid, sid), 0);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_delete(vid), 0);
+	check_eq(seg_delete(sid), 0);
+	check_eq(vas_switch(vh), 0);
+	BASE[0] = 1;
+	check_eq(BASE[0], 1);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_detach(vh), 0);
+	check_eq(vas_switch(vh), -EINVAL);
+}
+
+static void attributes_are_what_was_asked_for(void)
+{
+	struct seg_attr sa = { .size = sizeof(sa) };
+	struct vas_attr va = { .size = sizeof(va) };
+	const char *name = tcase_name("attr");
+	int vid = tcase_vas(name, 0640), sid, vh;
+
+	sid = tcase_seg(name, BASE, MIB + 1, 0604);
+	check_eq(vas_ctl(VAS_CTL_GETATTR, vid, &va), 0);
+	check_eq(va.mode, 0640);
+	check_eq(va.uid, geteuid());
+	check_eq(va.gid, getegid());
+	check_eq(va.users, 0);
+	check(!strcmp(va.name, name));
+	check_eq(seg_ctl(sid, SEG_CTL_GETATTR, &sa), 0);
+	check_eq(sa.mode, 0604);
+	check(sa.base == BASE);
+	check_eq(sa.length, MIB + 4096);
+	check_eq(sa.users, 0);
+	check(!strcmp(sa.name, name));
+	check_eq(seg_attach(vid, sid), 0);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_ctl(VAS_CTL_GETATTR, vid, &va), 0);
+	check_eq(va.users, 1);
+	check_eq(seg_ctl(sid, SEG_CTL_GETATTR, &sa), 0);
+	check_eq(sa.users, 1);
+	check_eq(vas_detach(vh), 0);
+}
+
+static void attributes_can_be_changed(void)
+{
+	struct vas_attr va = { .size = sizeof(va), .valid = VAS_ATTR_MODE,
+			       .mode = 0444 };
+	struct seg_attr sa = { .size = sizeof(sa),
+			       .valid = VAS_ATTR_UID | VAS_ATTR_GID,
+			       .uid = NOBODY, .gid = NOBODY };
+	int vid = tcase_vas(tcase_name("v"), 0600);
+	int sid = tcase_seg(tcase_name("s"), BASE, MIB, 0600);
+
+	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &va), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_SETATTR, &sa), 0);
+	check_eq(vas_ctl(VAS_CTL_GETATTR, vid, &va), 0);
+	check_eq(va.mode, 0444);
+	check_eq(va.uid, 0);
+	check_eq(seg_ctl(sid, SEG_CTL_GETATTR, &sa), 0);
+	check_eq(sa.mode, 0600);
+	check_eq(sa.uid, NOBODY);
+	check_eq(sa.gid, NOBODY);
+}
+
+static void ctl_deletes(void)
+{
+	int vid = tcase_vas(tcase_name("v"), 0600);
+	int sid = tcase_seg(tcase_name("s"), BASE, MIB, 0600);
+
+	check_eq(vas_ctl(VAS_CTL_DELETE, vid), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_DELETE), 0);
+	check_eq(vas_find(tcase_name("v")), -ENOENT);
+	check_eq(seg_find(tcase_name("s")), -ENOENT);
+}
+
+struct names {
+	char secret[VAS_NAME_MAX + 1];
+	char readable[VAS_NAME_MAX + 1];
+};
+
+static void become_nobody(void)
+{
+	check_eq(setgid(NOBODY), 0);
+	check_eq(setuid(NOBODY), 0);
+}
+
+static void stranger(void *arg)
+{
+	struct vas_attr va = { .size = sizeof(va), .valid = VAS_ATTR_MODE,
+			       .mode = 0777 };
+	struct names *n = arg;
+	int vid, sid, vh;
+
+	become_nobody();
+	vid = vas_find(n->secret);
+	if (vid > 0)
+		check_eq(vas_attach(vid), -EACCES);
+	else
+		check_eq(vid, -EACCES);
+	vid = check_id(vas_find(n->readable));
+	sid = check_id(seg_find(n->readable));
+	check_eq(vas_delete(vid), -EPERM);
+	check_eq(seg_delete(sid), -EPERM);
+	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &va), -EPERM);
+	check_eq(seg_detach(vid, sid), -EACCES);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_switch(vh), 0);
+	check_eq(BASE[0], 1);
+	check_eq(tcase_try_write(BASE).sig, 11);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void modes_keep_strangers_out(void)
+{
+	struct names *n = tcase_shared(sizeof(*n));
+	int vid, sid;
+
+	if (geteuid())
+		tcase_skip("needs root");
+	strcpy(n->secret, tcase_name("secret"));
+	strcpy(n->readable, tcase_name("readable"));
+	tcase_vas(n->secret, 0600);
+	vid = tcase_vas(n->readable, 0644);
+	sid = tcase_seg(n->readable, BASE, MIB, 0644);
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	BASE[0] = 1;
+	tcase_join(tcase_spawn(stranger, n));
+	check_eq(BASE[0], 1);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void read_only_segment(void *arg)
+{
+	int sid, vid;
+
+	become_nobody();
+	sid = check_id(seg_find(arg));
+	vid = check_id(vas_create(NULL, 0600));
+	check_eq(seg_attach_prot(vid, sid, PROT_READ | PROT_WRITE), -EACCES);
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	check_eq(BASE[0], 0);
+	check_eq(tcase_try_write(BASE).sig, 11);
+}
+
+static void attaching_gives_no_more_than_the_mode_does(void)
+{
+	const char *name = tcase_name("ro");
+
+	if (geteuid())
+		tcase_skip("needs root");
+	tcase_seg(name, BASE, MIB, 0644);
+	tcase_join(tcase_spawn(read_only_segment, (void *)name));
+}
+
+static void segments_must_lie_in_the_window(void)
+{
+	size_t size;
+	void *base;
+
+	check_eq(pvvas_window(&base, &size), 0);
+	check_eq(seg_alloc(NULL, base, 4096, 0600), -EINVAL);
+	check_eq(seg_alloc(NULL, (char *)base + 4096, 4096, 0600), -EINVAL);
+	check_eq(seg_alloc(NULL, BASE - 4096, 8192, 0600), -EINVAL);
+	check_eq(seg_alloc(NULL, (char *)base - 4096, 4096, 0600), -EINVAL);
+	check_eq(seg_alloc(NULL, (char *)base + size, 4096, 0600), -EINVAL);
+	check_eq(seg_alloc(NULL, (char *)base + size - 4096, 8192, 0600),
+		 -EINVAL);
+	check_eq(seg_alloc(NULL, (void *)4096, 4096, 0600), -EINVAL);
+	check_eq(seg_alloc(NULL, BASE, 1UL << 62, 0600), -EINVAL);
+	check_id(tcase_seg(NULL, (char *)base + size - 4096, 4096, 0600));
+	check_id(tcase_seg(NULL, BASE, size - (1UL << 30), 0600));
+}
+
+static void the_probe_says_yes(void)
+{
+	check_eq(pvvas_probe(PVVAS_FEATURE_HYPERVISOR), PVVAS_YES);
+	check_eq(pvvas_probe(PVVAS_FEATURE_DRIVER), PVVAS_YES);
+	check_eq(pvvas_probe(PVVAS_FEATURE_SWITCH), PVVAS_YES);
+	check_eq(pvvas_probe(PVVAS_FEATURE_PER_THREAD), PVVAS_YES);
+}
+
+static const struct tcase cases[] = {
+	CASE(a_name_is_found_until_it_is_deleted),
+	CASE(the_longest_name_works),
+	CASE(an_id_is_not_used_again),
+	CASE(ids_of_nothing_are_refused),
+	CASE(a_deleted_vas_lives_on_for_its_users),
+	CASE(attributes_are_what_was_asked_for),
+	CASE(attributes_can_be_changed),
+	CASE(ctl_deletes),
+	CASE(modes_keep_strangers_out),
+	CASE(attaching_gives_no_more_than_the_mode_does),
+	CASE(segments_must_lie_in_the_window),
+	CASE(the_probe_says_yes),
+};
+
+TCASE_MAIN(cases, 0)

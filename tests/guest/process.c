@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * fork, exec, exit and death of processes that use VASes.  That nothing stays
+ * behind is checked after every case: see tests/lib/tcase.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "tcase.h"
+
+#define BASE	((char *)VAS_WINDOW_FIRST)
+#define MIB	(1UL << 20)
+
+static int attached(char value)
+{
+	int vh = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
+
+	check_eq(vas_switch(vh), 0);
+	BASE[0] = value;
+	check_eq(vas_switch(VAS_HOME), 0);
+	return vh;
+}
+
+static void look_around_in_child(void *arg)
+{
+	int vh = *(int *)arg;
+
+	check_eq(vas_current(), VAS_HOME);
+	check_eq(tcase_try_read(BASE).sig, SIGSEGV);
+	check_eq(vas_switch(vh), -EINVAL);
+	check_eq(vas_current(), VAS_HOME);
+	check_eq(vas_detach(vh), -EINVAL);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void a_forked_child_is_in_no_vas(void)
+{
+	int vh = attached(1);
+
+	tcase_join(tcase_spawn(look_around_in_child, &vh));
+	check_eq(vas_switch(vh), 0);
+	tcase_join(tcase_spawn(look_around_in_child, &vh));
+	check_eq(vas_current(), vh);
+	check_eq(BASE[0], 1);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+struct family {
+	int vid;
+	int vh;
+};
+
+static void attach_in_child(void *arg)
+{
+	struct family *f = arg;
+	int vh = check_id(vas_attach(f->vid));
+
+	check_eq(vas_switch(vh), 0);
+	check_eq(BASE[0], 1);
+	BASE[1] = 2;
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_detach(vh), 0);
+}
+
+static void a_forked_child_can_attach_for_itself(void)
+{
+	struct family f = { .vid = tcase_vas_with_seg(BASE, MIB, NULL) };
+
+	f.vh = check_id(vas_attach(f.vid));
+	check_eq(vas_switch(f.vh), 0);
+	BASE[0] = 1;
+	tcase_join(tcase_spawn(attach_in_child, &f));
+	check_eq(BASE[1], 2);
+	check_eq(vas_current(), f.vh);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void a_child_of_the_raw_system_call_sees_nothing(void)
+{
+	int vh = attached(1), status;
+	pid_t pid;
+
+	check_eq(vas_switch(vh), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	pid = (pid_t)syscall(SYS_fork);
+	check(pid >= 0);
+	if (!pid) {
+		/* no fork handler has run here; the window is gone all the same */
+		_exit(tcase_try_read(BASE).sig == SIGSEGV ? 0 : 1);
+	}
+	check_eq(waitpid(pid, &status, 0), pid);
+	check_eq(status, 0);
+	check_eq(vas_switch(vh), 0);
+	check_eq(BASE[0], 1);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void exec_leaves_every_vas(void)
+{
+	char *argv[] = { "/proc/self/exe", "after-exec", NULL };
+	int vh = attached(1), status;
+	pid_t pid;
+
+	pid = fork();
+	check(pid >= 0);
+	if (!pid) {
+		vh = attached(2);
+		check_eq(vas_switch(vh), 0);
+		execv(argv[0], argv);
+		_exit(1);
+	}
+	check_eq(waitpid(pid, &status, 0), pid);
+	check_eq(status, 0);
+	check_eq(vas_switch(vh), 0);
+	check_eq(BASE[0], 1);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+/* What the program above becomes. */
+static int after_exec(void)
+{
+	int vid, sid, vh;
+
+	if (vas_current() != VAS_HOME || tcase_try_read(BASE).sig != SIGSEGV ||
+	    tcase_try_read((char *)VAS_WINDOW_BASE).sig != SIGSEGV)
+		return 1;
+	vid = vas_create(NULL, 0600);
+	sid = seg_alloc(NULL, BASE, MIB, 0600);
+	if (vid <= 0 || sid <= 0 || seg_attach(vid, sid))
+		return 2;
+	vh = vas_attach(vid);
+	if (vh <= 0 || vas_switch(vh))
+		return 3;
+	BASE[0] = 1;
+	return 0;
+}
+
+static void live_and_wait(void *arg)
+{
+	atomic_int *ready = arg;
+	int vh = attached(1);
+
+	attached(2);
+	check_eq(vas_switch(vh), 0);
+	memset(BASE, 1, MIB);
+	atomic_fetch_add(ready, 1);
+	for (;;)
+		BASE[4096]++;
+}
+
+static void kill_9_inside_a_vas_leaves_nothing(void)
+{
+	enum { NR = 6 };
+	atomic_int *ready = tcase_shared(sizeof(*ready));
+	pid_t pids[NR];
+	int i;
+
+	for (i = 0; i < NR; i++)
+		pids[i] = tcase_spawn(live_and_wait, ready);
+	while (atomic_load(ready) < NR)
+		usleep(1000);
+	for (i = 0; i < NR; i++)
+		check_eq(kill(pids[i], SIGKILL), 0);
+	for (i = 0; i < NR; i++)
+		tcase_join_killed(pids[i], SIGKILL);
+}
+
+static void busy(void *arg)
+{
+	(void)arg;
+	for (;;) {
+		int vh = attached(1), other = attached(2);
+
+		check_eq(vas_switch(other), 0);
+		check_eq(vas_detach(vh), 0);
+		check_eq(vas_switch(VAS_HOME), 0);
+		check_eq(vas_detach(other), 0);
+	}
+}
+
+static void kill_9_at_any_moment_leaves_nothing(void)
+{
+	int i;
+
+	for (i = 0; i < 60; i++) {
+		pid_t pid = tcase_spawn(busy, NULL);
+
+		usleep((useconds_t)(1000 + i * 317));
+		check_eq(kill(pid, SIGKILL), 0);
+		tcase_join_killed(pid, SIGKILL);
+	}
+}
+
+static void crash(void *arg)
+{
+	(void)arg;
+	check_eq(vas_switch(attached(1)), 0);
+	BASE[MIB] = 1;
+}
+
+static void a_crash_inside_a_vas_leaves_nothing(void)
+{
+	tcase_join_killed(tcase_spawn(crash, NULL), SIGSEGV);
+}
+
+static void stop_and_go(void *arg)
+{
+	atomic_int *ready = arg;
+	int vh = attached(3);
+
+	check_eq(vas_switch(vh), 0);
+	atomic_store(ready, 1);
+	while (atomic_load(ready) == 1)
+		;
+	check_eq(vas_current(), vh);
+	check_eq(BASE[0], 3);
+}
+
+static void a_stopped_process_continues_in_its_vas(void)
+{
+	atomic_int *ready = tcase_shared(sizeof(*ready));
+	pid_t pid = tcase_spawn(stop_and_go, ready);
+	int status;
+
+	while (!atomic_load(ready))
+		usleep(1000);
+	check_eq(kill(pid, SIGSTOP), 0);
+	check_eq(waitpid(pid, &status, WUNTRACED), pid);
+	check(WIFSTOPPED(status));
+	atomic_store(ready, 2);
+	check_eq(kill(pid, SIGCONT), 0);
+	tcase_join(pid);
+}
+
+static void the_device_is_not_inherited_by_programs(void)
+{
+	char path[64], target[64];
+	int fd;
+
+	attached(1);
+	for (fd = 0; fd < 64; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, target, sizeof(target) - 1);
+		if (n < 0)
+			continue;
+		target[n] = '\0';
+		if (!strcmp(target, "/dev/pvvas"))
+			check(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	}
+}
+
+static const struct tcase cases[] = {
+	CASE(a_forked_child_is_in_no_vas),
+	CASE(a_forked_child_can_attach_for_itself),
+	CASE(a_child_of_the_raw_system_call_sees_nothing),
+	CASE(exec_leaves_every_vas),
+	CASE(kill_9_inside_a_vas_leaves_nothing),
+	CASE(kill_9_at_any_moment_leaves_nothing),
+	CASE(a_crash_inside_a_vas_leaves_nothing),
+	CASE(a_stopped_process_continues_in_its_vas),
+	CASE(the_device_is_not_inherited_by_programs),
+};
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "after-exec"))
+		return after_exec();
+	return tcase_main(cases, sizeof(cases) / sizeof(cases[0]), 0);
+}
