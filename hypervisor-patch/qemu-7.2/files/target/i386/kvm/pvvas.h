@@ -1,0 +1,11 @@
+/*
+ * EPT views for KVM guests
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef QEMU_I386_KVM_PVVAS_H
+#define QEMU_I386_KVM_PVVAS_H
+
+bool kvm_pvvas_realize(X86CPU *cpu, Error **errp);
+
+#endif
