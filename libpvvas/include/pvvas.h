@@ -49,21 +49,23 @@ extern "C" {
  * @name: its name, 1 to VAS_NAME_MAX bytes; NULL for one without a name
  * @perms: permission bits as of a file, 0777 at most; no umask applies
  *
- * Returns its id.  -EEXIST: the name is taken.
+ * Returns its id.  -EEXIST: the name is taken.  A VAS without a name lives as
+ * long as the process that made it, or as long as it is attached.
  */
 int vas_create(const char *name, mode_t perms);
 
 /**
  * vas_find - the id of the VAS with this name
  *
- * -ENOENT: there is none.  -EACCES: its mode does not let the caller read it.
+ * -ENOENT: there is none.  -EACCES: its mode gives the caller no right at all.
  */
 int vas_find(const char *name);
 
 /**
  * vas_attach - make a VAS reachable for this process
  *
- * Returns a handle.  Attaching twice gives two handles.
+ * Returns a handle.  Attaching twice gives two handles.  -ENOENT: no such VAS.
+ * -EACCES: its mode does not let the caller read it.
  */
 int vas_attach(int vid);
 
@@ -96,7 +98,7 @@ int vas_delete(int vid);
  * @mode: permission bits
  * @uid: owner
  * @gid: group
- * @users: GETATTR: processes that have it attached
+ * @users: GETATTR: attachments
  * @name: GETATTR: its name, or empty
  */
 struct vas_attr {
@@ -128,8 +130,10 @@ int vas_ctl(int cmd, int vid, ...);
  * @size: bytes, rounded up to whole pages; memory is taken at first touch
  * @perms: permission bits as of a file, 0777 at most
  *
- * Returns its id.  -EEXIST: the name is taken.  -EINVAL: @base is not aligned
- * or the segment does not fit in the window.
+ * Returns its id.  -EEXIST: the name is taken.  -EINVAL: @base is not aligned.
+ * -ERANGE: it would not lie in the window.  -E2BIG: no window is that large.
+ * -ENOSPC: there is no room left to choose.  A segment without a name lives as
+ * long as the process that made it, or as long as it is attached.
  */
 int seg_alloc(const char *name, void *base, size_t size, mode_t perms);
 
@@ -142,7 +146,9 @@ int seg_find(const char *name);
  *	handle: for this process only
  * @sid: the segment
  *
- * -EEXIST: it is attached already.  -EBUSY: it overlaps another segment there.
+ * -EEXIST: it, or another one that it overlaps, is attached there already.
+ * -ENOENT: no such segment, VAS or handle.  -EACCES: the segment's mode does
+ * not give these rights, or the VAS's no right to write.
  */
 int seg_attach(int vid_or_vh, int sid);
 

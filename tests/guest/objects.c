@@ -243,15 +243,15 @@ static void segments_must_lie_in_the_window(void)
 	void *base;
 
 	check_eq(pvvas_window(&base, &size), 0);
-	check_eq(seg_alloc(NULL, base, 4096, 0600), -EINVAL);
-	check_eq(seg_alloc(NULL, (char *)base + 4096, 4096, 0600), -EINVAL);
-	check_eq(seg_alloc(NULL, BASE - 4096, 8192, 0600), -EINVAL);
-	check_eq(seg_alloc(NULL, (char *)base - 4096, 4096, 0600), -EINVAL);
-	check_eq(seg_alloc(NULL, (char *)base + size, 4096, 0600), -EINVAL);
+	check_eq(seg_alloc(NULL, base, 4096, 0600), -ERANGE);
+	check_eq(seg_alloc(NULL, (char *)base + 4096, 4096, 0600), -ERANGE);
+	check_eq(seg_alloc(NULL, BASE - 4096, 8192, 0600), -ERANGE);
+	check_eq(seg_alloc(NULL, (char *)base - 4096, 4096, 0600), -ERANGE);
+	check_eq(seg_alloc(NULL, (char *)base + size, 4096, 0600), -ERANGE);
 	check_eq(seg_alloc(NULL, (char *)base + size - 4096, 8192, 0600),
-		 -EINVAL);
-	check_eq(seg_alloc(NULL, (void *)4096, 4096, 0600), -EINVAL);
-	check_eq(seg_alloc(NULL, BASE, 1UL << 62, 0600), -EINVAL);
+		 -ERANGE);
+	check_eq(seg_alloc(NULL, (void *)4096, 4096, 0600), -ERANGE);
+	check_eq(seg_alloc(NULL, BASE, 1UL << 62, 0600), -E2BIG);
 	check_id(tcase_seg(NULL, (char *)base + size - 4096, 4096, 0600));
 	check_id(tcase_seg(NULL, BASE, size - (1UL << 30), 0600));
 }

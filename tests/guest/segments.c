@@ -168,19 +168,19 @@ static void overlapping_segments_are_refused_at_attach(void)
 	int vh;
 
 	check_eq(seg_attach(vid, low), 0);
-	check_eq(seg_attach(vid, high), -EBUSY);
-	check_eq(seg_attach(vid, last), -EBUSY);
+	check_eq(seg_attach(vid, high), -EEXIST);
+	check_eq(seg_attach(vid, last), -EEXIST);
 	check_eq(seg_attach(vid, low), -EEXIST);
 	check_eq(seg_attach(vid, beside), 0);
 	vh = check_id(vas_attach(vid));
-	check_eq(seg_attach(vh, high), -EBUSY);
+	check_eq(seg_attach(vh, high), -EEXIST);
 	enter(vh);
 	BASE[0] = 1;
 	BASE[2 * MIB] = 2;
 	enter(VAS_HOME);
 	check_eq(seg_detach(vid, low), 0);
 	check_eq(seg_attach(vid, last), 0);
-	check_eq(seg_attach(vid, high), -EBUSY);
+	check_eq(seg_attach(vid, high), -EEXIST);
 }
 
 static void segments_may_overlap_if_no_vas_has_both(void)
