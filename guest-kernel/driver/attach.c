@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Attachments: a VAS in a process, and the segments that only this process
+ * sees in it.  Each has one view.
+ *
+ * What a segment allows in a view is what was given when it was linked to the
+ * VAS, less what the VAS's mode denies the process.  Whoever links a segment
+ * to a VAS vouches for it: attachers of the VAS need no right to the segment.
+ */
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include "hv.h"
+
+/* Most attachments of a process: the index has 16 bits, 0 is no attachment. */
+#define PVVAS_ATT_LIMIT	XA_LIMIT(1, 0xffff)
+
+static struct pvvas_att *pvvas_att_get(struct pvvas_proc *proc, u32 handle)
+{
+	struct pvvas_att *att = NULL;
+
+	if (proc && handle & PVVAS_HANDLE)
+		att = xa_load(&proc->atts, PVVAS_HANDLE_INDEX(handle));
+	return att && att->handle == handle ? att : NULL;
+}
+
+/* The index, and a generation that tells the next user of it from this one. */
+static int pvvas_att_number(struct pvvas_proc *proc, struct pvvas_att *att)
+{
+	u32 index;
+	int ret;
+
+	ret = xa_alloc(&proc->atts, &index, att, PVVAS_ATT_LIMIT, GFP_KERNEL);
+	if (ret)
+		return ret == -EBUSY ? -ENOSPC : ret;
+	proc->generation = (proc->generation + 1) & 0x3fff;
+	att->handle = PVVAS_HANDLE | proc->generation << 16 | index;
+	return 0;
+}
+
+/* Make the view and show the VAS's segments in it. */
+static int pvvas_att_build(struct pvvas_att *att)
+{
+	struct pvvas_link *link;
+	long ret;
+
+	ret = pvvas_hc_view_create(att->proc->ctx, att->handle);
+	if (ret <= 0)
+		return ret ?: -EIO;
+	att->view = ret;
+	list_for_each_entry(link, &att->vas->links, node) {
+		ret = pvvas_hc_view_attach(att->view, link->seg->hv,
+					   link->prot & att->rights);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+/* Nobody is in the view any more, or it was never placed. */
+static void pvvas_att_free(struct pvvas_att *att)
+{
+	struct pvvas_link *link, *next;
+
+	if (att->slot)
+		att->proc->slots[att->slot] = NULL;
+	if (att->view)
+		pvvas_hc_view_destroy(att->view);
+	list_for_each_entry_safe(link, next, &att->links, node)
+		pvvas_link_free(link);
+	if (att->handle)
+		xa_erase(&att->proc->atts, PVVAS_HANDLE_INDEX(att->handle));
+	list_del(&att->in_vas);
+	att->vas->obj.users--;
+	pvvas_object_put(&att->vas->obj);
+	atomic_dec(&pvvas_counts.attachments);
+	kfree(att);
+}
+
+static struct pvvas_att *pvvas_att_new(struct pvvas_proc *proc,
+				       struct pvvas_vas *vas, u32 rights)
+{
+	struct pvvas_att *att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
+	int ret;
+
+	if (!att)
+		return ERR_PTR(-ENOMEM);
+	kref_get(&vas->obj.ref);
+	vas->obj.users++;
+	att->proc = proc;
+	att->vas = vas;
+	att->rights = rights;
+	INIT_LIST_HEAD(&att->links);
+	INIT_LIST_HEAD(&att->in_vas);
+	atomic_inc(&pvvas_counts.attachments);
+
+	ret = pvvas_att_number(proc, att);
+	if (!ret)
+		ret = pvvas_att_build(att);
+	if (ret) {
+		pvvas_att_free(att);
+		return ERR_PTR(ret);
+	}
+	list_add_tail(&att->in_vas, &vas->atts);
+	return att;
+}
+
+static struct pvvas_vas *pvvas_vas_by_id(u32 id)
+{
+	struct pvvas_object *obj = pvvas_object_by_id(PVVAS_KIND_VAS, id);
+
+	return obj ? container_of(obj, struct pvvas_vas, obj) : NULL;
+}
+
+static struct pvvas_seg *pvvas_seg_by_id(u32 id)
+{
+	struct pvvas_object *obj = pvvas_object_by_id(PVVAS_KIND_SEG, id);
+
+	return obj ? container_of(obj, struct pvvas_seg, obj) : NULL;
+}
+
+static int pvvas_attach_locked(struct pvvas_proc *proc,
+			       struct pvvas_ioc_attach *arg)
+{
+	struct pvvas_vas *vas = pvvas_vas_by_id(arg->id);
+	struct pvvas_att *att;
+	u32 rights;
+	int ret;
+
+	if (!vas)
+		return -ENOENT;
+	rights = pvvas_object_rights(&vas->obj);
+	if (!(rights & PVVAS_READ))
+		return -EACCES;
+	att = pvvas_att_new(proc, vas, rights);
+	if (IS_ERR(att))
+		return PTR_ERR(att);
+
+	/* All slots taken by threads that are in them: resident later. */
+	ret = pvvas_slot_fill(att);
+	if (ret && ret != -EBUSY) {
+		pvvas_att_free(att);
+		return ret;
+	}
+	arg->handle = att->handle;
+	arg->slot = att->slot;
+	return 0;
+}
+
+int pvvas_attach(struct pvvas_ioc_attach *arg)
+{
+	struct pvvas_proc *proc;
+	int ret;
+
+	if (arg->flags || arg->reserved)
+		return -EINVAL;
+	proc = pvvas_proc_current();
+	if (IS_ERR(proc))
+		return PTR_ERR(proc);
+	mutex_lock(&pvvas_lock);
+	ret = pvvas_attach_locked(proc, arg);
+	mutex_unlock(&pvvas_lock);
+	return ret;
+}
+
+int pvvas_detach(struct pvvas_ioc_attach *arg)
+{
+	struct pvvas_att *att;
+	int ret;
+
+	if (arg->flags || arg->reserved)
+		return -EINVAL;
+	mutex_lock(&pvvas_lock);
+	att = pvvas_att_get(pvvas_proc_find(current->mm), arg->handle);
+	ret = att ? pvvas_slot_vacate(att) : -ENOENT;
+	if (!ret)
+		pvvas_att_free(att);
+	mutex_unlock(&pvvas_lock);
+	return ret;
+}
+
+int pvvas_resident(struct pvvas_ioc_attach *arg)
+{
+	struct pvvas_att *att;
+	int ret;
+
+	if (arg->flags || arg->reserved)
+		return -EINVAL;
+	mutex_lock(&pvvas_lock);
+	att = pvvas_att_get(pvvas_proc_find(current->mm), arg->handle);
+	ret = att ? pvvas_slot_fill(att) : -ENOENT;
+	if (!ret)
+		arg->slot = att->slot;
+	mutex_unlock(&pvvas_lock);
+	return ret;
+}
+
+/* The mm is dead and no CPU has its list: no thread can be in a view. */
+void pvvas_detach_all(struct pvvas_proc *proc)
+{
+	struct pvvas_att *att;
+	unsigned long index;
+
+	xa_for_each(&proc->atts, index, att)
+		pvvas_att_free(att);
+}
+
+static int pvvas_seg_attach_private(struct pvvas_att *att,
+				    struct pvvas_seg *seg, u32 prot)
+{
+	struct pvvas_link *link;
+	long ret;
+
+	if (pvvas_link_overlaps(&att->vas->links, seg) ||
+	    pvvas_link_overlaps(&att->links, seg))
+		return -EEXIST;
+	link = pvvas_link_new(seg, prot);
+	if (!link)
+		return -ENOMEM;
+	ret = pvvas_hc_view_attach(att->view, seg->hv, prot);
+	if (ret < 0) {
+		pvvas_link_free(link);
+		return ret;
+	}
+	list_add_tail(&link->node, &att->links);
+	return 0;
+}
+
+static int pvvas_seg_detach_private(struct pvvas_att *att,
+				    struct pvvas_seg *seg)
+{
+	struct pvvas_link *link = pvvas_link_find(&att->links, seg);
+
+	if (!link)
+		return -ENOENT;
+	pvvas_hc_view_detach(att->view, seg->hv);
+	pvvas_link_free(link);
+	return 0;
+}
+
+/* Changing a VAS needs the right to write to it. */
+static struct pvvas_vas *pvvas_vas_to_change(u32 id)
+{
+	struct pvvas_vas *vas = pvvas_vas_by_id(id);
+
+	if (!vas)
+		return ERR_PTR(-ENOENT);
+	if (!(pvvas_object_rights(&vas->obj) & PVVAS_WRITE))
+		return ERR_PTR(-EACCES);
+	return vas;
+}
+
+static int pvvas_seg_attach_locked(struct pvvas_ioc_seg_attach *arg)
+{
+	struct pvvas_seg *seg = pvvas_seg_by_id(arg->seg);
+	u32 rights, prot = arg->prot;
+	struct pvvas_att *att;
+	struct pvvas_vas *vas;
+
+	if (!seg)
+		return -ENOENT;
+	rights = pvvas_object_rights(&seg->obj);
+	if (!prot)
+		prot = rights;
+	if (!(rights & PVVAS_READ) || prot & ~rights)
+		return -EACCES;
+	if (arg->target & PVVAS_HANDLE) {
+		att = pvvas_att_get(pvvas_proc_find(current->mm), arg->target);
+		return att ? pvvas_seg_attach_private(att, seg, prot) : -ENOENT;
+	}
+	vas = pvvas_vas_to_change(arg->target);
+	if (IS_ERR(vas))
+		return PTR_ERR(vas);
+	return pvvas_vas_link(vas, seg, prot);
+}
+
+int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg)
+{
+	int ret;
+
+	if (arg->flags || arg->reserved ||
+	    arg->prot & ~(PVVAS_READ | PVVAS_WRITE) ||
+	    arg->prot == PVVAS_WRITE)
+		return -EINVAL;
+	mutex_lock(&pvvas_lock);
+	ret = pvvas_seg_attach_locked(arg);
+	mutex_unlock(&pvvas_lock);
+	return ret;
+}
+
+static int pvvas_seg_detach_locked(struct pvvas_ioc_seg_attach *arg)
+{
+	struct pvvas_seg *seg = pvvas_seg_by_id(arg->seg);
+	struct pvvas_att *att;
+	struct pvvas_vas *vas;
+
+	if (!seg)
+		return -ENOENT;
+	if (arg->target & PVVAS_HANDLE) {
+		att = pvvas_att_get(pvvas_proc_find(current->mm), arg->target);
+		return att ? pvvas_seg_detach_private(att, seg) : -ENOENT;
+	}
+	vas = pvvas_vas_to_change(arg->target);
+	if (IS_ERR(vas))
+		return PTR_ERR(vas);
+	return pvvas_vas_unlink(vas, seg);
+}
+
+int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg)
+{
+	int ret;
+
+	if (arg->flags || arg->reserved || arg->prot)
+		return -EINVAL;
+	mutex_lock(&pvvas_lock);
+	ret = pvvas_seg_detach_locked(arg);
+	mutex_unlock(&pvvas_lock);
+	return ret;
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Coverage: every task whose mm has the window mapped has our preempt notifier.
+ *
+ * Why: VMFUNC works at CPL 3, with the list that the vCPU loaded last.  A task
+ * without the window that executes it sees nothing.  A task T with the window
+ * but without notifier could run while another process's list is loaded, and
+ * read that process's segments; so could the kernel on T's behalf, in a system
+ * call, if a third task left the vCPU in one of those views.
+ *
+ * preempt_notifier_register() takes current only and nothing is inherited, so:
+ *
+ * 1. The tracepoint task_newtask, in copy_process(), runs in the parent after
+ *    the child has been put on the task lists and before it can run.  If the
+ *    child's mm is a process of ours, the probe gives it its notifier.  This
+ *    covers fork, vfork, clone, and the kernel's own user workers (io_uring,
+ *    vhost).  A child that does not share the mm has no window: VM_DONTCOPY.
+ *
+ * 2. When a process becomes one of ours (first attach, or first fault in the
+ *    window), the order is: the probe is registered and waited for; the process
+ *    gets into the hash; all tasks are looked at; each one with this mm gets
+ *    task work that registers its notifier; we wait for all of them; only then
+ *    proc->covered is set.  No PTE of the window exists before that
+ *    (window.c), so nothing is behind the window until then.
+ *
+ * No task escapes.  Let C be a task with this mm, other than the one that does
+ * step 2, at the time when covered is set.  It got the mm in copy_process().
+ * If its task_newtask call found the process in the hash, the probe covered it.
+ * If not, that call came before the insertion (both take the hash's lock), or
+ * was made with the tracepoint's old list of probes, and then came before the
+ * end of tracepoint_synchronize_unregister(), or is still to come; a parent
+ * that has not come to it yet finds the process when it does.  In the first
+ * two cases C was on the task lists before we walked them.  The walk, under
+ * RCU, sees each task that is on the lists all the time, but for one: a thread
+ * in the middle of de_thread(), which takes over its leader's place.  It never
+ * returns to user mode with this mm: exec either gives it another one or kills
+ * it.  Tasks that exit (PF_EXITING) do not return to user mode either.
+ *
+ * Wait for what?  The task work runs before the task's next instruction in user
+ * mode; but the task may be asleep inside a system call that will touch the
+ * window, so it is waited for.  A task that does not come (stopped, or a vfork
+ * parent asleep until its child is done) makes the first attach fail with
+ * -EAGAIN after a while.
+ */
+#define pr_fmt(fmt) "pvvas: " fmt
+
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/tracepoint.h>
+#include "pvvas_drv.h"
+
+#define PVVAS_COVER_TIMEOUT	(2 * HZ)
+
+static struct tracepoint *pvvas_newtask_tp;
+
+/* No memory, not even in the reserve: the child must not run. */
+static void pvvas_kill_newborn(struct task_struct *child)
+{
+	/* What the kernel would write for it on its way. */
+	child->set_child_tid = NULL;
+	child->clear_child_tid = NULL;
+	send_sig(SIGKILL, child, 1);
+}
+
+/* In the parent, which shares the mm, so that the process stays. */
+static void pvvas_newtask(void *data, struct task_struct *child,
+			  unsigned long clone_flags)
+{
+	struct pvvas_thread *t;
+	struct pvvas_proc *proc;
+
+	if (!(clone_flags & CLONE_VM) || !child->mm)
+		return;
+	proc = pvvas_proc_find(child->mm);
+	if (!proc)
+		return;
+	t = pvvas_thread_new(proc, child, GFP_ATOMIC);
+	if (t)
+		pvvas_thread_adopt(t, child);
+	else
+		pvvas_kill_newborn(child);
+}
+
+/* In a task that was there before its process was one of ours. */
+static void pvvas_cover_work(struct callback_head *work)
+{
+	struct pvvas_thread *t =
+		container_of(work, struct pvvas_thread, cover_work);
+	struct pvvas_proc *proc = t->proc;
+
+	kref_get(&proc->ref);
+	if (current->flags & PF_EXITING || current->mm != READ_ONCE(proc->mm))
+		pvvas_thread_free(t);
+	else
+		pvvas_thread_register(t);
+	wake_up(&proc->wait);
+	pvvas_proc_put(proc);
+}
+
+static bool pvvas_has_thread(struct pvvas_proc *proc, struct task_struct *task)
+{
+	struct pvvas_thread *t;
+	bool found = false;
+
+	spin_lock(&proc->lock);
+	list_for_each_entry(t, &proc->threads, node)
+		if (t->task == task &&
+		    READ_ONCE(t->state) != PVVAS_THREAD_DEAD)
+			found = true;
+	spin_unlock(&proc->lock);
+	return found;
+}
+
+static int pvvas_cover_task(struct pvvas_proc *proc, struct task_struct *task)
+{
+	struct pvvas_thread *t;
+
+	if (READ_ONCE(task->mm) != proc->mm || task->flags & PF_EXITING ||
+	    task->flags & PF_KTHREAD || pvvas_has_thread(proc, task))
+		return 0;
+	t = pvvas_thread_new(proc, task, GFP_ATOMIC);
+	if (!t)
+		return -ENOMEM;
+	if (task == current) {
+		pvvas_thread_register(t);
+		return 0;
+	}
+	init_task_work(&t->cover_work, pvvas_cover_work);
+	if (task_work_add(task, &t->cover_work, TWA_SIGNAL))
+		pvvas_thread_free(t);
+	return 0;
+}
+
+static int pvvas_cover_walk(struct pvvas_proc *proc)
+{
+	struct task_struct *group, *task;
+	int ret = 0;
+
+	rcu_read_lock();
+	for_each_process_thread(group, task) {
+		if (!ret)
+			ret = pvvas_cover_task(proc, task);
+	}
+	rcu_read_unlock();
+	return ret;
+}
+
+static bool pvvas_all_live(struct pvvas_proc *proc)
+{
+	struct pvvas_thread *t;
+	bool live = true;
+
+	spin_lock(&proc->lock);
+	list_for_each_entry(t, &proc->threads, node)
+		if (READ_ONCE(t->state) == PVVAS_THREAD_COVERING)
+			live = false;
+	spin_unlock(&proc->lock);
+	return live;
+}
+
+static int pvvas_cover_all(struct pvvas_proc *proc)
+{
+	long left;
+	int ret;
+
+	/* Also after a failure: who registered the probe may not have waited. */
+	tracepoint_synchronize_unregister();
+	ret = pvvas_cover_walk(proc);
+	if (ret)
+		return ret;
+	left = wait_event_killable_timeout(proc->wait, pvvas_all_live(proc),
+					   PVVAS_COVER_TIMEOUT);
+	if (left < 0)
+		return -EINTR;
+	return left ? 0 : -EAGAIN;
+}
+
+/*
+ * Cover the current process.  If nobody else has the mm, current is the only
+ * task to cover, and no other one can be cloning.
+ */
+int pvvas_cover(struct pvvas_proc *proc)
+{
+	int ret = 0;
+
+	if (mutex_lock_killable(&proc->cover_lock))
+		return -EINTR;
+	if (!proc->covered) {
+		if (atomic_read(&current->mm->mm_users) == 1)
+			ret = pvvas_cover_task(proc, current);
+		else
+			ret = pvvas_cover_all(proc);
+		if (!ret) {
+			/* Pairs with the acquire in process.c. */
+			smp_store_release(&proc->covered, true);
+		}
+	}
+	mutex_unlock(&proc->cover_lock);
+	return ret;
+}
+
+/* From now on the probe sees new tasks, once running calls have ended. */
+int pvvas_cover_start(void)
+{
+	return tracepoint_probe_register(pvvas_newtask_tp, pvvas_newtask, NULL);
+}
+
+void pvvas_cover_stop(void)
+{
+	tracepoint_probe_unregister(pvvas_newtask_tp, pvvas_newtask, NULL);
+}
+
+static void __init pvvas_cover_look(struct tracepoint *tp, void *data)
+{
+	if (!strcmp(tp->name, "task_newtask"))
+		pvvas_newtask_tp = tp;
+}
+
+int __init pvvas_cover_init(void)
+{
+	for_each_kernel_tracepoint(pvvas_cover_look, NULL);
+	if (pvvas_newtask_tp)
+		return 0;
+	pr_info("not loaded: this kernel has no tracepoint task_newtask\n");
+	return -ENODEV;
+}
+
+void pvvas_cover_exit(void)
+{
+	tracepoint_synchronize_unregister();
+}

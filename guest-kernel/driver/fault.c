@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Demand faults: a page that a segment covers and nothing backs yet.
+ *
+ * KVM raises vector 9, which no processor has raised since the 486 and which
+ * INT cannot raise from user mode (the gate's DPL is 0).  The kernel asks the
+ * die notifiers first.  Ours asks KVM what was touched, and tells it about a
+ * zeroed page; NOTIFY_STOP then repeats the access.
+ *
+ * It runs with interrupts off.  From user mode, what cannot be allocated at
+ * once is allocated on the way back to user mode, where sleeping is allowed;
+ * when that fails too the thread gets SIGBUS.  From kernel mode (a system call
+ * given a pointer into the window) any failure leaves the trap to the kernel's
+ * own fix-up, and the system call answers -EFAULT.
+ */
+#include <linux/hardirq.h>
+#include <linux/kdebug.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <asm/traps.h>
+#include "hv.h"
+
+/* What hypercalls read and write; the per-CPU area is not linearly mapped. */
+struct pvvas_fault_buf {
+	struct pvvas_hc_fault fault;
+	struct pvvas_extent ext;
+};
+
+static DEFINE_PER_CPU(struct pvvas_fault_buf *, pvvas_fault_bufs);
+
+/* Cannot be blocked or ignored for good: else the access would repeat for ever. */
+static void pvvas_sigbus(u64 gla)
+{
+	void __user *addr = (void __user *)(unsigned long)gla;
+	struct kernel_siginfo info;
+	__sighandler_t handler;
+
+	handler = current->sighand->action[SIGBUS - 1].sa.sa_handler;
+	if (handler == SIG_IGN || sigismember(&current->blocked, SIGBUS)) {
+		force_sig(SIGBUS);
+		return;
+	}
+	clear_siginfo(&info);
+	info.si_signo = SIGBUS;
+	info.si_code = BUS_ADRERR;
+	info.si_addr = addr;
+	send_sig_info(SIGBUS, &info, current);
+}
+
+/* On the way back to user mode, in the view of the fault. */
+void pvvas_fault_work(struct callback_head *work)
+{
+	struct pvvas_thread *t =
+		container_of(work, struct pvvas_thread, fault_work);
+	struct pvvas_extent *ext = kmalloc(sizeof(*ext), GFP_KERNEL);
+	struct pvvas_seg *seg = t->fault_seg;
+	int ret = -ENOMEM;
+
+	if (ext && !(current->flags & PF_EXITING))
+		ret = pvvas_seg_fill(seg, t->fault_offset,
+				     GFP_KERNEL | __GFP_RETRY_MAYFAIL, ext);
+	kfree(ext);
+	t->fault_seg = NULL;
+	mutex_lock(&pvvas_lock);
+	pvvas_object_put(&seg->obj);
+	mutex_unlock(&pvvas_lock);
+	if (ret)
+		pvvas_sigbus(t->fault_gla);
+}
+
+/* Leave the fault to pvvas_fault_work(), if the thread can. */
+static bool pvvas_fault_defer(struct pvvas_seg *seg,
+			      const struct pvvas_hc_fault *fault)
+{
+	struct pvvas_thread *t = this_cpu_read(pvvas_cpu.running);
+
+	if (!t || t->fault_seg || !kref_get_unless_zero(&seg->obj.ref))
+		return false;
+	t->fault_seg = seg;
+	t->fault_offset = fault->offset;
+	t->fault_gla = fault->gla;
+	/* Cannot fail: we came from user mode. */
+	task_work_add(current, &t->fault_work, TWA_RESUME);
+	return true;
+}
+
+static int pvvas_fault_fill(struct pvvas_fault_buf *buf, bool user)
+{
+	struct pvvas_seg *seg = pvvas_seg_fault_begin(buf->fault.seg);
+	int ret;
+
+	if (!seg)
+		return -ENOENT;
+	ret = pvvas_seg_fill(seg, buf->fault.offset,
+			     user ? GFP_NOWAIT : GFP_ATOMIC, &buf->ext);
+	if (ret == -ENOMEM && user && pvvas_fault_defer(seg, &buf->fault))
+		ret = 0;
+	pvvas_seg_fault_end(seg);
+	return ret;
+}
+
+/*
+ * A kernel mode access with interrupts off, or in an interrupt (a profiler that
+ * follows user stack frames), may hold any lock of the allocator: not then.
+ */
+static bool pvvas_fault_allowed(const struct pt_regs *regs)
+{
+	return user_mode(regs) ||
+	       (regs->flags & X86_EFLAGS_IF && !in_interrupt());
+}
+
+static int pvvas_die(struct notifier_block *nb, unsigned long val, void *data)
+{
+	struct die_args *args = data;
+	struct pvvas_fault_buf *buf;
+	bool user;
+
+	if (val != DIE_TRAP || args->trapnr != X86_TRAP_OLD_MF ||
+	    !pvvas_fault_allowed(args->regs))
+		return NOTIFY_DONE;
+	buf = this_cpu_read(pvvas_fault_bufs);
+	if (pvvas_hc_fault(&buf->fault) < 0)
+		return NOTIFY_DONE;
+	this_cpu_inc(pvvas_cpu.demand_faults);
+	user = user_mode(args->regs);
+	if (!pvvas_fault_fill(buf, user))
+		return NOTIFY_STOP;
+	if (!user)
+		return NOTIFY_DONE;
+	pvvas_sigbus(buf->fault.gla);
+	return NOTIFY_STOP;
+}
+
+static struct notifier_block pvvas_die_nb = {
+	.notifier_call	= pvvas_die,
+	.priority	= 1,
+};
+
+static void pvvas_fault_free(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		kfree(per_cpu(pvvas_fault_bufs, cpu));
+}
+
+int __init pvvas_fault_init(void)
+{
+	struct pvvas_fault_buf *buf;
+	int cpu, ret;
+
+	for_each_possible_cpu(cpu) {
+		buf = kzalloc(sizeof(*buf), GFP_KERNEL);
+		if (!buf) {
+			pvvas_fault_free();
+			return -ENOMEM;
+		}
+		per_cpu(pvvas_fault_bufs, cpu) = buf;
+	}
+	ret = register_die_notifier(&pvvas_die_nb);
+	if (ret)
+		pvvas_fault_free();
+	return ret;
+}
+
+void pvvas_fault_exit(void)
+{
+	unregister_die_notifier(&pvvas_die_nb);
+	pvvas_fault_free();
+}

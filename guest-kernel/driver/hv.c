@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Is there a hypervisor that knows views, and where is its window? */
+#define pr_fmt(fmt) "pvvas: " fmt
+
+#include <linux/io.h>
+#include <linux/slab.h>
+#include <asm/cpuid.h>
+#include "hv.h"
+
+struct pvvas_hc_info pvvas_hv;
+struct pvvas_identity *pvvas_identity;
+
+static bool pvvas_hv_offered(void)
+{
+	u32 base;
+
+	if (!kvm_para_available())
+		return false;
+	base = hypervisor_cpuid_base("KVMKVMKVM\0\0\0", KVM_CPUID_FEATURES);
+	return base && cpuid_eax(base | KVM_CPUID_FEATURES) &
+		       BIT(KVM_FEATURE_PVVAS);
+}
+
+static bool pvvas_hv_sane(const struct pvvas_hc_info *info)
+{
+	return info->version == PVVAS_ABI_VERSION &&
+	       info->slots >= 2 && info->window_gpa &&
+	       IS_ALIGNED(info->window_gpa, PUD_SIZE) &&
+	       IS_ALIGNED(info->window_size, PUD_SIZE) &&
+	       info->window_size > PVVAS_WINDOW_RESERVED &&
+	       info->window_size <= TASK_SIZE_MAX - PVVAS_WINDOW_VA &&
+	       info->window_gpa + info->window_size - 1 <=
+	       BIT_ULL(boot_cpu_data.x86_phys_bits) - 1;
+}
+
+static int pvvas_hv_info(void)
+{
+	struct pvvas_hc_info *info = kzalloc(sizeof(*info), GFP_KERNEL);
+	long ret;
+
+	if (!info)
+		return -ENOMEM;
+	ret = pvvas_hc_info(info);
+	pvvas_hv = *info;
+	kfree(info);
+	if (ret < 0) {
+		pr_info("not loaded: the hypervisor answers %ld\n", ret);
+		return -ENODEV;
+	}
+	if (!pvvas_hv_sane(&pvvas_hv)) {
+		pr_info("not loaded: version %u of the hypervisor is not understood\n",
+			pvvas_hv.version);
+		return -ENODEV;
+	}
+	if (pvvas_hv.slots > PVVAS_NR_SLOTS)
+		pvvas_hv.slots = PVVAS_NR_SLOTS;
+	return 0;
+}
+
+int pvvas_hv_probe(void)
+{
+	int ret;
+
+	if (!pvvas_hv_offered()) {
+		pr_info("not loaded: this hypervisor offers no views (is kvm-pvvas=on set?)\n");
+		return -ENODEV;
+	}
+	ret = pvvas_hv_info();
+	if (ret)
+		return ret;
+
+	/* A kernel that was here before (kexec) may have left objects. */
+	pvvas_hc_reset();
+
+	pvvas_identity = memremap(pvvas_hv.window_gpa, PAGE_SIZE, MEMREMAP_WB);
+	return pvvas_identity ? 0 : -ENOMEM;
+}
+
+void pvvas_hv_remove(void)
+{
+	memunmap(pvvas_identity);
+	pvvas_hc_reset();
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The ioctls: copy in, check the size, call, copy out.
+ *
+ * A request is recognised by type and number alone: its struct may be longer
+ * than the one known here, if what is beyond is zero.
+ */
+#include <linux/fs.h>
+#include <linux/nospec.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include "hv.h"
+
+/* Larger than any struct will be. */
+#define PVVAS_ARG_MAX	PAGE_SIZE
+
+union pvvas_arg {
+	u32 size;
+	struct pvvas_ioc_info info;
+	struct pvvas_ioc_create create;
+	struct pvvas_ioc_find find;
+	struct pvvas_ioc_id id;
+	struct pvvas_ioc_attach attach;
+	struct pvvas_ioc_seg_attach seg_attach;
+	struct pvvas_ioc_attr attr;
+	struct pvvas_ioc_stats stats;
+};
+
+/* Sizes that programs are compiled with. */
+static_assert(sizeof(struct pvvas_ioc_info) == 40);
+static_assert(sizeof(struct pvvas_ioc_create) == 40);
+static_assert(sizeof(struct pvvas_ioc_find) == 16);
+static_assert(sizeof(struct pvvas_ioc_id) == 8);
+static_assert(sizeof(struct pvvas_ioc_attach) == 24);
+static_assert(sizeof(struct pvvas_ioc_seg_attach) == 24);
+static_assert(sizeof(struct pvvas_ioc_attr) == 312);
+static_assert(sizeof(struct pvvas_ioc_stats) == 216);
+static_assert(sizeof(struct pvvas_identity) == 64);
+static_assert(sizeof(struct pvvas_extent) == 32);
+static_assert(sizeof(struct pvvas_hc_info) == 56);
+static_assert(sizeof(struct pvvas_hc_fault) == 48);
+static_assert(sizeof(struct pvvas_hc_stats) == 144);
+
+static int pvvas_do_info(union pvvas_arg *arg)
+{
+	arg->info.version = PVVAS_IOC_VERSION;
+	arg->info.hc_version = pvvas_hv.version;
+	arg->info.slots = pvvas_hv.slots - 1;
+	arg->info.window_va = PVVAS_WINDOW_VA;
+	arg->info.window_size = pvvas_hv.window_size;
+	arg->info.page_size = PAGE_SIZE;
+	return 0;
+}
+
+static int pvvas_do_vas_create(union pvvas_arg *arg)
+{
+	return pvvas_vas_create(&arg->create);
+}
+
+static int pvvas_do_vas_find(union pvvas_arg *arg)
+{
+	return pvvas_object_find(&arg->find, PVVAS_KIND_VAS);
+}
+
+static int pvvas_do_vas_delete(union pvvas_arg *arg)
+{
+	return pvvas_object_delete(&arg->id, PVVAS_KIND_VAS);
+}
+
+static int pvvas_do_vas_attach(union pvvas_arg *arg)
+{
+	return pvvas_attach(&arg->attach);
+}
+
+static int pvvas_do_vas_detach(union pvvas_arg *arg)
+{
+	return pvvas_detach(&arg->attach);
+}
+
+static int pvvas_do_vas_resident(union pvvas_arg *arg)
+{
+	return pvvas_resident(&arg->attach);
+}
+
+static int pvvas_do_seg_create(union pvvas_arg *arg)
+{
+	return pvvas_seg_create(&arg->create);
+}
+
+static int pvvas_do_seg_find(union pvvas_arg *arg)
+{
+	return pvvas_object_find(&arg->find, PVVAS_KIND_SEG);
+}
+
+static int pvvas_do_seg_delete(union pvvas_arg *arg)
+{
+	return pvvas_object_delete(&arg->id, PVVAS_KIND_SEG);
+}
+
+static int pvvas_do_seg_attach(union pvvas_arg *arg)
+{
+	return pvvas_seg_attach(&arg->seg_attach);
+}
+
+static int pvvas_do_seg_detach(union pvvas_arg *arg)
+{
+	return pvvas_seg_detach(&arg->seg_attach);
+}
+
+static int pvvas_do_getattr(union pvvas_arg *arg)
+{
+	return pvvas_getattr(&arg->attr);
+}
+
+static int pvvas_do_setattr(union pvvas_arg *arg)
+{
+	return pvvas_setattr(&arg->attr);
+}
+
+static void pvvas_stats_driver(struct pvvas_ioc_stats *stats)
+{
+	int cpu;
+
+	stats->vases = atomic_read(&pvvas_counts.vases);
+	stats->segs = atomic_read(&pvvas_counts.segs);
+	stats->processes = atomic_read(&pvvas_counts.processes);
+	stats->threads = atomic_read(&pvvas_counts.threads);
+	stats->attachments = atomic_read(&pvvas_counts.attachments);
+	stats->pages = atomic64_read(&pvvas_counts.pages);
+	stats->ctx_loads = 0;
+	stats->demand_faults = 0;
+	for_each_possible_cpu(cpu) {
+		stats->ctx_loads += per_cpu(pvvas_cpu.ctx_loads, cpu);
+		stats->demand_faults += per_cpu(pvvas_cpu.demand_faults, cpu);
+	}
+}
+
+static void pvvas_stats_hv(struct pvvas_ioc_stats *stats,
+			   const struct pvvas_hc_stats *hv)
+{
+	stats->hv_exits = hv->exits;
+	stats->hv_hypercalls = hv->hypercalls;
+	stats->hv_ept_violations = hv->ept_violations;
+	stats->hv_vmfunc_exits = hv->vmfunc_exits;
+	stats->hv_window_faults = hv->window_faults;
+	stats->hv_filled = hv->filled;
+	stats->hv_reflected = hv->reflected;
+	stats->hv_demand = hv->demand;
+	stats->hv_ram_links = hv->ram_links;
+	stats->hv_ctx_loads = hv->ctx_loads;
+	stats->hv_zapped = hv->zapped;
+	stats->hv_flushes = hv->flushes;
+	stats->hv_ctxs = hv->ctxs;
+	stats->hv_views = hv->views;
+	stats->hv_segs = hv->segs;
+	stats->hv_attachments = hv->attachments;
+	stats->hv_extents = hv->extents;
+	stats->hv_tables = hv->tables;
+}
+
+static int pvvas_do_stats(union pvvas_arg *arg)
+{
+	struct pvvas_hc_stats *hv;
+	long ret;
+
+	if (arg->stats.reserved)
+		return -EINVAL;
+	hv = kzalloc(sizeof(*hv), GFP_KERNEL);
+	if (!hv)
+		return -ENOMEM;
+	pvvas_thread_flush();
+	pvvas_stats_driver(&arg->stats);
+	ret = pvvas_hc_stats(hv);
+	if (ret >= 0)
+		pvvas_stats_hv(&arg->stats, hv);
+	kfree(hv);
+	return min(ret, 0L);
+}
+
+/* @size: of version 1, the least that is accepted */
+static const struct pvvas_command {
+	u32 size;
+	int (*call)(union pvvas_arg *arg);
+} pvvas_commands[] = {
+	[_IOC_NR(PVVAS_IOC_INFO)] = { 40, pvvas_do_info },
+	[_IOC_NR(PVVAS_IOC_VAS_CREATE)] = { 40, pvvas_do_vas_create },
+	[_IOC_NR(PVVAS_IOC_VAS_FIND)] = { 16, pvvas_do_vas_find },
+	[_IOC_NR(PVVAS_IOC_VAS_DELETE)] = { 8, pvvas_do_vas_delete },
+	[_IOC_NR(PVVAS_IOC_VAS_ATTACH)] = { 24, pvvas_do_vas_attach },
+	[_IOC_NR(PVVAS_IOC_VAS_DETACH)] = { 24, pvvas_do_vas_detach },
+	[_IOC_NR(PVVAS_IOC_VAS_RESIDENT)] = { 24, pvvas_do_vas_resident },
+	[_IOC_NR(PVVAS_IOC_SEG_CREATE)] = { 40, pvvas_do_seg_create },
+	[_IOC_NR(PVVAS_IOC_SEG_FIND)] = { 16, pvvas_do_seg_find },
+	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, pvvas_do_seg_delete },
+	[_IOC_NR(PVVAS_IOC_SEG_ATTACH)] = { 24, pvvas_do_seg_attach },
+	[_IOC_NR(PVVAS_IOC_SEG_DETACH)] = { 24, pvvas_do_seg_detach },
+	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, pvvas_do_getattr },
+	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, pvvas_do_setattr },
+	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, pvvas_do_stats },
+};
+
+/* All structs have one version so far: known size and least size are one. */
+long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long ptr)
+{
+	void __user *user = (void __user *)ptr;
+	const struct pvvas_command *command;
+	unsigned int nr = _IOC_NR(cmd);
+	union pvvas_arg arg = {};
+	u32 size;
+	int ret;
+
+	if (_IOC_TYPE(cmd) != PVVAS_IOC_TYPE ||
+	    nr >= ARRAY_SIZE(pvvas_commands))
+		return -ENOTTY;
+	command = &pvvas_commands[array_index_nospec(nr,
+					ARRAY_SIZE(pvvas_commands))];
+	if (!command->call)
+		return -ENOTTY;
+	if (get_user(size, (u32 __user *)user))
+		return -EFAULT;
+	if (size < command->size)
+		return -EINVAL;
+	if (size > PVVAS_ARG_MAX)
+		return -E2BIG;
+	ret = copy_struct_from_user(&arg, command->size, user, size);
+	if (ret)
+		return ret;
+	arg.size = size;
+	ret = command->call(&arg);
+	if (!ret && copy_to_user(user, &arg, command->size))
+		ret = -EFAULT;
+	return ret;
+}

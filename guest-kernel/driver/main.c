@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* First-class virtual address spaces for processes of a KVM guest: the module. */
+#define pr_fmt(fmt) "pvvas: " fmt
+
+#include <linux/cpuhotplug.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include "pvvas_drv.h"
+
+DEFINE_MUTEX(pvvas_lock);	/* see pvvas_drv.h */
+struct workqueue_struct *pvvas_wq;
+struct pvvas_counts pvvas_counts;
+DEFINE_PER_CPU(struct pvvas_cpu, pvvas_cpu);
+
+static int pvvas_cpuhp_state;
+
+static const struct file_operations pvvas_fops = {
+	.owner		= THIS_MODULE,
+	.unlocked_ioctl	= pvvas_ioctl,
+	.mmap		= pvvas_mmap,
+	.llseek		= noop_llseek,
+};
+
+static struct miscdevice pvvas_misc = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "pvvas",
+	.fops	= &pvvas_fops,
+	.mode	= 0666,
+};
+
+/* Before a CPU starts: INIT has taken its context away. */
+static int pvvas_cpu_prepare(unsigned int cpu)
+{
+	per_cpu(pvvas_cpu.ctx, cpu) = 0;
+	per_cpu(pvvas_cpu.running, cpu) = NULL;
+	return 0;
+}
+
+static int __init pvvas_init(void)
+{
+	int ret;
+
+	ret = pvvas_hv_probe();
+	if (ret)
+		return ret;
+	ret = -ENOMEM;
+	pvvas_wq = alloc_workqueue("pvvas", WQ_UNBOUND, 0);
+	if (!pvvas_wq)
+		goto err_hv;
+	ret = pvvas_cover_init();
+	if (ret)
+		goto err_wq;
+	ret = pvvas_thread_init();
+	if (ret)
+		goto err_wq;
+	ret = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "pvvas:prepare",
+					pvvas_cpu_prepare, NULL);
+	if (ret < 0)
+		goto err_thread;
+	pvvas_cpuhp_state = ret;
+	ret = pvvas_fault_init();
+	if (ret)
+		goto err_cpuhp;
+	ret = misc_register(&pvvas_misc);
+	if (ret)
+		goto err_fault;
+	pr_info("window of %llu GiB at guest-physical 0x%llx, %u slots\n",
+		pvvas_hv.window_size >> 30, pvvas_hv.window_gpa,
+		pvvas_hv.slots);
+	return 0;
+
+err_fault:
+	pvvas_fault_exit();
+err_cpuhp:
+	cpuhp_remove_state_nocalls(pvvas_cpuhp_state);
+err_thread:
+	pvvas_thread_exit();
+err_wq:
+	destroy_workqueue(pvvas_wq);
+err_hv:
+	pvvas_hv_remove();
+	return ret;
+}
+
+/*
+ * Every open file, object, process and thread holds a reference to the module,
+ * so nothing is in use here; what remains is code of ours that may still be
+ * running its last instructions.
+ */
+static void __exit pvvas_exit(void)
+{
+	misc_deregister(&pvvas_misc);
+	mmu_notifier_synchronize();
+	pvvas_cover_exit();
+	pvvas_thread_flush();
+	destroy_workqueue(pvvas_wq);
+	pvvas_thread_exit();
+	pvvas_fault_exit();
+	cpuhp_remove_state_nocalls(pvvas_cpuhp_state);
+	pvvas_hv_remove();
+}
+
+module_init(pvvas_init);
+module_exit(pvvas_exit);
+MODULE_DESCRIPTION("First-class virtual address spaces, switched with VMFUNC");
+MODULE_LICENSE("GPL");

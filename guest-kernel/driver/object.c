@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Names, ids, owners and modes of VASes and segments.
+ *
+ * A name is unique among the VASes, or among the segments, of the machine.
+ * Everything here runs under pvvas_lock, so that create, find and delete of
+ * one name have one winner.
+ */
+#include <linux/cred.h>
+#include <linux/hashtable.h>
+#include <linux/jhash.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/user_namespace.h>
+#include "pvvas_drv.h"
+
+static DEFINE_HASHTABLE(pvvas_names, 10);
+static DEFINE_XARRAY(pvvas_vas_ids);
+static DEFINE_XARRAY(pvvas_seg_ids);
+static u32 pvvas_next_id[PVVAS_KIND_SEG + 1];
+
+static struct xarray *pvvas_ids(u32 kind)
+{
+	return kind == PVVAS_KIND_VAS ? &pvvas_vas_ids : &pvvas_seg_ids;
+}
+
+static u32 pvvas_name_key(u32 kind, const char *name)
+{
+	return jhash(name, strlen(name), kind);
+}
+
+/* A kfree()able copy; -EINVAL if empty, -ENAMETOOLONG, -EFAULT. */
+char *pvvas_name_from_user(u64 addr)
+{
+	char *name;
+
+	name = strndup_user(u64_to_user_ptr(addr), PVVAS_NAME_MAX + 1);
+	if (IS_ERR(name))
+		return PTR_ERR(name) == -EINVAL ? ERR_PTR(-ENAMETOOLONG) : name;
+	if (!*name) {
+		kfree(name);
+		return ERR_PTR(-EINVAL);
+	}
+	return name;
+}
+
+static struct pvvas_object *pvvas_object_by_name(u32 kind, const char *name)
+{
+	struct pvvas_object *obj;
+
+	hash_for_each_possible(pvvas_names, obj, hash,
+			       pvvas_name_key(kind, name))
+		if (obj->kind == kind && !strcmp(obj->name, name))
+			return obj;
+	return NULL;
+}
+
+struct pvvas_object *pvvas_object_by_id(u32 kind, u32 id)
+{
+	return xa_load(pvvas_ids(kind), id);
+}
+
+/* The caller owns the first reference. */
+void pvvas_object_init(struct pvvas_object *obj, u32 kind, umode_t mode)
+{
+	obj->kind = kind;
+	obj->mode = mode;
+	obj->uid = current_fsuid();
+	obj->gid = current_fsgid();
+	kref_init(&obj->ref);
+	INIT_HLIST_NODE(&obj->hash);
+	INIT_LIST_HEAD(&obj->owned);
+	__module_get(THIS_MODULE);
+}
+
+/*
+ * Give the object its id and, with @name, its name (which it then owns);
+ * without one, @owner keeps it alive.  The caller's reference goes to the name
+ * or the owner.
+ */
+int pvvas_object_publish(struct pvvas_object *obj, char *name,
+			 struct pvvas_proc *owner)
+{
+	u32 id = pvvas_next_id[obj->kind] + 1;
+	int ret;
+
+	if (name && pvvas_object_by_name(obj->kind, name))
+		return -EEXIST;
+	if (id >= PVVAS_HANDLE)
+		return -ENOSPC;
+	ret = xa_insert(pvvas_ids(obj->kind), id, obj, GFP_KERNEL);
+	if (ret)
+		return ret;
+	pvvas_next_id[obj->kind] = id;
+	obj->id = id;
+	obj->name = name;
+	if (name)
+		hash_add(pvvas_names, &obj->hash,
+			 pvvas_name_key(obj->kind, name));
+	else
+		list_add_tail(&obj->owned, &owner->owned);
+	return 0;
+}
+
+static void pvvas_object_free(struct kref *ref)
+{
+	struct pvvas_object *obj = container_of(ref, struct pvvas_object, ref);
+
+	if (obj->id)
+		xa_erase(pvvas_ids(obj->kind), obj->id);
+	if (obj->kind == PVVAS_KIND_VAS)
+		pvvas_vas_free(container_of(obj, struct pvvas_vas, obj));
+	else
+		pvvas_seg_free(container_of(obj, struct pvvas_seg, obj));
+	module_put(THIS_MODULE);
+}
+
+void pvvas_object_put(struct pvvas_object *obj)
+{
+	lockdep_assert_held(&pvvas_lock);
+	kref_put(&obj->ref, pvvas_object_free);
+}
+
+/* What the caller may do, with the meaning that the bits have for files. */
+u32 pvvas_object_rights(const struct pvvas_object *obj)
+{
+	u32 bits = obj->mode, rights = 0;
+
+	if (capable(CAP_DAC_OVERRIDE))
+		return PVVAS_READ | PVVAS_WRITE;
+	if (uid_eq(obj->uid, current_fsuid()))
+		bits >>= 6;
+	else if (in_group_p(obj->gid))
+		bits >>= 3;
+	if (bits & 4)
+		rights |= PVVAS_READ;
+	if (bits & 2)
+		rights |= PVVAS_WRITE;
+	return rights;
+}
+
+static bool pvvas_object_is_owner(const struct pvvas_object *obj)
+{
+	return uid_eq(obj->uid, current_fsuid()) || capable(CAP_FOWNER);
+}
+
+int pvvas_object_find(struct pvvas_ioc_find *arg, u32 kind)
+{
+	struct pvvas_object *obj;
+	char *name;
+	int ret = 0;
+
+	name = pvvas_name_from_user(arg->name);
+	if (IS_ERR(name))
+		return PTR_ERR(name);
+	mutex_lock(&pvvas_lock);
+	obj = pvvas_object_by_name(kind, name);
+	if (!obj)
+		ret = -ENOENT;
+	else if (!pvvas_object_rights(obj))
+		ret = -EACCES;
+	else
+		arg->id = obj->id;
+	mutex_unlock(&pvvas_lock);
+	kfree(name);
+	return ret;
+}
+
+/* Take away what keeps an unused object alive: its name, or its creator. */
+static void pvvas_object_drop(struct pvvas_object *obj)
+{
+	if (obj->name) {
+		hash_del(&obj->hash);
+		kfree(obj->name);
+		obj->name = NULL;
+	} else {
+		list_del_init(&obj->owned);
+	}
+	pvvas_object_put(obj);
+}
+
+int pvvas_object_delete(struct pvvas_ioc_id *arg, u32 kind)
+{
+	struct pvvas_object *obj;
+	int ret = 0;
+
+	mutex_lock(&pvvas_lock);
+	obj = pvvas_object_by_id(kind, arg->id);
+	if (!obj || (!obj->name && list_empty(&obj->owned)))
+		ret = -ENOENT;
+	else if (!pvvas_object_is_owner(obj))
+		ret = -EPERM;
+	else
+		pvvas_object_drop(obj);
+	mutex_unlock(&pvvas_lock);
+	return ret;
+}
+
+/* The process is gone: so are its anonymous objects that nobody else uses. */
+void pvvas_objects_disown(struct pvvas_proc *proc)
+{
+	struct pvvas_object *obj, *next;
+
+	list_for_each_entry_safe(obj, next, &proc->owned, owned)
+		pvvas_object_drop(obj);
+}
+
+static void pvvas_attr_fill(struct pvvas_ioc_attr *arg,
+			    const struct pvvas_object *obj)
+{
+	arg->id = obj->id;
+	arg->valid = 0;
+	arg->mode = obj->mode;
+	arg->uid = from_kuid_munged(current_user_ns(), obj->uid);
+	arg->gid = from_kgid_munged(current_user_ns(), obj->gid);
+	arg->users = obj->users;
+	arg->base = 0;
+	arg->length = 0;
+	arg->resident = 0;
+	memset(arg->name, 0, sizeof(arg->name));
+	if (obj->name)
+		strscpy(arg->name, obj->name, sizeof(arg->name));
+	if (obj->kind == PVVAS_KIND_SEG) {
+		const struct pvvas_seg *seg =
+			container_of(obj, struct pvvas_seg, obj);
+
+		arg->base = seg->base;
+		arg->length = seg->length;
+		arg->resident = atomic64_read(&seg->resident);
+	}
+}
+
+static bool pvvas_kind_ok(u32 kind)
+{
+	return kind == PVVAS_KIND_VAS || kind == PVVAS_KIND_SEG;
+}
+
+/* Like stat(2), it needs no right to the object. */
+int pvvas_getattr(struct pvvas_ioc_attr *arg)
+{
+	unsigned long id = arg->id;
+	struct pvvas_object *obj;
+
+	if (!pvvas_kind_ok(arg->kind) || arg->valid & ~PVVAS_ATTR_NEXT)
+		return -EINVAL;
+	mutex_lock(&pvvas_lock);
+	if (arg->valid & PVVAS_ATTR_NEXT)
+		obj = xa_find_after(pvvas_ids(arg->kind), &id, PVVAS_HANDLE,
+				    XA_PRESENT);
+	else
+		obj = pvvas_object_by_id(arg->kind, id);
+	if (obj)
+		pvvas_attr_fill(arg, obj);
+	mutex_unlock(&pvvas_lock);
+	return obj ? 0 : -ENOENT;
+}
+
+/* The rules of chmod(2) and chown(2). */
+static int pvvas_attr_check(const struct pvvas_object *obj,
+			    const struct pvvas_ioc_attr *arg,
+			    kuid_t uid, kgid_t gid)
+{
+	bool owner = pvvas_object_is_owner(obj);
+
+	if (arg->valid & PVVAS_ATTR_MODE) {
+		if (arg->mode & ~0777)
+			return -EINVAL;
+		if (!owner)
+			return -EPERM;
+	}
+	if (arg->valid & PVVAS_ATTR_UID) {
+		if (!uid_valid(uid))
+			return -EINVAL;
+		if (!(uid_eq(uid, obj->uid) && owner) && !capable(CAP_CHOWN))
+			return -EPERM;
+	}
+	if (arg->valid & PVVAS_ATTR_GID) {
+		if (!gid_valid(gid))
+			return -EINVAL;
+		if (!(uid_eq(obj->uid, current_fsuid()) && in_group_p(gid)) &&
+		    !capable(CAP_CHOWN))
+			return -EPERM;
+	}
+	return 0;
+}
+
+int pvvas_setattr(struct pvvas_ioc_attr *arg)
+{
+	kuid_t uid = make_kuid(current_user_ns(), arg->uid);
+	kgid_t gid = make_kgid(current_user_ns(), arg->gid);
+	struct pvvas_object *obj;
+	int ret;
+
+	if (!pvvas_kind_ok(arg->kind) || !arg->valid ||
+	    arg->valid & ~(PVVAS_ATTR_MODE | PVVAS_ATTR_UID | PVVAS_ATTR_GID))
+		return -EINVAL;
+	mutex_lock(&pvvas_lock);
+	obj = pvvas_object_by_id(arg->kind, arg->id);
+	ret = obj ? pvvas_attr_check(obj, arg, uid, gid) : -ENOENT;
+	if (!ret) {
+		if (arg->valid & PVVAS_ATTR_MODE)
+			obj->mode = arg->mode;
+		if (arg->valid & PVVAS_ATTR_UID)
+			obj->uid = uid;
+		if (arg->valid & PVVAS_ATTR_GID)
+			obj->gid = gid;
+	}
+	mutex_unlock(&pvvas_lock);
+	return ret;
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Processes: one object for each mm that uses VASes, with one context of KVM's.
+ *
+ * It is found by the mm, not by the open file: a child that inherited the file
+ * has another mm and gets an object of its own.  The mm's end (exit of the last
+ * thread, exec) is told by the mmu notifier; the object itself remains until
+ * the last thread that has a notifier for it is dead, as an empty shell.
+ */
+#define pr_fmt(fmt) "pvvas: " fmt
+
+#include <linux/hashtable.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include "hv.h"
+
+/* Outermost lock: which processes exist, and the two counts below. */
+static DEFINE_MUTEX(pvvas_procs_lock);
+static unsigned int pvvas_procs_live;	/* the fork probe is needed */
+static unsigned int pvvas_procs_all;	/* preempt notifiers are needed */
+
+/* Innermost but for proc->lock; not taken in interrupts. */
+static DEFINE_SPINLOCK(pvvas_hash_lock);
+static DEFINE_HASHTABLE(pvvas_procs, 8);
+
+static struct pvvas_proc *pvvas_proc_lookup(struct mm_struct *mm)
+{
+	struct pvvas_proc *proc;
+
+	hash_for_each_possible(pvvas_procs, proc, hash, (unsigned long)mm)
+		if (proc->mm == mm)
+			return proc;
+	return NULL;
+}
+
+/*
+ * The process of @mm, or NULL.  No reference: the caller has to know that the
+ * mm stays alive (it is its own, or that of the task that it is cloning).
+ */
+struct pvvas_proc *pvvas_proc_find(struct mm_struct *mm)
+{
+	struct pvvas_proc *proc;
+
+	spin_lock(&pvvas_hash_lock);
+	proc = mm ? pvvas_proc_lookup(mm) : NULL;
+	spin_unlock(&pvvas_hash_lock);
+	return proc;
+}
+
+bool pvvas_proc_covered(struct mm_struct *mm)
+{
+	struct pvvas_proc *proc;
+	bool covered;
+
+	spin_lock(&pvvas_hash_lock);
+	proc = pvvas_proc_lookup(mm);
+	/* Pairs with the release in pvvas_cover(). */
+	covered = proc && smp_load_acquire(&proc->covered);
+	spin_unlock(&pvvas_hash_lock);
+	return covered;
+}
+
+/* Both under pvvas_procs_lock.  The first get must not hold mmap_lock. */
+static void pvvas_notifiers_get(void)
+{
+	if (!pvvas_procs_all++)
+		preempt_notifier_inc();
+}
+
+static void pvvas_notifiers_put(void)
+{
+	if (!--pvvas_procs_all)
+		preempt_notifier_dec();
+}
+
+static void pvvas_proc_free(struct work_struct *work)
+{
+	struct pvvas_proc *proc =
+		container_of(work, struct pvvas_proc, free_work);
+
+	xa_destroy(&proc->atts);
+	kfree(proc);
+	mutex_lock(&pvvas_procs_lock);
+	pvvas_notifiers_put();
+	mutex_unlock(&pvvas_procs_lock);
+	module_put(THIS_MODULE);
+}
+
+static void pvvas_proc_release(struct kref *ref)
+{
+	struct pvvas_proc *proc = container_of(ref, struct pvvas_proc, ref);
+
+	/* May be called where sleeping is not allowed. */
+	INIT_WORK(&proc->free_work, pvvas_proc_free);
+	queue_work(pvvas_wq, &proc->free_work);
+}
+
+void pvvas_proc_put(struct pvvas_proc *proc)
+{
+	kref_put(&proc->ref, pvvas_proc_release);
+}
+
+/* pvvas_procs_lock and mmap_lock are held. */
+static struct mmu_notifier *pvvas_mn_alloc(struct mm_struct *mm)
+{
+	struct pvvas_proc *proc = kzalloc(sizeof(*proc), GFP_KERNEL_ACCOUNT);
+
+	if (!proc)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&proc->ref);
+	proc->mm = mm;
+	mutex_init(&proc->cover_lock);
+	init_waitqueue_head(&proc->wait);
+	spin_lock_init(&proc->lock);
+	INIT_LIST_HEAD(&proc->threads);
+	INIT_LIST_HEAD(&proc->owned);
+	xa_init_flags(&proc->atts, XA_FLAGS_ALLOC);
+	__module_get(THIS_MODULE);
+	pvvas_notifiers_get();
+	return &proc->mn;
+}
+
+static void pvvas_mn_free(struct mmu_notifier *mn)
+{
+	pvvas_proc_put(container_of(mn, struct pvvas_proc, mn));
+}
+
+/*
+ * The mm has no user left: no task runs in user mode with it, and none will.
+ * The task that brings the news may itself still be in one of the views (exit,
+ * exec), and so may another one on its way out: they are put into the plain
+ * view first.  No CPU loads the context again, since proc->mm is NULL.
+ */
+static void pvvas_mn_release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	struct pvvas_proc *proc = container_of(mn, struct pvvas_proc, mn);
+
+	spin_lock(&pvvas_hash_lock);
+	hash_del(&proc->hash);
+	WRITE_ONCE(proc->mm, NULL);
+	spin_unlock(&pvvas_hash_lock);
+	on_each_cpu(pvvas_cpu_unload, proc, 1);
+
+	mutex_lock(&pvvas_lock);
+	pvvas_detach_all(proc);
+	pvvas_objects_disown(proc);
+	mutex_unlock(&pvvas_lock);
+	pvvas_hc_ctx_destroy(proc->ctx);
+	atomic_dec(&pvvas_counts.processes);
+
+	mutex_lock(&pvvas_procs_lock);
+	if (!--pvvas_procs_live)
+		pvvas_cover_stop();
+	mutex_unlock(&pvvas_procs_lock);
+	mmu_notifier_put(mn);
+}
+
+static const struct mmu_notifier_ops pvvas_mn_ops = {
+	.release	= pvvas_mn_release,
+	.alloc_notifier	= pvvas_mn_alloc,
+	.free_notifier	= pvvas_mn_free,
+};
+
+/* Under pvvas_procs_lock: a new process that others can find. */
+static struct pvvas_proc *pvvas_proc_new(struct mm_struct *mm)
+{
+	struct mmu_notifier *mn = mmu_notifier_get(&pvvas_mn_ops, mm);
+	struct pvvas_proc *proc;
+	long ctx;
+
+	if (IS_ERR(mn))
+		return ERR_CAST(mn);
+	proc = container_of(mn, struct pvvas_proc, mn);
+	ctx = pvvas_hc_ctx_create();
+	if (ctx <= 0) {
+		mmu_notifier_put(mn);
+		return ERR_PTR(ctx ?: -EIO);
+	}
+	proc->ctx = ctx;
+	atomic_inc(&pvvas_counts.processes);
+	spin_lock(&pvvas_hash_lock);
+	hash_add(pvvas_procs, &proc->hash, (unsigned long)mm);
+	spin_unlock(&pvvas_hash_lock);
+	return proc;
+}
+
+/* The object of the current process, made if there is none. */
+static struct pvvas_proc *pvvas_proc_obtain(struct mm_struct *mm)
+{
+	struct pvvas_proc *proc;
+	int ret = 0;
+
+	if (mutex_lock_killable(&pvvas_procs_lock))
+		return ERR_PTR(-EINTR);
+	proc = pvvas_proc_find(mm);
+	if (proc)
+		goto out;
+	if (!pvvas_procs_live)
+		ret = pvvas_cover_start();
+	if (ret) {
+		proc = ERR_PTR(ret);
+		goto out;
+	}
+	pvvas_notifiers_get();
+	proc = pvvas_proc_new(mm);
+	if (!IS_ERR(proc))
+		pvvas_procs_live++;
+	else if (!pvvas_procs_live)
+		pvvas_cover_stop();
+	pvvas_notifiers_put();
+out:
+	mutex_unlock(&pvvas_procs_lock);
+	return proc;
+}
+
+/*
+ * The current process's object, with every thread covered; made at first use.
+ * -EAGAIN if a thread does not come to the point where it can be covered.
+ * Call it without locks; mmap_lock counts.
+ */
+struct pvvas_proc *pvvas_proc_current(void)
+{
+	struct mm_struct *mm = current->mm;
+	struct pvvas_proc *proc;
+	int ret;
+
+	if (!mm || current->flags & (PF_KTHREAD | PF_USER_WORKER | PF_EXITING))
+		return ERR_PTR(-EINVAL);
+	proc = pvvas_proc_find(mm);
+	if (!proc)
+		proc = pvvas_proc_obtain(mm);
+	/* Pairs with the release in pvvas_cover(). */
+	if (IS_ERR(proc) || smp_load_acquire(&proc->covered))
+		return proc;
+	ret = pvvas_cover(proc);
+	return ret ? ERR_PTR(ret) : proc;
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the driver share.
+ *
+ * Locks, in the order in which they are taken:
+ *
+ *   pvvas_procs_lock (mutex)  which processes exist; the fork probe
+ *     proc->cover_lock (mutex)  see cover.c
+ *   pvvas_lock (mutex)        objects, names, links, attachments, slots
+ *     procs hash lock (spin)    process.c: mm -> process
+ *       proc->lock (spin)       the process's list of threads
+ *
+ * pvvas_procs_lock and pvvas_lock are never held together.  Neither may be
+ * taken with mmap_lock held (mmu_notifier_get() takes mmap_lock inside
+ * pvvas_procs_lock).  The scheduler hooks take no lock at all.
+ */
+#ifndef PVVAS_DRV_H
+#define PVVAS_DRV_H
+
+#include <linux/irq_work.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/preempt.h>
+#include <linux/spinlock.h>
+#include <linux/task_work.h>
+#include <linux/uidgid.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <linux/pvvas.h>
+#include <linux/pvvas_para.h>
+
+struct file;
+struct mem_cgroup;
+
+extern struct mutex pvvas_lock;
+extern struct workqueue_struct *pvvas_wq;
+
+/**
+ * struct pvvas_object - what a VAS and a segment have in common
+ * @kind: PVVAS_KIND_*
+ * @id: never reused
+ * @ref: one for the name or the creating process, one for each user
+ * @name: NULL if anonymous or deleted
+ * @hash: in the table of names, while @name is set
+ * @owned: in proc->owned of the creator, if anonymous
+ *
+ * All of it is guarded by pvvas_lock.
+ */
+struct pvvas_object {
+	u32 kind;
+	u32 id;
+	u32 users;
+	umode_t mode;
+	kuid_t uid;
+	kgid_t gid;
+	struct kref ref;
+	char *name;
+	struct hlist_node hash;
+	struct list_head owned;
+};
+
+struct pvvas_vas {
+	struct pvvas_object obj;
+	struct list_head links;		/* struct pvvas_link.node */
+	struct list_head atts;		/* struct pvvas_att.in_vas */
+};
+
+/**
+ * struct pvvas_seg - a segment
+ * @base: virtual address
+ * @hv: KVM's id
+ * @order: in the list of all segments, sorted by base
+ * @pages: index in the segment -> first struct page of an allocation; its own
+ *	lock guards it, taken with interrupts off (demand faults)
+ * @resident: bytes in @pages
+ * @faulting: demand faults that look at it now
+ * @memcg: who pays for the pages
+ */
+struct pvvas_seg {
+	struct pvvas_object obj;
+	u64 base;
+	u64 length;
+	u64 hv;
+	struct list_head order;
+	struct xarray pages;
+	atomic64_t resident;
+	atomic_t faulting;
+	struct mem_cgroup *memcg;
+};
+
+/* A segment in a VAS, or in the private set of an attachment. */
+struct pvvas_link {
+	struct list_head node;
+	struct pvvas_seg *seg;
+	u32 prot;
+};
+
+/**
+ * struct pvvas_att - an attachment: a VAS in a process
+ * @slot: where its view is resident, or 0
+ * @rights: PVVAS_READ and _WRITE, what the process may do in the VAS
+ */
+struct pvvas_att {
+	struct pvvas_proc *proc;
+	struct pvvas_vas *vas;
+	u64 view;
+	u32 handle;
+	u32 slot;
+	u32 rights;
+	struct list_head in_vas;
+	struct list_head links;
+};
+
+/**
+ * struct pvvas_proc - an mm that uses VASes
+ * @mn: tells when the mm dies; holds the first reference
+ * @mm: to compare with, never to follow; NULL once the mm is dead
+ * @ctx: KVM's context, set before the object can be found
+ * @hash: in the table of processes
+ * @covered: every thread of the mm has its notifier (cover.c)
+ * @lock: guards @threads
+ * @moving: a slot is being emptied: threads with a saved view wait (slot.c)
+ * @atts: index -> attachment; with @slots, @hand, @generation under pvvas_lock
+ * @owned: anonymous objects that it created; under pvvas_lock
+ */
+struct pvvas_proc {
+	struct mmu_notifier mn;
+	struct kref ref;
+	struct mm_struct *mm;
+	u64 ctx;
+	struct hlist_node hash;
+	bool covered;
+	bool moving;
+	struct mutex cover_lock;
+	wait_queue_head_t wait;
+	spinlock_t lock;
+	struct list_head threads;
+	struct xarray atts;
+	struct pvvas_att *slots[PVVAS_NR_SLOTS];
+	u32 hand;
+	u32 generation;
+	struct list_head owned;
+	struct work_struct free_work;
+};
+
+enum pvvas_thread_state {
+	PVVAS_THREAD_COVERING,	/* task work queued, notifier not registered */
+	PVVAS_THREAD_LIVE,
+	PVVAS_THREAD_DEAD,	/* the task is dead or never registered */
+};
+
+/**
+ * struct pvvas_thread - a thread that has our preempt notifier
+ * @task: to compare with, never to follow; valid while not DEAD
+ * @node: in proc->threads
+ * @running: on a CPU, with its context loaded
+ * @slot: while not running, where to go back to
+ */
+struct pvvas_thread {
+	struct preempt_notifier notifier;
+	struct pvvas_proc *proc;
+	struct task_struct *task;
+	struct list_head node;
+	enum pvvas_thread_state state;
+	bool running;
+	u32 slot;
+	struct callback_head cover_work;
+	struct llist_node dead;
+	/* A demand fault to finish where sleeping is allowed (fault.c). */
+	struct callback_head fault_work;
+	struct pvvas_seg *fault_seg;
+	u64 fault_offset;
+	u64 fault_gla;
+};
+
+/* What a CPU knows; touched by that CPU alone, with interrupts off. */
+struct pvvas_cpu {
+	u64 ctx;			/* whose list is loaded, or 0 */
+	struct pvvas_thread *running;	/* or NULL */
+	u64 ctx_loads;
+	u64 demand_faults;
+};
+
+DECLARE_PER_CPU(struct pvvas_cpu, pvvas_cpu);
+
+struct pvvas_counts {
+	atomic_t vases, segs, processes, threads, attachments;
+	atomic64_t pages;
+};
+
+extern struct pvvas_counts pvvas_counts;
+
+/* hv.c: the hypervisor, found at load */
+extern struct pvvas_hc_info pvvas_hv;
+extern struct pvvas_identity *pvvas_identity;
+int pvvas_hv_probe(void);
+void pvvas_hv_remove(void);
+
+static inline u64 pvvas_va_to_gpa(u64 va)
+{
+	return va - PVVAS_WINDOW_VA + pvvas_hv.window_gpa;
+}
+
+/* object.c; pvvas_lock held but for pvvas_name_from_user() */
+char *pvvas_name_from_user(u64 addr);
+void pvvas_object_init(struct pvvas_object *obj, u32 kind, umode_t mode);
+int pvvas_object_publish(struct pvvas_object *obj, char *name,
+			 struct pvvas_proc *owner);
+void pvvas_object_put(struct pvvas_object *obj);
+struct pvvas_object *pvvas_object_by_id(u32 kind, u32 id);
+u32 pvvas_object_rights(const struct pvvas_object *obj);
+int pvvas_object_find(struct pvvas_ioc_find *arg, u32 kind);
+int pvvas_object_delete(struct pvvas_ioc_id *arg, u32 kind);
+void pvvas_objects_disown(struct pvvas_proc *proc);
+int pvvas_getattr(struct pvvas_ioc_attr *arg);
+int pvvas_setattr(struct pvvas_ioc_attr *arg);
+
+/* vas.c */
+int pvvas_vas_create(struct pvvas_ioc_create *arg);
+void pvvas_vas_free(struct pvvas_vas *vas);
+int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot);
+int pvvas_vas_unlink(struct pvvas_vas *vas, struct pvvas_seg *seg);
+struct pvvas_link *pvvas_link_overlaps(struct list_head *links,
+				       const struct pvvas_seg *seg);
+struct pvvas_link *pvvas_link_find(struct list_head *links,
+				   const struct pvvas_seg *seg);
+struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot);
+void pvvas_link_free(struct pvvas_link *link);
+
+/* segment.c */
+int pvvas_seg_create(struct pvvas_ioc_create *arg);
+void pvvas_seg_free(struct pvvas_seg *seg);
+struct pvvas_seg *pvvas_seg_fault_begin(u64 hv);
+void pvvas_seg_fault_end(struct pvvas_seg *seg);
+int pvvas_seg_fill(struct pvvas_seg *seg, u64 offset, gfp_t gfp,
+		   struct pvvas_extent *ext);
+
+/* attach.c */
+int pvvas_attach(struct pvvas_ioc_attach *arg);
+int pvvas_detach(struct pvvas_ioc_attach *arg);
+int pvvas_resident(struct pvvas_ioc_attach *arg);
+int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg);
+int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg);
+void pvvas_detach_all(struct pvvas_proc *proc);
+
+/* slot.c; pvvas_lock held */
+int pvvas_slot_fill(struct pvvas_att *att);
+int pvvas_slot_vacate(struct pvvas_att *att);
+
+/* process.c */
+struct pvvas_proc *pvvas_proc_find(struct mm_struct *mm);
+struct pvvas_proc *pvvas_proc_current(void);
+bool pvvas_proc_covered(struct mm_struct *mm);
+void pvvas_proc_put(struct pvvas_proc *proc);
+
+/* cover.c */
+int pvvas_cover_init(void);
+int pvvas_cover_start(void);
+void pvvas_cover_stop(void);
+int pvvas_cover(struct pvvas_proc *proc);
+void pvvas_cover_exit(void);
+
+/* thread.c */
+int pvvas_thread_init(void);
+void pvvas_thread_exit(void);
+struct pvvas_thread *pvvas_thread_new(struct pvvas_proc *proc,
+				      struct task_struct *task, gfp_t gfp);
+void pvvas_thread_register(struct pvvas_thread *t);
+void pvvas_thread_adopt(struct pvvas_thread *t, struct task_struct *child);
+void pvvas_thread_free(struct pvvas_thread *t);
+void pvvas_thread_flush(void);
+void pvvas_cpu_unload(void *proc);
+
+/* fault.c */
+int pvvas_fault_init(void);
+void pvvas_fault_exit(void);
+void pvvas_fault_work(struct callback_head *work);
+
+/* window.c, ioctl.c */
+int pvvas_mmap(struct file *file, struct vm_area_struct *vma);
+long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+
+#endif /* PVVAS_DRV_H */

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Slots of a process's EPTP list, as a cache of its views.
+ *
+ * A view leaves its slot only if no thread is in it, because a thread that is
+ * preempted goes back to the slot that it left.  Who is in a view?
+ *
+ *   - a thread that does not run: its struct pvvas_thread says so;
+ *   - a thread that runs: only its CPU knows, from the identity page, since
+ *     VMFUNC tells nobody.  So each CPU is asked, by an interrupt.
+ *
+ * With proc->moving set and each CPU interrupted once, no thread of the process
+ * goes from the first kind to the second until moving is clear again
+ * (pvvas_sched_in() waits, and reads it with interrupts off).  Running threads
+ * can still enter by VMFUNC until the view is out of the list: so it is taken
+ * out, everybody is asked once more, and if somebody got in it is put back.
+ * Threads that were preempted meanwhile have not noticed.
+ *
+ * Preemption is off while moving is set: a thread that waits for it does so on
+ * another CPU, with interrupts on, and answers.
+ *
+ * All of this runs under pvvas_lock.
+ */
+#include <linux/smp.h>
+#include "hv.h"
+
+struct pvvas_poll {
+	const struct pvvas_proc *proc;
+	u32 handle;
+	bool busy;
+};
+
+/* On each CPU, in an interrupt. */
+static void pvvas_poll_cpu(void *arg)
+{
+	struct pvvas_cpu *cpu = this_cpu_ptr(&pvvas_cpu);
+	struct pvvas_poll *poll = arg;
+
+	if (cpu->ctx != poll->proc->ctx ||
+	    READ_ONCE(pvvas_identity->ctx) != poll->proc->ctx ||
+	    READ_ONCE(pvvas_identity->cookie) != poll->handle)
+		return;
+	if (cpu->running && cpu->running->proc == poll->proc)
+		WRITE_ONCE(poll->busy, true);
+	else
+		/* A bystander's VMFUNC; it has no window and sees nothing. */
+		pvvas_vmfunc(0);
+}
+
+static bool pvvas_slot_occupied(struct pvvas_att *att)
+{
+	struct pvvas_poll poll = { .proc = att->proc, .handle = att->handle };
+	struct pvvas_thread *t;
+	bool busy;
+
+	on_each_cpu(pvvas_poll_cpu, &poll, 1);
+	busy = READ_ONCE(poll.busy);
+	spin_lock(&att->proc->lock);
+	list_for_each_entry(t, &att->proc->threads, node)
+		if (!READ_ONCE(t->running) && READ_ONCE(t->slot) == att->slot)
+			busy = true;
+	spin_unlock(&att->proc->lock);
+	return busy;
+}
+
+static int pvvas_slot_take_out(struct pvvas_att *att)
+{
+	struct pvvas_proc *proc = att->proc;
+	long ret;
+
+	if (pvvas_slot_occupied(att))
+		return -EBUSY;
+	ret = pvvas_hc_view_place(proc->ctx, att->slot, 0);
+	if (ret < 0)
+		return ret;
+	if (pvvas_slot_occupied(att)) {
+		ret = pvvas_hc_view_place(proc->ctx, att->slot, att->view);
+		if (ret >= 0)
+			return -EBUSY;
+	}
+	proc->slots[att->slot] = NULL;
+	att->slot = 0;
+	return min(ret, 0L);
+}
+
+/* -EBUSY if a thread is in the view. */
+int pvvas_slot_vacate(struct pvvas_att *att)
+{
+	int ret;
+
+	if (!att->slot)
+		return 0;
+	preempt_disable();
+	WRITE_ONCE(att->proc->moving, true);
+	ret = pvvas_slot_take_out(att);
+	WRITE_ONCE(att->proc->moving, false);
+	preempt_enable();
+	return ret;
+}
+
+/* A free slot, made free if need be; -EBUSY if threads are in all of them. */
+static int pvvas_slot_find(struct pvvas_proc *proc)
+{
+	u32 i, slot = proc->hand;
+
+	for (i = 1; i < pvvas_hv.slots; i++)
+		if (!proc->slots[i])
+			return i;
+	for (i = 1; i < pvvas_hv.slots; i++) {
+		slot = slot + 1 < pvvas_hv.slots ? slot + 1 : 1;
+		if (pvvas_slot_vacate(proc->slots[slot]))
+			continue;
+		proc->hand = slot;
+		return slot;
+	}
+	return -EBUSY;
+}
+
+int pvvas_slot_fill(struct pvvas_att *att)
+{
+	struct pvvas_proc *proc = att->proc;
+	int slot;
+	long ret;
+
+	if (att->slot)
+		return 0;
+	slot = pvvas_slot_find(proc);
+	if (slot < 0)
+		return slot;
+	ret = pvvas_hc_view_place(proc->ctx, slot, att->view);
+	if (ret < 0)
+		return ret;
+	att->slot = slot;
+	proc->slots[slot] = att;
+	return 0;
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What happens to a thread's view when the scheduler takes it off a CPU and
+ * puts it on one: the preempt notifier.
+ *
+ * Off: the identity page says which view the thread is in, wherever VMFUNC has
+ * brought it; remember it and go to the plain view.  On: load the process's
+ * context if this CPU has another one (the only hypercall), and go back to the
+ * view; VMFUNC in any case, because a task without notifier may have left the
+ * CPU in any view of the list.
+ *
+ * A notifier stays on its task for good.  When the task has gone to another mm
+ * (exec) or is on its way out, it does nothing but leave the view.
+ */
+#define pr_fmt(fmt) "pvvas: " fmt
+
+#include <linux/llist.h>
+#include <linux/mempool.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include "hv.h"
+
+/* Threads that can be created with no memory free. */
+#define PVVAS_THREAD_RESERVE	64
+
+static mempool_t *pvvas_thread_pool;
+static LLIST_HEAD(pvvas_dead);
+
+/* Dead threads: no lock may be taken in the scheduler, so in two steps. */
+static void pvvas_reap(struct work_struct *work)
+{
+	struct llist_node *list = llist_del_all(&pvvas_dead);
+	struct pvvas_thread *t, *next;
+
+	llist_for_each_entry_safe(t, next, list, dead)
+		pvvas_thread_free(t);
+}
+
+static DECLARE_WORK(pvvas_reap_work, pvvas_reap);
+
+static void pvvas_reap_later(struct irq_work *work)
+{
+	queue_work(pvvas_wq, &pvvas_reap_work);
+}
+
+static DEFINE_IRQ_WORK(pvvas_reap_irq, pvvas_reap_later);
+
+static bool pvvas_is_member(const struct pvvas_proc *proc)
+{
+	return current->mm && current->mm == READ_ONCE(proc->mm);
+}
+
+/* Under the run queue's lock, interrupts off. */
+static void pvvas_save_view(struct pvvas_thread *t, struct pvvas_cpu *cpu)
+{
+	const struct pvvas_identity *id = pvvas_identity;
+	u32 slot = 0;
+
+	if (cpu->ctx && READ_ONCE(id->ctx)) {
+		if (READ_ONCE(id->ctx) == t->proc->ctx &&
+		    pvvas_is_member(t->proc))
+			slot = READ_ONCE(id->slot);
+		pvvas_vmfunc(0);
+	}
+	WRITE_ONCE(t->slot, slot);
+	cpu->running = NULL;
+	WRITE_ONCE(t->running, false);
+}
+
+static void pvvas_sched_out(struct preempt_notifier *notifier,
+			    struct task_struct *next)
+{
+	struct pvvas_thread *t =
+		container_of(notifier, struct pvvas_thread, notifier);
+	struct pvvas_cpu *cpu = this_cpu_ptr(&pvvas_cpu);
+
+	if (cpu->running == t)
+		pvvas_save_view(t, cpu);
+	if (unlikely(READ_ONCE(current->__state) == TASK_DEAD)) {
+		WRITE_ONCE(t->state, PVVAS_THREAD_DEAD);
+		if (llist_add(&t->dead, &pvvas_dead))
+			irq_work_queue(&pvvas_reap_irq);
+	}
+}
+
+/*
+ * Interrupts off.  False if the hypervisor refuses the context: then no list
+ * of anybody may stay loaded.
+ */
+static bool pvvas_load(struct pvvas_cpu *cpu, u64 ctx)
+{
+	if (cpu->ctx == ctx)
+		return true;
+	if (pvvas_hc_ctx_load(ctx) < 0) {
+		pvvas_hc_ctx_load(0);
+		cpu->ctx = 0;
+		return false;
+	}
+	cpu->ctx = ctx;
+	cpu->ctx_loads++;
+	return true;
+}
+
+/* Interrupts off; current is a member of the process. */
+static bool pvvas_enter(struct pvvas_thread *t)
+{
+	struct pvvas_cpu *cpu = this_cpu_ptr(&pvvas_cpu);
+
+	if (!pvvas_load(cpu, t->proc->ctx))
+		return false;
+	pvvas_vmfunc(t->slot);
+	cpu->running = t;
+	WRITE_ONCE(t->running, true);
+	return true;
+}
+
+static void pvvas_sched_in(struct preempt_notifier *notifier, int this_cpu)
+{
+	struct pvvas_thread *t =
+		container_of(notifier, struct pvvas_thread, notifier);
+	bool ok = true;
+
+	local_irq_disable();
+	if (pvvas_is_member(t->proc)) {
+		/* See slot.c: its interrupt must get through. */
+		while (unlikely(t->slot && READ_ONCE(t->proc->moving))) {
+			local_irq_enable();
+			cpu_relax();
+			local_irq_disable();
+		}
+		ok = pvvas_enter(t);
+	}
+	local_irq_enable();
+
+	/* Dead before it executes one instruction in user mode. */
+	if (unlikely(!ok))
+		force_sig(SIGKILL);
+}
+
+static struct preempt_ops pvvas_preempt_ops = {
+	.sched_in	= pvvas_sched_in,
+	.sched_out	= pvvas_sched_out,
+};
+
+/* On each CPU, in an interrupt: nothing of a dead process stays loaded. */
+void pvvas_cpu_unload(void *arg)
+{
+	struct pvvas_cpu *cpu = this_cpu_ptr(&pvvas_cpu);
+	struct pvvas_proc *proc = arg;
+
+	if (cpu->ctx != proc->ctx)
+		return;
+	pvvas_hc_ctx_load(0);
+	cpu->ctx = 0;
+	if (cpu->running) {
+		WRITE_ONCE(cpu->running->running, false);
+		cpu->running = NULL;
+	}
+}
+
+/* In the list of its process, and known to the scheduler only later. */
+struct pvvas_thread *pvvas_thread_new(struct pvvas_proc *proc,
+				      struct task_struct *task, gfp_t gfp)
+{
+	struct pvvas_thread *t = mempool_alloc(pvvas_thread_pool, gfp);
+
+	if (!t)
+		return NULL;
+	memset(t, 0, sizeof(*t));
+	preempt_notifier_init(&t->notifier, &pvvas_preempt_ops);
+	init_task_work(&t->fault_work, pvvas_fault_work);
+	t->task = task;
+	t->proc = proc;
+	kref_get(&proc->ref);
+	__module_get(THIS_MODULE);
+	atomic_inc(&pvvas_counts.threads);
+	spin_lock(&proc->lock);
+	list_add(&t->node, &proc->threads);
+	spin_unlock(&proc->lock);
+	return t;
+}
+
+/* Of the current task. */
+void pvvas_thread_register(struct pvvas_thread *t)
+{
+	bool ok = true;
+
+	preempt_disable();
+	local_irq_disable();
+	preempt_notifier_register(&t->notifier);
+	WRITE_ONCE(t->state, PVVAS_THREAD_LIVE);
+	if (pvvas_is_member(t->proc))
+		ok = pvvas_enter(t);
+	local_irq_enable();
+	preempt_enable();
+	if (!ok)
+		force_sig(SIGKILL);
+}
+
+/*
+ * Of a task that has never run and that nobody else touches: what
+ * preempt_notifier_register() does, but for another task than current.
+ */
+void pvvas_thread_adopt(struct pvvas_thread *t, struct task_struct *child)
+{
+	WRITE_ONCE(t->state, PVVAS_THREAD_LIVE);
+	hlist_add_head(&t->notifier.link, &child->preempt_notifiers);
+}
+
+/* The task is dead, or never had the notifier. */
+void pvvas_thread_free(struct pvvas_thread *t)
+{
+	struct pvvas_proc *proc = t->proc;
+
+	spin_lock(&proc->lock);
+	list_del(&t->node);
+	spin_unlock(&proc->lock);
+	mempool_free(t, pvvas_thread_pool);
+	atomic_dec(&pvvas_counts.threads);
+	pvvas_proc_put(proc);
+	module_put(THIS_MODULE);
+}
+
+/* For exact numbers: threads that are dead by now are gone afterwards. */
+void pvvas_thread_flush(void)
+{
+	irq_work_sync(&pvvas_reap_irq);
+	flush_work(&pvvas_reap_work);
+}
+
+int __init pvvas_thread_init(void)
+{
+	pvvas_thread_pool =
+		mempool_create_kmalloc_pool(PVVAS_THREAD_RESERVE,
+					    sizeof(struct pvvas_thread));
+	return pvvas_thread_pool ? 0 : -ENOMEM;
+}
+
+void pvvas_thread_exit(void)
+{
+	pvvas_thread_flush();
+	mempool_destroy(pvvas_thread_pool);
+}

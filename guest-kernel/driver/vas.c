@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A VAS: a set of links to segments.  Every attachment of it has a view that
+ * shows them; link and unlink change all those views at once.  pvvas_lock is
+ * held throughout.
+ */
+#include <linux/slab.h>
+#include "hv.h"
+
+int pvvas_vas_create(struct pvvas_ioc_create *arg)
+{
+	struct pvvas_proc *owner = NULL;
+	struct pvvas_vas *vas;
+	char *name = NULL;
+	int ret;
+
+	if (arg->flags || arg->mode & ~0777 || arg->base || arg->length)
+		return -EINVAL;
+	if (arg->name)
+		name = pvvas_name_from_user(arg->name);
+	else
+		owner = pvvas_proc_current();
+	if (IS_ERR(name) || IS_ERR(owner))
+		return IS_ERR(name) ? PTR_ERR(name) : PTR_ERR(owner);
+	vas = kzalloc(sizeof(*vas), GFP_KERNEL_ACCOUNT);
+	if (!vas) {
+		kfree(name);
+		return -ENOMEM;
+	}
+	pvvas_object_init(&vas->obj, PVVAS_KIND_VAS, arg->mode);
+	INIT_LIST_HEAD(&vas->links);
+	INIT_LIST_HEAD(&vas->atts);
+	atomic_inc(&pvvas_counts.vases);
+
+	mutex_lock(&pvvas_lock);
+	ret = pvvas_object_publish(&vas->obj, name, owner);
+	if (ret)
+		pvvas_object_put(&vas->obj);
+	else
+		arg->id = vas->obj.id;
+	mutex_unlock(&pvvas_lock);
+	if (ret)
+		kfree(name);
+	return ret;
+}
+
+/* The last reference is gone, and with it the last attachment. */
+void pvvas_vas_free(struct pvvas_vas *vas)
+{
+	struct pvvas_link *link, *next;
+
+	list_for_each_entry_safe(link, next, &vas->links, node)
+		pvvas_link_free(link);
+	atomic_dec(&pvvas_counts.vases);
+	kfree(vas);
+}
+
+struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot)
+{
+	struct pvvas_link *link = kzalloc(sizeof(*link), GFP_KERNEL_ACCOUNT);
+
+	if (!link)
+		return NULL;
+	kref_get(&seg->obj.ref);
+	seg->obj.users++;
+	link->seg = seg;
+	link->prot = prot;
+	INIT_LIST_HEAD(&link->node);
+	return link;
+}
+
+void pvvas_link_free(struct pvvas_link *link)
+{
+	list_del(&link->node);
+	link->seg->obj.users--;
+	pvvas_object_put(&link->seg->obj);
+	kfree(link);
+}
+
+struct pvvas_link *pvvas_link_find(struct list_head *links,
+				   const struct pvvas_seg *seg)
+{
+	struct pvvas_link *link;
+
+	list_for_each_entry(link, links, node)
+		if (link->seg == seg)
+			return link;
+	return NULL;
+}
+
+struct pvvas_link *pvvas_link_overlaps(struct list_head *links,
+				       const struct pvvas_seg *seg)
+{
+	struct pvvas_link *link;
+
+	list_for_each_entry(link, links, node)
+		if (seg->base < link->seg->base + link->seg->length &&
+		    link->seg->base < seg->base + seg->length)
+			return link;
+	return NULL;
+}
+
+/* Take @seg out of the views before @end, all of them if that is NULL. */
+static void pvvas_vas_hide(struct pvvas_vas *vas, struct pvvas_seg *seg,
+			   struct pvvas_att *end)
+{
+	struct pvvas_att *att;
+
+	list_for_each_entry(att, &vas->atts, in_vas) {
+		if (att == end)
+			break;
+		pvvas_hc_view_detach(att->view, seg->hv);
+	}
+}
+
+int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot)
+{
+	struct pvvas_link *link;
+	struct pvvas_att *att;
+	long ret;
+
+	if (pvvas_link_overlaps(&vas->links, seg))
+		return -EEXIST;
+	list_for_each_entry(att, &vas->atts, in_vas)
+		if (pvvas_link_overlaps(&att->links, seg))
+			return -EEXIST;
+	link = pvvas_link_new(seg, prot);
+	if (!link)
+		return -ENOMEM;
+	list_for_each_entry(att, &vas->atts, in_vas) {
+		ret = pvvas_hc_view_attach(att->view, seg->hv,
+					   prot & att->rights);
+		if (ret < 0) {
+			pvvas_vas_hide(vas, seg, att);
+			pvvas_link_free(link);
+			return ret;
+		}
+	}
+	list_add_tail(&link->node, &vas->links);
+	return 0;
+}
+
+int pvvas_vas_unlink(struct pvvas_vas *vas, struct pvvas_seg *seg)
+{
+	struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
+
+	if (!link)
+		return -ENOENT;
+	pvvas_vas_hide(vas, seg, NULL);
+	pvvas_link_free(link);
+	return 0;
+}

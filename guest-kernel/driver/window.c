@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The window of a process: one VMA at PVVAS_WINDOW_VA, linear onto the window's
+ * guest-physical range, with the largest pages that the CPU has.
+ *
+ * Its page tables never change after a page has been entered; what is behind it
+ * is decided by the view in force.  The first page is entered only when all
+ * threads of the process are covered (cover.c).
+ */
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/pfn_t.h>
+#include <linux/sched.h>
+#include <asm/cpufeature.h>
+#include "pvvas_drv.h"
+
+/*
+ * 0 if all threads are covered.  Else cover them, without the lock that the
+ * fault holds, because threads to cover may be waiting for it; the fault is
+ * tried again, and if that finds them not covered either it is SIGBUS.
+ */
+static vm_fault_t pvvas_window_ready(struct vm_fault *vmf)
+{
+	struct mm_struct *mm = vmf->vma->vm_mm;
+
+	if (pvvas_proc_covered(mm))
+		return 0;
+	if (mm != current->mm || !fault_flag_allow_retry_first(vmf->flags) ||
+	    vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_SIGBUS;
+	release_fault_lock(vmf);
+	pvvas_proc_current();
+	return VM_FAULT_RETRY;
+}
+
+static unsigned long pvvas_window_pfn(unsigned long addr)
+{
+	return PHYS_PFN(pvvas_va_to_gpa(addr));
+}
+
+static vm_fault_t pvvas_fault_4k(struct vm_fault *vmf)
+{
+	vm_fault_t ret = pvvas_window_ready(vmf);
+
+	return ret ?: vmf_insert_pfn(vmf->vma, vmf->address,
+				     pvvas_window_pfn(vmf->address));
+}
+
+static vm_fault_t pvvas_fault_huge(struct vm_fault *vmf, unsigned int order)
+{
+	unsigned long size = PAGE_SIZE << order;
+	unsigned long addr = vmf->address & ~(size - 1);
+	struct vm_area_struct *vma = vmf->vma;
+	vm_fault_t ret;
+	pfn_t pfn;
+
+	if (addr < vma->vm_start || addr + size > vma->vm_end)
+		return VM_FAULT_FALLBACK;
+	if (order != PMD_ORDER &&
+	    (order != PUD_ORDER || !boot_cpu_has(X86_FEATURE_GBPAGES)))
+		return VM_FAULT_FALLBACK;
+	ret = pvvas_window_ready(vmf);
+	if (ret)
+		return ret;
+	pfn = __pfn_to_pfn_t(pvvas_window_pfn(addr), PFN_DEV);
+	if (order == PUD_ORDER)
+		return vmf_insert_pfn_pud(vmf, pfn, false);
+	return vmf_insert_pfn_pmd(vmf, pfn, false);
+}
+
+static int pvvas_may_split(struct vm_area_struct *vma, unsigned long addr)
+{
+	return -EINVAL;
+}
+
+static int pvvas_mremap(struct vm_area_struct *vma)
+{
+	return -EINVAL;
+}
+
+static int pvvas_mprotect(struct vm_area_struct *vma, unsigned long start,
+			  unsigned long end, unsigned long newflags)
+{
+	return -EACCES;
+}
+
+static const struct vm_operations_struct pvvas_vm_ops = {
+	.fault		= pvvas_fault_4k,
+	.huge_fault	= pvvas_fault_huge,
+	.may_split	= pvvas_may_split,
+	.mremap		= pvvas_mremap,
+	.mprotect	= pvvas_mprotect,
+};
+
+int pvvas_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	const vm_flags_t need = VM_SHARED | VM_READ | VM_WRITE;
+
+	if (vma->vm_start != PVVAS_WINDOW_VA || vma->vm_pgoff ||
+	    vma->vm_end - vma->vm_start > pvvas_hv.window_size ||
+	    (vma->vm_flags & need) != need)
+		return -EINVAL;
+	if (vma->vm_flags & VM_EXEC)
+		return -EACCES;
+	vm_flags_mod(vma, VM_PFNMAP | VM_IO | VM_DONTCOPY | VM_DONTEXPAND |
+		     VM_DONTDUMP, VM_MAYEXEC);
+	vma->vm_ops = &pvvas_vm_ops;
+	return 0;
+}
