@@ -34,9 +34,12 @@ static void pvvas_sigbus(u64 gla)
 {
 	void __user *addr = (void __user *)(unsigned long)gla;
 	struct kernel_siginfo info;
+	struct sighand_struct *sighand;
 	__sighandler_t handler;
 
-	handler = current->sighand->action[SIGBUS - 1].sa.sa_handler;
+	/* Our own, and we are alive. */
+	sighand = rcu_dereference_protected(current->sighand, true);
+	handler = sighand->action[SIGBUS - 1].sa.sa_handler;
 	if (handler == SIG_IGN || sigismember(&current->blocked, SIGBUS)) {
 		force_sig(SIGBUS);
 		return;
@@ -104,7 +107,7 @@ static int pvvas_fault_fill(struct pvvas_fault_buf *buf, bool user)
  * A kernel mode access with interrupts off, or in an interrupt (a profiler that
  * follows user stack frames), may hold any lock of the allocator: not then.
  */
-static bool pvvas_fault_allowed(const struct pt_regs *regs)
+static bool pvvas_fault_allowed(struct pt_regs *regs)
 {
 	return user_mode(regs) ||
 	       (regs->flags & X86_EFLAGS_IF && !in_interrupt());

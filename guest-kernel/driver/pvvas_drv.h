@@ -136,9 +136,9 @@ struct pvvas_proc {
 	struct hlist_node hash;
 	bool covered;
 	bool moving;
-	struct mutex cover_lock;
+	struct mutex cover_lock;	/* one thread covers, the others wait */
 	wait_queue_head_t wait;
-	spinlock_t lock;
+	spinlock_t lock;		/* guards threads */
 	struct list_head threads;
 	struct xarray atts;
 	struct pvvas_att *slots[PVVAS_NR_SLOTS];
