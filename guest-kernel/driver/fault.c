@@ -9,7 +9,7 @@
  *
  * It runs with interrupts off.  From user mode, what cannot be allocated at
  * once is allocated on the way back to user mode, where sleeping is allowed;
- * when that fails too the thread gets SIGBUS.  From kernel mode (a system call
+ * when that fails too the thread gets a signal.  From kernel mode (a system call
  * given a pointer into the window) any failure leaves the trap to the kernel's
  * own fix-up, and the system call answers -EFAULT.
  */
@@ -29,26 +29,29 @@ struct pvvas_fault_buf {
 
 static DEFINE_PER_CPU(struct pvvas_fault_buf *, pvvas_fault_bufs);
 
-/* Cannot be blocked or ignored for good: else the access would repeat for ever. */
-static void pvvas_sigbus(u64 gla)
+/*
+ * No page: SIGBUS, or SIGSEGV if the segment ends before the block does.  It
+ * cannot be blocked or ignored: else the access would repeat for ever.
+ */
+static void pvvas_fault_signal(u64 gla, int why)
 {
-	void __user *addr = (void __user *)(unsigned long)gla;
-	struct kernel_siginfo info;
+	int sig = why == -ERANGE ? SIGSEGV : SIGBUS;
 	struct sighand_struct *sighand;
+	struct kernel_siginfo info;
 	__sighandler_t handler;
 
 	/* Our own, and we are alive. */
 	sighand = rcu_dereference_protected(current->sighand, true);
-	handler = sighand->action[SIGBUS - 1].sa.sa_handler;
-	if (handler == SIG_IGN || sigismember(&current->blocked, SIGBUS)) {
-		force_sig(SIGBUS);
+	handler = sighand->action[sig - 1].sa.sa_handler;
+	if (handler == SIG_IGN || sigismember(&current->blocked, sig)) {
+		force_sig(sig);
 		return;
 	}
 	clear_siginfo(&info);
-	info.si_signo = SIGBUS;
-	info.si_code = BUS_ADRERR;
-	info.si_addr = addr;
-	send_sig_info(SIGBUS, &info, current);
+	info.si_signo = sig;
+	info.si_code = sig == SIGSEGV ? SEGV_ACCERR : BUS_ADRERR;
+	info.si_addr = (void __user *)(unsigned long)gla;
+	send_sig_info(sig, &info, current);
 }
 
 /* On the way back to user mode, in the view of the fault. */
@@ -69,7 +72,7 @@ void pvvas_fault_work(struct callback_head *work)
 	pvvas_object_put(&seg->obj);
 	mutex_unlock(&pvvas_lock);
 	if (ret)
-		pvvas_sigbus(t->fault_gla);
+		pvvas_fault_signal(t->fault_gla, ret);
 }
 
 /* Leave the fault to pvvas_fault_work(), if the thread can. */
@@ -118,6 +121,7 @@ static int pvvas_die(struct notifier_block *nb, unsigned long val, void *data)
 	struct die_args *args = data;
 	struct pvvas_fault_buf *buf;
 	bool user;
+	int ret;
 
 	if (val != DIE_TRAP || args->trapnr != X86_TRAP_OLD_MF ||
 	    !pvvas_fault_allowed(args->regs))
@@ -127,11 +131,12 @@ static int pvvas_die(struct notifier_block *nb, unsigned long val, void *data)
 		return NOTIFY_DONE;
 	this_cpu_inc(pvvas_cpu.demand_faults);
 	user = user_mode(args->regs);
-	if (!pvvas_fault_fill(buf, user))
+	ret = pvvas_fault_fill(buf, user);
+	if (!ret)
 		return NOTIFY_STOP;
 	if (!user)
 		return NOTIFY_DONE;
-	pvvas_sigbus(buf->fault.gla);
+	pvvas_fault_signal(buf->fault.gla, ret);
 	return NOTIFY_STOP;
 }
 

@@ -70,12 +70,20 @@ struct pvvas_vas {
 	struct list_head atts;		/* struct pvvas_att.in_vas */
 };
 
+/*
+ * KVM's segments are made of whole tables of this size, so two segments of one
+ * VAS cannot share a block.
+ */
+#define PVVAS_BLOCK	((u64)PMD_SIZE)
+
 /**
  * struct pvvas_seg - a segment
  * @base: virtual address
+ * @start: @base rounded down to PVVAS_BLOCK: offsets count from here
+ * @end: end of the segment rounded up to PVVAS_BLOCK
  * @hv: KVM's id
  * @order: in the list of all segments, sorted by base
- * @pages: index in the segment -> first struct page of an allocation; its own
+ * @pages: page number from @start -> first struct page of an allocation; its own
  *	lock guards it, taken with interrupts off (demand faults)
  * @resident: bytes in @pages
  * @faulting: demand faults that look at it now
@@ -85,6 +93,8 @@ struct pvvas_seg {
 	struct pvvas_object obj;
 	u64 base;
 	u64 length;
+	u64 start;
+	u64 end;
 	u64 hv;
 	struct list_head order;
 	struct xarray pages;

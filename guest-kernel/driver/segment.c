@@ -30,8 +30,7 @@ static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 {
 	if (arg->flags & ~PVVAS_CREATE_POPULATE || arg->mode & ~0777)
 		return -EINVAL;
-	if (!arg->length || !PAGE_ALIGNED(arg->length) ||
-	    !PAGE_ALIGNED(arg->base))
+	if (!arg->length || !PAGE_ALIGNED(arg->length | arg->base))
 		return -EINVAL;
 	if (arg->length > pvvas_window_end() - PVVAS_WINDOW_FIRST)
 		return -E2BIG;
@@ -44,15 +43,15 @@ static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 /* The first hole of all segments that live now; 0 if there is none. */
 static u64 pvvas_seg_pick(u64 length)
 {
-	u64 align = length >= PUD_SIZE ? PUD_SIZE : PMD_SIZE;
+	u64 align = length >= PUD_SIZE ? PUD_SIZE : PVVAS_BLOCK;
 	u64 base = PVVAS_WINDOW_FIRST;
 	struct pvvas_seg *seg;
 
 	list_for_each_entry(seg, &pvvas_segs, order) {
-		if (seg->base >= base + length)
+		if (seg->start >= ALIGN(base + length, PVVAS_BLOCK))
 			break;
-		if (seg->base + seg->length > base)
-			base = ALIGN(seg->base + seg->length, align);
+		if (seg->end > base)
+			base = ALIGN(seg->end, align);
 	}
 	return base <= pvvas_window_end() - length ? base : 0;
 }
@@ -65,8 +64,10 @@ static int pvvas_seg_place(struct pvvas_seg *seg)
 		seg->base = pvvas_seg_pick(seg->length);
 	if (!seg->base)
 		return -ENOSPC;
+	seg->start = ALIGN_DOWN(seg->base, PVVAS_BLOCK);
+	seg->end = ALIGN(seg->base + seg->length, PVVAS_BLOCK);
 	list_for_each_entry(next, &pvvas_segs, order)
-		if (next->base > seg->base)
+		if (next->start > seg->start)
 			break;
 	list_add_tail(&seg->order, &next->order);
 	return 0;
@@ -109,10 +110,28 @@ static struct page *pvvas_seg_store(struct pvvas_seg *seg, pgoff_t index,
 	return xa_is_err(old) ? ERR_PTR(xa_err(old)) : old;
 }
 
+/* KVM's segment has whole blocks; ours may end, or begin, within one. */
+static bool pvvas_seg_covers(const struct pvvas_seg *seg, u64 offset)
+{
+	u64 va = seg->start + offset;
+
+	return va >= seg->base && va - seg->base < seg->length;
+}
+
+static struct pvvas_extent pvvas_seg_extent(u64 offset, struct page *page)
+{
+	return (struct pvvas_extent) {
+		.offset = offset,
+		.gpa = page_to_phys(page),
+		.size = page_size(page),
+		.prot = PVVAS_PROT_READ | PVVAS_PROT_WRITE,
+	};
+}
+
 /*
  * Put a zeroed page behind @offset and tell KVM.  Another CPU may be doing the
  * same: one page wins, and both tell KVM about that one.  A page that KVM
- * refuses stays in the segment, for the next try.
+ * refuses stays in the segment, for the next try.  -ERANGE: not a page of it.
  */
 int pvvas_seg_fill(struct pvvas_seg *seg, u64 offset, gfp_t gfp,
 		   struct pvvas_extent *ext)
@@ -121,6 +140,8 @@ int pvvas_seg_fill(struct pvvas_seg *seg, u64 offset, gfp_t gfp,
 	struct page *page = xa_load(&seg->pages, index);
 	long ret;
 
+	if (!pvvas_seg_covers(seg, offset))
+		return -ERANGE;
 	if (!page) {
 		page = pvvas_seg_alloc(seg, gfp, 0);
 		if (!page)
@@ -129,25 +150,19 @@ int pvvas_seg_fill(struct pvvas_seg *seg, u64 offset, gfp_t gfp,
 		if (IS_ERR(page))
 			return PTR_ERR(page);
 	}
-	*ext = (struct pvvas_extent) {
-		.offset = (u64)index << PAGE_SHIFT,
-		.gpa = page_to_phys(page),
-		.size = PAGE_SIZE,
-		.prot = PVVAS_PROT_ALL,
-	};
+	*ext = pvvas_seg_extent((u64)index << PAGE_SHIFT, page);
 	ret = pvvas_hc_seg_map(seg->hv, ext, 1);
 	return ret == -EEXIST || ret > 0 ? 0 : ret;
 }
 
 /* 2 MiB if they fit and there are any, else a page; the extent of it. */
-static int pvvas_seg_grow(struct pvvas_seg *seg, u64 offset,
+static int pvvas_seg_grow(struct pvvas_seg *seg, u64 offset, u64 end,
 			  struct pvvas_extent *ext)
 {
 	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
 	struct page *page = NULL;
 
-	if (IS_ALIGNED(seg->base + offset, PMD_SIZE) &&
-	    seg->length - offset >= PMD_SIZE)
+	if (IS_ALIGNED(offset, PMD_SIZE) && end - offset >= PMD_SIZE)
 		page = pvvas_seg_alloc(seg, GFP_KERNEL | __GFP_NORETRY,
 				       PMD_ORDER);
 	if (!page)
@@ -157,20 +172,31 @@ static int pvvas_seg_grow(struct pvvas_seg *seg, u64 offset,
 	page = pvvas_seg_store(seg, offset >> PAGE_SHIFT, page, gfp);
 	if (IS_ERR(page))
 		return PTR_ERR(page);
-	*ext = (struct pvvas_extent) {
-		.offset = offset,
-		.gpa = page_to_phys(page),
-		.size = page_size(page),
-		.prot = PVVAS_PROT_ALL,
-	};
+	*ext = pvvas_seg_extent(offset, page);
+	return 0;
+}
+
+/* The hypervisor may stop early, when something is pending for the vCPU. */
+static long pvvas_seg_map_all(struct pvvas_seg *seg, struct pvvas_extent *list,
+			      u32 n)
+{
+	long done;
+
+	for (; n; n -= done, list += done) {
+		done = pvvas_hc_seg_map(seg->hv, list, n);
+		if (done <= 0)
+			return done ?: -EIO;
+		if (done > n)
+			return -EIO;
+	}
 	return 0;
 }
 
 /* All pages now.  The segment is not published yet: nobody else adds any. */
 static int pvvas_seg_populate(struct pvvas_seg *seg)
 {
+	u64 offset = seg->base - seg->start, end = offset + seg->length;
 	struct pvvas_extent *list;
-	u64 offset = 0;
 	long ret = 0;
 	u32 n = 0;
 
@@ -179,14 +205,13 @@ static int pvvas_seg_populate(struct pvvas_seg *seg)
 	list = (struct pvvas_extent *)__get_free_page(GFP_KERNEL);
 	if (!list)
 		return -ENOMEM;
-	while (!ret && offset < seg->length) {
-		ret = pvvas_seg_grow(seg, offset, &list[n]);
+	while (!ret && offset < end) {
+		ret = pvvas_seg_grow(seg, offset, end, &list[n]);
 		if (ret)
 			break;
 		offset += list[n++].size;
-		if (n == PVVAS_BATCH || offset == seg->length) {
-			ret = pvvas_hc_seg_map(seg->hv, list, n);
-			ret = min(ret, 0L);
+		if (n == PVVAS_BATCH || offset == end) {
+			ret = pvvas_seg_map_all(seg, list, n);
 			n = 0;
 		}
 		if (fatal_signal_pending(current))
@@ -202,7 +227,8 @@ static int pvvas_seg_make(struct pvvas_seg *seg, u32 flags)
 	long hv;
 	int ret;
 
-	hv = pvvas_hc_seg_create(pvvas_va_to_gpa(seg->base), seg->length);
+	hv = pvvas_hc_seg_create(pvvas_va_to_gpa(seg->start),
+				 seg->end - seg->start);
 	if (hv <= 0)
 		return hv ?: -EIO;
 	seg->hv = hv;

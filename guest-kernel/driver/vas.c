@@ -94,8 +94,7 @@ struct pvvas_link *pvvas_link_overlaps(struct list_head *links,
 	struct pvvas_link *link;
 
 	list_for_each_entry(link, links, node)
-		if (seg->base < link->seg->base + link->seg->length &&
-		    link->seg->base < seg->base + seg->length)
+		if (seg->start < link->seg->end && link->seg->start < seg->end)
 			return link;
 	return NULL;
 }
