@@ -208,6 +208,24 @@ int seg_ctl(int sid, int cmd, ...);
  * The library and what it runs on.
  */
 
+/* pvvas_backend_select(), and PVVAS_BACKEND in the environment */
+enum pvvas_backend_kind {
+	PVVAS_BACKEND_DEFAULT = 0,	/* what PVVAS_BACKEND says, else kernel */
+	PVVAS_BACKEND_KERNEL = 1,	/* /dev/pvvas */
+	PVVAS_BACKEND_SOFT = 2,		/* shared memory, switch by mapping */
+	PVVAS_BACKEND_AUTO = 3,		/* kernel if there is one, else soft */
+};
+
+/**
+ * pvvas_backend_select - what VASes are made of in this process
+ *
+ * Call it before anything else of this library; -EBUSY afterwards.  With the
+ * software backend a program runs on any Linux: VASes are seen by this user's
+ * processes only, a switch takes system calls and moves all threads of the
+ * process, and what another process attaches shows at the next switch.
+ */
+int pvvas_backend_select(enum pvvas_backend_kind kind);
+
 /** pvvas_window - first address and length of the window, in bytes */
 int pvvas_window(void **base, size_t *size);
 

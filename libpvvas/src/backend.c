@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "internal.h"
 
@@ -13,6 +15,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(const struct pvvas_backend *) opened;
 static bool prepared;
 static bool fork_handlers;
+static enum pvvas_backend_kind chosen = PVVAS_BACKEND_DEFAULT;
 
 static void before_fork(void)
 {
@@ -36,9 +39,39 @@ static void after_fork_in_child(void)
 	pthread_mutex_unlock(&lock);
 }
 
+/* What the program has chosen, or else what the environment says. */
+static enum pvvas_backend_kind wanted(void)
+{
+	const char *env = secure_getenv("PVVAS_BACKEND");
+
+	if (chosen != PVVAS_BACKEND_DEFAULT || !env)
+		return chosen;
+	if (!strcmp(env, "soft"))
+		return PVVAS_BACKEND_SOFT;
+	if (!strcmp(env, "auto"))
+		return PVVAS_BACKEND_AUTO;
+	return PVVAS_BACKEND_KERNEL;
+}
+
+static int open_wanted(const struct pvvas_backend **be)
+{
+	enum pvvas_backend_kind kind = wanted();
+	int err = -ENODEV;
+
+	if (kind != PVVAS_BACKEND_SOFT) {
+		*be = &pvvas_kernel_backend;
+		err = (*be)->open();
+		if (kind != PVVAS_BACKEND_AUTO ||
+		    (err != -ENODEV && err != -ENOSYS))
+			return err;
+	}
+	*be = &pvvas_soft_backend;
+	return (*be)->open();
+}
+
 static int open_locked(void)
 {
-	const struct pvvas_backend *be = &pvvas_kernel_backend;
+	const struct pvvas_backend *be;
 	int err;
 
 	if (atomic_load(&opened))
@@ -50,7 +83,7 @@ static int open_locked(void)
 			return -err;
 		fork_handlers = true;
 	}
-	err = be->open();
+	err = open_wanted(&be);
 	if (err)
 		return err;
 	atomic_store(&opened, be);
@@ -96,4 +129,19 @@ int pvvas_call(unsigned long request, void *arg)
 
 	be = pvvas_backend(&err);
 	return be ? be->call(request, arg) : err;
+}
+
+PVVAS_EXPORT int pvvas_backend_select(enum pvvas_backend_kind kind)
+{
+	int err = 0;
+
+	if ((unsigned int)kind > PVVAS_BACKEND_AUTO)
+		return -EINVAL;
+	pthread_mutex_lock(&lock);
+	if (atomic_load(&opened))
+		err = -EBUSY;
+	else
+		chosen = kind;
+	pthread_mutex_unlock(&lock);
+	return err;
 }

@@ -3,7 +3,9 @@
  * What there is, and how much of it: window, probe, counters, version.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include "internal.h"
 #include "vmfunc.h"
@@ -33,20 +35,16 @@ static int probe_hypervisor(void)
 	return vmfunc_hypervisor();
 }
 
-/* An error that says nothing about the driver (no memory, say) is unknown. */
+/* Also if this process uses another backend. */
 static int probe_driver(void)
 {
-	struct pvvas_ioc_info info = { .size = sizeof(info) };
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
 
-	switch (pvvas_call(PVVAS_IOC_INFO, &info)) {
-	case 0:
-		return PVVAS_YES;
-	case -ENODEV:
-	case -ENOSYS:
-		return PVVAS_NO;
-	default:
-		return PVVAS_UNKNOWN;
-	}
+	if (fd < 0)
+		return errno == ENOENT || errno == ENXIO || errno == ENODEV ?
+			PVVAS_NO : PVVAS_UNKNOWN;
+	close(fd);
+	return PVVAS_YES;
 }
 
 static int probe_backend(bool fast_switch)

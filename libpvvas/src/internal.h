@@ -39,6 +39,7 @@ struct pvvas_backend {
 };
 
 extern const struct pvvas_backend pvvas_kernel_backend;
+extern const struct pvvas_backend pvvas_soft_backend;
 
 /* backend.c: the backend in use, opened; or NULL and *err = -errno */
 const struct pvvas_backend *pvvas_backend(int *err);
@@ -51,7 +52,8 @@ int pvvas_call(unsigned long request, void *arg);
 
 /* self.c: the thread's part of the inline switch */
 extern uint16_t pvvas_no_slots[PVVAS_HANDLE_INDICES];
-extern const uint64_t pvvas_no_cookie;
+/* where a thread is that has no view of its own; set by soft.c alone */
+extern uint64_t pvvas_process_cookie;
 void pvvas_self_reset(void);
 
 /* vas.c: 0, or -errno for a name that nothing can have */

@@ -167,14 +167,14 @@ static int kernel_enter(int vh, int prev)
 
 	if (vh == VAS_HOME) {
 		/* A thread that no driver knows is home and must not VMFUNC. */
-		if (__pvvas_self.cookie == &pvvas_no_cookie)
+		if (__pvvas_self.cookie == &pvvas_process_cookie)
 			return 0;
 		vmfunc(0, 0);
 		return 0;
 	}
 	err = vh > 0 && ((uint32_t)vh & PVVAS_HANDLE) && atomic_load(&slots) ?
 		enter_attached(vh) : -EINVAL;
-	if (!err || __pvvas_self.cookie == &pvvas_no_cookie)
+	if (!err || __pvvas_self.cookie == &pvvas_process_cookie)
 		return err;
 	/* Back to where we came from, or home if that is gone meanwhile. */
 	if (current_cookie() != prev &&

@@ -198,6 +198,7 @@ static void modes_keep_strangers_out(void)
 	struct names *n = tcase_shared(sizeof(*n));
 	int vid, sid;
 
+	tcase_need(PVVAS_FEATURE_DRIVER);
 	if (geteuid())
 		tcase_skip("needs root");
 	strcpy(n->secret, tcase_name("secret"));
@@ -231,6 +232,7 @@ static void attaching_gives_no_more_than_the_mode_does(void)
 {
 	const char *name = tcase_name("ro");
 
+	tcase_need(PVVAS_FEATURE_DRIVER);
 	if (geteuid())
 		tcase_skip("needs root");
 	tcase_seg(name, BASE, MIB, 0644);
@@ -258,6 +260,7 @@ static void segments_must_lie_in_the_window(void)
 
 static void the_probe_says_yes(void)
 {
+	tcase_need(PVVAS_FEATURE_DRIVER);
 	check_eq(pvvas_probe(PVVAS_FEATURE_HYPERVISOR), PVVAS_YES);
 	check_eq(pvvas_probe(PVVAS_FEATURE_DRIVER), PVVAS_YES);
 	check_eq(pvvas_probe(PVVAS_FEATURE_SWITCH), PVVAS_YES);

@@ -176,16 +176,30 @@ static void kill_9_inside_a_vas_leaves_nothing(void)
 		tcase_join_killed(pids[i], SIGKILL);
 }
 
+static int attach_and_forget(char value)
+{
+	int vid = check_id(vas_create(NULL, 0600));
+	int sid = check_id(seg_alloc(NULL, BASE, MIB, 0600));
+	int vh;
+
+	check_eq(seg_attach(vid, sid), 0);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_delete(vid), 0);
+	check_eq(seg_delete(sid), 0);
+	check_eq(vas_switch(vh), 0);
+	BASE[0] = value;
+	return vh;
+}
+
 static void busy(void *arg)
 {
 	(void)arg;
 	for (;;) {
-		int vh = attached(1), other = attached(2);
+		int a = attach_and_forget(1), b = attach_and_forget(2);
 
-		check_eq(vas_switch(other), 0);
-		check_eq(vas_detach(vh), 0);
+		check_eq(vas_detach(a), 0);
 		check_eq(vas_switch(VAS_HOME), 0);
-		check_eq(vas_detach(other), 0);
+		check_eq(vas_detach(b), 0);
 	}
 }
 

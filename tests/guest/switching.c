@@ -232,8 +232,10 @@ static void a_handler_may_switch_if_it_comes_back(void)
 
 static void a_timer_may_interrupt_switches(void)
 {
-	int a = attached(1), i;
+	int a, i;
 
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	a = attached(1);
 	other = attached(2);
 	signal(SIGALRM, on_signal_switching);
 	ualarm(1000, 1000);

@@ -26,6 +26,7 @@ static void make_vases(void)
 {
 	int i;
 
+	tcase_need(PVVAS_FEATURE_PER_THREAD);
 	for (i = 0; i < THREADS; i++) {
 		int vid = tcase_vas(NULL, 0600);
 
@@ -205,6 +206,7 @@ static void threads_attach_and_detach_at_the_same_time(void)
 	int vid = tcase_vas_with_seg(BASE, MIB, NULL), i;
 	pthread_t threads[4];
 
+	tcase_need(PVVAS_FEATURE_PER_THREAD);
 	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
 	BASE[0] = 9;
 	for (i = 0; i < 4; i++)

@@ -260,6 +260,7 @@ static int one(const struct tcase *c, size_t number, unsigned int flags)
 
 int tcase_main(const struct tcase *cases, size_t nr, unsigned int flags)
 {
+	struct pvvas_stats st = { .size = sizeof(st) };
 	size_t i, failed = 0, skipped = 0;
 	sigset_t set;
 	int ret;
@@ -270,9 +271,9 @@ int tcase_main(const struct tcase *cases, size_t nr, unsigned int flags)
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	printf("1..%zu\n", nr);
-	ret = pvvas_probe(PVVAS_FEATURE_DRIVER);
-	if (!(flags & TCASE_NO_DRIVER) && ret != PVVAS_YES) {
-		printf("Bail out! no driver\n");
+	ret = flags & TCASE_NO_DRIVER ? 0 : pvvas_stats(&st);
+	if (ret) {
+		printf("Bail out! the driver does not answer: %d\n", ret);
 		return 1;
 	}
 	for (i = 0; i < nr; i++) {
@@ -342,6 +343,12 @@ void tcase_need_cpus(int nr)
 {
 	if (tcase_nr_cpus() < nr)
 		tcase_skip("needs more CPUs");
+}
+
+void tcase_need(enum pvvas_feature feature)
+{
+	if (pvvas_probe(feature) != PVVAS_YES)
+		tcase_skip("this backend lacks it");
 }
 
 void tcase_pin(int cpu)

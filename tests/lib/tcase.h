@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <pvvas.h>
+
 struct tcase {
 	const char *name;	/* a sentence in snake_case */
 	void (*run)(void);
@@ -97,6 +99,9 @@ struct tcase_fault tcase_try_read(const volatile void *p);
 struct tcase_fault tcase_try_write(volatile void *p);
 /* Run fn(arg) with faults caught. */
 struct tcase_fault tcase_try(void (*fn)(void *arg), void *arg);
+
+/* Skip the case where the backend in use cannot do it: the software one. */
+void tcase_need(enum pvvas_feature feature);
 
 /* CPUs */
 int tcase_nr_cpus(void);

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The software backend: the window, and a switch by mapping.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "soft.h"
+
+/* Most segments that one VAS can show; more are -ENOSPC at the switch. */
+#define MAX_SHOWN	1024
+
+struct shown {
+	uint64_t base;
+	uint64_t length;
+};
+
+static struct shown shown[MAX_SHOWN];
+static unsigned int nr_shown;
+static uint64_t seen_changes;
+static bool window_reserved;
+
+static int soft_open(void)
+{
+	int err = soft_registry_open();
+
+	if (err)
+		return err;
+	soft_lock();
+	soft_collect();
+	soft_unlock();
+	return 0;
+}
+
+static int reserve(uint64_t base, uint64_t length, int flags)
+{
+	void *p = mmap((void *)(uintptr_t)base, length, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags,
+		       -1, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	if (p != (void *)(uintptr_t)base) {
+		munmap(p, length);
+		return -EEXIST;
+	}
+	return 0;
+}
+
+static int soft_prepare(void)
+{
+	int err = reserve(PVVAS_WINDOW_VA, SOFT_WINDOW, MAP_FIXED_NOREPLACE);
+
+	window_reserved = !err;
+	return err;
+}
+
+static void hide_all(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_shown; i++)
+		reserve(shown[i].base, shown[i].length, MAP_FIXED);
+	nr_shown = 0;
+}
+
+static int show(const struct soft_object *seg, uint32_t rights)
+{
+	int prot = PROT_READ | (rights & PVVAS_WRITE ? PROT_WRITE : 0);
+	int fd, err = 0;
+
+	if (!(rights & PVVAS_READ))
+		return 0;
+	if (nr_shown == MAX_SHOWN)
+		return -ENOSPC;
+	fd = soft_segment_file(seg->id, O_RDWR);
+	if (fd < 0)
+		return fd;
+	if (mmap((void *)(uintptr_t)seg->base, seg->length, prot,
+		 MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED)
+		err = -errno;
+	close(fd);
+	if (err)
+		return err;
+	shown[nr_shown++] = (struct shown){ seg->base, seg->length };
+	return 0;
+}
+
+/* Show what the attachment has now; the lock is held. */
+static int show_all(const struct soft_att *att)
+{
+	const struct soft_link *l;
+	int err;
+
+	hide_all();
+	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
+		const struct soft_object *seg;
+		uint32_t rights = l->prot;
+
+		if (!l->target)
+			continue;
+		if (l->target == att->vas)
+			rights &= att->rights;
+		else if (l->target != att->handle ||
+			 !soft_same_process(&l->process, &soft_self))
+			continue;
+		seg = soft_object(PVVAS_KIND_SEG, l->seg);
+		err = seg ? show(seg, rights) : 0;
+		if (err)
+			return err;
+	}
+	seen_changes = soft_reg->changes;
+	return 0;
+}
+
+static int current_handle(void)
+{
+	return (int)pvvas_process_cookie;
+}
+
+static int enter_locked(int vh)
+{
+	const struct soft_att *att;
+	int err;
+
+	if (vh == VAS_HOME) {
+		hide_all();
+		pvvas_process_cookie = VAS_HOME;
+		return 0;
+	}
+	att = soft_att((uint32_t)vh);
+	if (!att)
+		return -EINVAL;
+	if (vh == current_handle() && seen_changes == soft_reg->changes)
+		return 0;
+	err = show_all(att);
+	if (!err)
+		pvvas_process_cookie = (uint64_t)(uint32_t)vh;
+	return err;
+}
+
+static int soft_enter(int vh, int prev)
+{
+	int err;
+
+	soft_lock();
+	err = enter_locked(vh);
+	if (err && err != -EINVAL && enter_locked(prev))
+		enter_locked(VAS_HOME);
+	soft_unlock();
+	return err;
+}
+
+static int info(struct pvvas_ioc_info *arg)
+{
+	*arg = (struct pvvas_ioc_info){
+		.size = sizeof(*arg),
+		.version = PVVAS_IOC_VERSION,
+		.slots = 1,
+		.window_va = PVVAS_WINDOW_VA,
+		.window_size = SOFT_WINDOW,
+		.page_size = 4096,
+	};
+	return 0;
+}
+
+static int soft_call(unsigned long request, void *arg)
+{
+	const struct soft_att *att;
+	int err;
+
+	if (request == PVVAS_IOC_INFO)
+		return info(arg);
+	soft_lock();
+	err = soft_objects_call(request, arg);
+	if (err == -ENOTTY)
+		err = soft_attach_call(request, arg);
+	/* a change shows at once to this process, to others when they switch */
+	att = soft_att((uint32_t)current_handle());
+	if (att && seen_changes != soft_reg->changes)
+		show_all(att);
+	soft_unlock();
+	return err;
+}
+
+static void soft_forget(int vh)
+{
+	(void)vh;
+}
+
+static void soft_forked(void)
+{
+	if (window_reserved)
+		munmap((void *)PVVAS_WINDOW_VA, SOFT_WINDOW);
+	window_reserved = false;
+	nr_shown = 0;
+	pvvas_process_cookie = VAS_HOME;
+	soft_registry_close();
+}
+
+const struct pvvas_backend pvvas_soft_backend = {
+	.open = soft_open,
+	.prepare = soft_prepare,
+	.call = soft_call,
+	.forget = soft_forget,
+	.enter = soft_enter,
+	.forked = soft_forked,
+	.fast_switch = false,
+	.per_thread = false,
+};

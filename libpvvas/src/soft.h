@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The software backend: what its files share.
+ *
+ * A folder of shared memory holds a registry of the objects, and a sparse file
+ * for each segment.  Every process maps the registry, and changes it under a
+ * lock that dies with its holder.  A switch maps the segments of the new VAS
+ * into the window: per process, and with system calls.
+ */
+#ifndef PVVAS_SOFT_H
+#define PVVAS_SOFT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "internal.h"
+
+#define SOFT_MAGIC	0x0002536f66747650ULL
+#define SOFT_WINDOW	(4ULL << 40)
+#define SOFT_OBJECTS	4096
+#define SOFT_LINKS	16384
+#define SOFT_ATTS	16384
+
+/* A process that may have died since. */
+struct soft_process {
+	int32_t pid;
+	uint32_t reserved;
+	uint64_t start;		/* in clock ticks after boot */
+};
+
+struct soft_object {
+	uint32_t kind;		/* PVVAS_KIND_*, 0: unused entry */
+	uint32_t id;
+	uint32_t mode;
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t named;		/* or owned, if it has no name yet lives */
+	struct soft_process owner;	/* pid 0: none (any more) */
+	uint64_t base;
+	uint64_t length;
+	char name[PVVAS_NAME_MAX + 1];
+};
+
+/* A segment in a VAS, or in an attachment if target has PVVAS_HANDLE. */
+struct soft_link {
+	uint32_t target;	/* 0: unused entry */
+	uint32_t seg;
+	uint32_t prot;
+	uint32_t reserved;
+	struct soft_process process;	/* whose handle the target is */
+};
+
+struct soft_att {
+	uint32_t handle;	/* 0: unused entry */
+	uint32_t vas;
+	uint32_t rights;
+	uint32_t reserved;
+	struct soft_process process;
+};
+
+struct soft_registry {
+	uint64_t magic;
+	uint32_t next_id[3];	/* by kind */
+	uint32_t generation;	/* of handles */
+	uint64_t changes;	/* of links: who is in a VAS looks again */
+	struct soft_object objects[SOFT_OBJECTS];
+	struct soft_link links[SOFT_LINKS];
+	struct soft_att atts[SOFT_ATTS];
+};
+
+/* soft_registry.c */
+extern struct soft_registry *soft_reg;
+extern struct soft_process soft_self;
+int soft_registry_open(void);
+void soft_registry_close(void);
+void soft_lock(void);
+void soft_unlock(void);
+int soft_segment_file(uint32_t id, int flags);
+bool soft_same_process(const struct soft_process *a,
+		       const struct soft_process *b);
+/* Take away what belonged to the dead, and what nobody uses. */
+void soft_collect(void);
+
+/* soft_objects.c: the lock is held */
+uint32_t soft_rights(const struct soft_object *obj);
+struct soft_object *soft_object(uint32_t kind, uint32_t id);
+struct soft_att *soft_att(uint32_t handle);
+int soft_objects_call(unsigned long request, void *arg);
+unsigned int soft_users(const struct soft_object *obj);
+
+/* soft_attach.c: the lock is held */
+int soft_attach_call(unsigned long request, void *arg);
+
+#endif /* PVVAS_SOFT_H */

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The software backend's attachments and links.  The rules are the driver's.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "soft.h"
+
+struct soft_att *soft_att(uint32_t handle)
+{
+	struct soft_att *a;
+
+	if (!(handle & PVVAS_HANDLE))
+		return NULL;
+	for (a = soft_reg->atts; a < soft_reg->atts + SOFT_ATTS; a++)
+		if (a->handle == handle &&
+		    soft_same_process(&a->process, &soft_self))
+			return a;
+	return NULL;
+}
+
+static int attach(struct pvvas_ioc_attach *arg)
+{
+	const struct soft_object *vas = soft_object(PVVAS_KIND_VAS, arg->id);
+	uint32_t rights, i;
+
+	if (!vas)
+		return -ENOENT;
+	rights = soft_rights(vas);
+	if (!(rights & PVVAS_READ))
+		return -EACCES;
+	for (i = 0; i < SOFT_ATTS; i++)
+		if (!soft_reg->atts[i].handle)
+			break;
+	if (i == SOFT_ATTS)
+		return -ENOSPC;
+	soft_reg->generation = (soft_reg->generation + 1) & 0x3fff;
+	soft_reg->atts[i] = (struct soft_att){
+		.handle = PVVAS_HANDLE | soft_reg->generation << 16 | (i + 1),
+		.vas = arg->id,
+		.rights = rights,
+		.process = soft_self,
+	};
+	arg->handle = soft_reg->atts[i].handle;
+	arg->slot = 0;
+	return 0;
+}
+
+static int detach(const struct pvvas_ioc_attach *arg)
+{
+	struct soft_att *att = soft_att(arg->handle);
+	struct soft_link *l;
+
+	if (!att)
+		return -ENOENT;
+	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++)
+		if (l->target == arg->handle &&
+		    soft_same_process(&l->process, &soft_self))
+			memset(l, 0, sizeof(*l));
+	memset(att, 0, sizeof(*att));
+	soft_collect();
+	return 0;
+}
+
+static bool overlap(const struct soft_object *a, const struct soft_object *b)
+{
+	return a->base < b->base + b->length && b->base < a->base + a->length;
+}
+
+/* Does a segment of the VAS, or of one of its attachments, overlap @seg? */
+static bool overlaps_in_vas(uint32_t vas, const struct soft_object *seg,
+			    uint32_t handle)
+{
+	const struct soft_link *l;
+
+	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
+		const struct soft_object *other;
+		bool here = l->target == vas;
+
+		if (l->target & PVVAS_HANDLE) {
+			uint32_t i = PVVAS_HANDLE_INDEX(l->target) - 1;
+
+			here = handle ? l->target == handle :
+				i < SOFT_ATTS && soft_reg->atts[i].vas == vas;
+		}
+		if (!l->target || !here)
+			continue;
+		other = soft_object(PVVAS_KIND_SEG, l->seg);
+		if (other && overlap(other, seg))
+			return true;
+	}
+	return false;
+}
+
+static int link_segment(uint32_t target, uint32_t vas,
+			const struct soft_object *seg, uint32_t prot)
+{
+	uint32_t handle = target & PVVAS_HANDLE ? target : 0;
+	struct soft_link *l, *end = soft_reg->links + SOFT_LINKS;
+
+	if (overlaps_in_vas(vas, seg, handle))
+		return -EEXIST;
+	for (l = soft_reg->links; l < end && l->target; l++)
+		;
+	if (l == end)
+		return -ENOSPC;
+	*l = (struct soft_link){
+		.target = target,
+		.seg = seg->id,
+		.prot = prot,
+	};
+	if (handle)
+		l->process = soft_self;
+	soft_reg->changes++;
+	return 0;
+}
+
+/* Changing a VAS needs the right to write to it. */
+static int may_change(uint32_t id)
+{
+	const struct soft_object *vas = soft_object(PVVAS_KIND_VAS, id);
+
+	if (!vas)
+		return -ENOENT;
+	return soft_rights(vas) & PVVAS_WRITE ? 0 : -EACCES;
+}
+
+static int seg_attach_to(const struct pvvas_ioc_seg_attach *arg)
+{
+	const struct soft_object *seg = soft_object(PVVAS_KIND_SEG, arg->seg);
+	uint32_t rights, prot = arg->prot, vas = arg->target;
+	int err;
+
+	if (!seg)
+		return -ENOENT;
+	rights = soft_rights(seg);
+	if (!prot)
+		prot = rights;
+	if (!(rights & PVVAS_READ) || prot & ~rights)
+		return -EACCES;
+	if (arg->target & PVVAS_HANDLE) {
+		const struct soft_att *att = soft_att(arg->target);
+
+		if (!att)
+			return -ENOENT;
+		vas = att->vas;
+	} else {
+		err = may_change(vas);
+		if (err)
+			return err;
+	}
+	return link_segment(arg->target, vas, seg, prot);
+}
+
+static int seg_detach_from(const struct pvvas_ioc_seg_attach *arg)
+{
+	struct soft_link *l;
+	int err;
+
+	if (!soft_object(PVVAS_KIND_SEG, arg->seg))
+		return -ENOENT;
+	if (arg->target & PVVAS_HANDLE) {
+		if (!soft_att(arg->target))
+			return -ENOENT;
+	} else {
+		err = may_change(arg->target);
+		if (err)
+			return err;
+	}
+	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
+		if (l->target != arg->target || l->seg != arg->seg ||
+		    (l->target & PVVAS_HANDLE &&
+		     !soft_same_process(&l->process, &soft_self)))
+			continue;
+		memset(l, 0, sizeof(*l));
+		soft_reg->changes++;
+		soft_collect();
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int soft_attach_call(unsigned long request, void *arg)
+{
+	switch (request) {
+	case PVVAS_IOC_VAS_ATTACH:
+		return attach(arg);
+	case PVVAS_IOC_VAS_DETACH:
+		return detach(arg);
+	case PVVAS_IOC_SEG_ATTACH:
+		return seg_attach_to(arg);
+	case PVVAS_IOC_SEG_DETACH:
+		return seg_detach_from(arg);
+	default:
+		return -ENOTTY;
+	}
+}

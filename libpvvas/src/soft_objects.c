@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The software backend's VASes and segments: create, find, delete, attributes,
+ * counters.  The rules are the driver's.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "soft.h"
+
+#define WINDOW_END	(PVVAS_WINDOW_VA + SOFT_WINDOW)
+
+uint32_t soft_rights(const struct soft_object *obj)
+{
+	uint32_t bits = obj->mode, rights = 0;
+
+	if (!geteuid())
+		return PVVAS_READ | PVVAS_WRITE;
+	if (obj->uid == geteuid())
+		bits >>= 6;
+	else if (obj->gid == getegid())
+		bits >>= 3;
+	if (bits & 4)
+		rights |= PVVAS_READ;
+	if (bits & 2)
+		rights |= PVVAS_WRITE;
+	return rights;
+}
+
+static bool is_owner(const struct soft_object *obj)
+{
+	return obj->uid == geteuid() || !geteuid();
+}
+
+struct soft_object *soft_object(uint32_t kind, uint32_t id)
+{
+	struct soft_object *o;
+
+	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++)
+		if (o->kind == kind && o->id == id)
+			return o;
+	return NULL;
+}
+
+static struct soft_object *by_name(uint32_t kind, const char *name)
+{
+	struct soft_object *o;
+
+	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++)
+		if (o->kind == kind && o->named && !strcmp(o->name, name))
+			return o;
+	return NULL;
+}
+
+unsigned int soft_users(const struct soft_object *obj)
+{
+	unsigned int n = 0, i;
+
+	if (obj->kind == PVVAS_KIND_VAS) {
+		for (i = 0; i < SOFT_ATTS; i++)
+			if (soft_reg->atts[i].handle &&
+			    soft_reg->atts[i].vas == obj->id)
+				n++;
+	} else {
+		for (i = 0; i < SOFT_LINKS; i++)
+			if (soft_reg->links[i].target &&
+			    soft_reg->links[i].seg == obj->id)
+				n++;
+	}
+	return n;
+}
+
+/* The first hole of all segments that exist; 0 if there is none. */
+static uint64_t pick_base(uint64_t length)
+{
+	uint64_t base = PVVAS_WINDOW_FIRST, align = 2 << 20;
+	const struct soft_object *o;
+	bool moved = true;
+
+	while (moved) {
+		if (base > WINDOW_END - length)
+			return 0;
+		moved = false;
+		for (o = soft_reg->objects;
+		     o < soft_reg->objects + SOFT_OBJECTS; o++) {
+			if (o->kind != PVVAS_KIND_SEG ||
+			    o->base >= base + length ||
+			    base >= o->base + o->length)
+				continue;
+			base = (o->base + o->length + align - 1) / align * align;
+			moved = true;
+		}
+	}
+	return base;
+}
+
+static int check_range(struct pvvas_ioc_create *arg)
+{
+	if (!arg->length || arg->length % 4096 || arg->base % 4096)
+		return -EINVAL;
+	if (arg->length > WINDOW_END - PVVAS_WINDOW_FIRST)
+		return -E2BIG;
+	if (!arg->base) {
+		arg->base = pick_base(arg->length);
+		return arg->base ? 0 : -ENOSPC;
+	}
+	if (arg->base < PVVAS_WINDOW_FIRST ||
+	    arg->base > WINDOW_END - arg->length)
+		return -ERANGE;
+	return 0;
+}
+
+static int make_segment_file(const struct soft_object *obj)
+{
+	int fd = soft_segment_file(obj->id, O_RDWR | O_CREAT | O_TRUNC);
+	int err = 0;
+
+	if (fd < 0)
+		return fd;
+	if (ftruncate(fd, (off_t)obj->length) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int create(struct pvvas_ioc_create *arg, uint32_t kind)
+{
+	const char *name = (const char *)(uintptr_t)arg->name;
+	struct soft_object *o, *end = soft_reg->objects + SOFT_OBJECTS;
+	int err;
+
+	if (arg->flags)
+		return -EINVAL;
+	if (name && by_name(kind, name))
+		return -EEXIST;
+	if (kind == PVVAS_KIND_SEG) {
+		err = check_range(arg);
+		if (err)
+			return err;
+	}
+	for (o = soft_reg->objects; o < end && o->kind; o++)
+		;
+	if (o == end || soft_reg->next_id[kind] + 1 >= PVVAS_HANDLE)
+		return -ENOSPC;
+	*o = (struct soft_object){
+		.kind = kind,
+		.id = ++soft_reg->next_id[kind],
+		.mode = arg->mode,
+		.uid = geteuid(),
+		.gid = getegid(),
+		.named = !!name,
+		.base = arg->base,
+		.length = arg->length,
+	};
+	if (name)
+		strncpy(o->name, name, PVVAS_NAME_MAX);
+	else
+		o->owner = soft_self;
+	err = kind == PVVAS_KIND_SEG ? make_segment_file(o) : 0;
+	if (err)
+		memset(o, 0, sizeof(*o));
+	else
+		arg->id = o->id;
+	return err;
+}
+
+static int find(struct pvvas_ioc_find *arg, uint32_t kind)
+{
+	const struct soft_object *o;
+
+	o = by_name(kind, (const char *)(uintptr_t)arg->name);
+	if (!o)
+		return -ENOENT;
+	if (!soft_rights(o))
+		return -EACCES;
+	arg->id = o->id;
+	return 0;
+}
+
+static int delete(const struct pvvas_ioc_id *arg, uint32_t kind)
+{
+	struct soft_object *o = soft_object(kind, arg->id);
+
+	if (!o || (!o->named && !o->owner.pid))
+		return -ENOENT;
+	if (!is_owner(o))
+		return -EPERM;
+	o->named = 0;
+	o->owner.pid = 0;
+	memset(o->name, 0, sizeof(o->name));
+	soft_collect();
+	return 0;
+}
+
+static uint64_t resident(uint32_t id)
+{
+	int fd = soft_segment_file(id, O_RDONLY);
+	uint64_t bytes = 0;
+	struct stat st;
+
+	if (fd < 0)
+		return 0;
+	if (!fstat(fd, &st))
+		bytes = (uint64_t)st.st_blocks * 512;
+	close(fd);
+	return bytes;
+}
+
+static int getattr(struct pvvas_ioc_attr *arg)
+{
+	const struct soft_object *o, *found = NULL;
+
+	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++) {
+		if (o->kind != arg->kind)
+			continue;
+		if (arg->valid & PVVAS_ATTR_NEXT ?
+		    o->id > arg->id && (!found || o->id < found->id) :
+		    o->id == arg->id)
+			found = o;
+	}
+	if (!found)
+		return -ENOENT;
+	arg->id = found->id;
+	arg->valid = 0;
+	arg->mode = found->mode;
+	arg->uid = found->uid;
+	arg->gid = found->gid;
+	arg->users = soft_users(found);
+	arg->base = found->base;
+	arg->length = found->length;
+	arg->resident = found->kind == PVVAS_KIND_SEG ? resident(found->id) : 0;
+	memcpy(arg->name, found->name, sizeof(arg->name));
+	return 0;
+}
+
+static int setattr(const struct pvvas_ioc_attr *arg)
+{
+	struct soft_object *o = soft_object(arg->kind, arg->id);
+
+	if (!arg->valid)
+		return -EINVAL;
+	if (!o)
+		return -ENOENT;
+	if (!is_owner(o) ||
+	    (geteuid() && ((arg->valid & PVVAS_ATTR_UID && arg->uid != o->uid) ||
+			   (arg->valid & PVVAS_ATTR_GID &&
+			    arg->gid != o->gid && arg->gid != getegid()))))
+		return -EPERM;
+	if (arg->valid & PVVAS_ATTR_MODE)
+		o->mode = arg->mode;
+	if (arg->valid & PVVAS_ATTR_UID)
+		o->uid = arg->uid;
+	if (arg->valid & PVVAS_ATTR_GID)
+		o->gid = arg->gid;
+	return 0;
+}
+
+/* Counts of objects; there is no hypervisor to count anything else. */
+static int stats(struct pvvas_ioc_stats *arg)
+{
+	unsigned int i;
+
+	soft_collect();
+	memset(arg, 0, sizeof(*arg));
+	arg->size = sizeof(*arg);
+	for (i = 0; i < SOFT_OBJECTS; i++) {
+		const struct soft_object *o = &soft_reg->objects[i];
+
+		arg->vases += o->kind == PVVAS_KIND_VAS;
+		arg->segs += o->kind == PVVAS_KIND_SEG;
+		if (o->kind == PVVAS_KIND_SEG)
+			arg->pages += resident(o->id) / 4096;
+	}
+	for (i = 0; i < SOFT_ATTS; i++)
+		arg->attachments += !!soft_reg->atts[i].handle;
+	return 0;
+}
+
+int soft_objects_call(unsigned long request, void *arg)
+{
+	switch (request) {
+	case PVVAS_IOC_VAS_CREATE:
+		return create(arg, PVVAS_KIND_VAS);
+	case PVVAS_IOC_SEG_CREATE:
+		return create(arg, PVVAS_KIND_SEG);
+	case PVVAS_IOC_VAS_FIND:
+		return find(arg, PVVAS_KIND_VAS);
+	case PVVAS_IOC_SEG_FIND:
+		return find(arg, PVVAS_KIND_SEG);
+	case PVVAS_IOC_VAS_DELETE:
+		return delete(arg, PVVAS_KIND_VAS);
+	case PVVAS_IOC_SEG_DELETE:
+		return delete(arg, PVVAS_KIND_SEG);
+	case PVVAS_IOC_GETATTR:
+		return getattr(arg);
+	case PVVAS_IOC_SETATTR:
+		return setattr(arg);
+	case PVVAS_IOC_STATS:
+		return stats(arg);
+	default:
+		return -ENOTTY;
+	}
+}

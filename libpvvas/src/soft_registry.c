@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The software backend's registry: finding it, locking it, and taking away
+ * what the dead have left in it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "soft.h"
+
+struct soft_registry *soft_reg;
+struct soft_process soft_self;
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static int dir_fd = -1;
+static int reg_fd = -1;
+
+/* When the process started; 0 if there is no such process. */
+static uint64_t start_of(int32_t pid)
+{
+	unsigned long long start = 0;
+	char path[32], text[1024], *p;
+	ssize_t n;
+	int fd, i;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	/* the 22nd field; the second may hold blanks, and ends with ')' */
+	p = strrchr(text, ')');
+	for (i = 2; p && i < 22; i++)
+		p = strchr(p + 1, ' ');
+	if (!p || sscanf(p, "%llu", &start) != 1)
+		return 0;
+	return start;
+}
+
+bool soft_same_process(const struct soft_process *a,
+		       const struct soft_process *b)
+{
+	return a->pid == b->pid && a->start == b->start;
+}
+
+static bool alive(const struct soft_process *p)
+{
+	if (soft_same_process(p, &soft_self))
+		return true;
+	if (kill(p->pid, 0) < 0 && errno == ESRCH)
+		return false;
+	return start_of(p->pid) == p->start;
+}
+
+/* PVVAS_SOFT_DIR, or a folder of this user's in shared memory. */
+static int open_dir(void)
+{
+	const char *dir = secure_getenv("PVVAS_SOFT_DIR");
+	char path[64];
+	struct stat st;
+
+	if (!dir) {
+		snprintf(path, sizeof(path), "/dev/shm/pvvas-%u",
+			 (unsigned int)geteuid());
+		dir = path;
+	}
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir_fd < 0)
+		return -errno;
+	/* somebody else's folder is no place for our data */
+	if (fstat(dir_fd, &st) < 0 || st.st_uid != geteuid() ||
+	    st.st_mode & 022) {
+		close(dir_fd);
+		dir_fd = -1;
+		return -EACCES;
+	}
+	return 0;
+}
+
+static int map_registry(void)
+{
+	struct stat st;
+	void *p;
+	int err;
+
+	reg_fd = openat(dir_fd, "registry", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (reg_fd < 0)
+		return -errno;
+	while (flock(reg_fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return -errno;
+	err = 0;
+	if (fstat(reg_fd, &st) < 0 ||
+	    (!st.st_size && ftruncate(reg_fd, sizeof(*soft_reg)) < 0))
+		err = -errno;
+	else if (st.st_size && st.st_size != sizeof(*soft_reg))
+		err = -EPROTO;
+	if (!err) {
+		p = mmap(NULL, sizeof(*soft_reg), PROT_READ | PROT_WRITE,
+			 MAP_SHARED, reg_fd, 0);
+		if (p == MAP_FAILED)
+			err = -errno;
+		else
+			soft_reg = p;
+	}
+	if (!err && !soft_reg->magic)
+		soft_reg->magic = SOFT_MAGIC;
+	if (!err && soft_reg->magic != SOFT_MAGIC)
+		err = -EPROTO;
+	flock(reg_fd, LOCK_UN);
+	return err;
+}
+
+int soft_registry_open(void)
+{
+	int err;
+
+	soft_self = (struct soft_process){ .pid = getpid() };
+	soft_self.start = start_of(soft_self.pid);
+	err = open_dir();
+	if (!err)
+		err = map_registry();
+	if (err)
+		soft_registry_close();
+	return err;
+}
+
+void soft_registry_close(void)
+{
+	if (soft_reg)
+		munmap(soft_reg, sizeof(*soft_reg));
+	soft_reg = NULL;
+	if (reg_fd >= 0)
+		close(reg_fd);
+	if (dir_fd >= 0)
+		close(dir_fd);
+	reg_fd = -1;
+	dir_fd = -1;
+	/* in a forked child: another thread of the parent may have held it */
+	pthread_mutex_init(&mutex, NULL);
+}
+
+void soft_lock(void)
+{
+	pthread_mutex_lock(&mutex);
+	while (flock(reg_fd, LOCK_EX) < 0 && errno == EINTR)
+		;
+}
+
+void soft_unlock(void)
+{
+	flock(reg_fd, LOCK_UN);
+	pthread_mutex_unlock(&mutex);
+}
+
+static void segment_name(uint32_t id, char name[32])
+{
+	snprintf(name, 32, "segment-%u", id);
+}
+
+int soft_segment_file(uint32_t id, int flags)
+{
+	char name[32];
+	int fd;
+
+	segment_name(id, name);
+	fd = openat(dir_fd, name, flags | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+static void free_object(struct soft_object *obj)
+{
+	char name[32];
+
+	if (obj->kind == PVVAS_KIND_SEG) {
+		segment_name(obj->id, name);
+		unlinkat(dir_fd, name, 0);
+	}
+	memset(obj, 0, sizeof(*obj));
+}
+
+/* Links of attachments that are gone, and of VASes that are. */
+static void collect_links(void)
+{
+	struct soft_link *l;
+
+	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
+		if (!l->target)
+			continue;
+		if (l->target & PVVAS_HANDLE ? !alive(&l->process) :
+		    !soft_object(PVVAS_KIND_VAS, l->target))
+			memset(l, 0, sizeof(*l));
+	}
+}
+
+static void collect_objects(uint32_t kind)
+{
+	struct soft_object *o;
+
+	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++) {
+		if (o->kind != kind)
+			continue;
+		if (o->owner.pid && !alive(&o->owner))
+			o->owner.pid = 0;
+		if (!o->named && !o->owner.pid && !soft_users(o))
+			free_object(o);
+	}
+}
+
+void soft_collect(void)
+{
+	struct soft_att *a;
+
+	for (a = soft_reg->atts; a < soft_reg->atts + SOFT_ATTS; a++)
+		if (a->handle && !alive(&a->process))
+			memset(a, 0, sizeof(*a));
+	collect_objects(PVVAS_KIND_VAS);
+	collect_links();
+	collect_objects(PVVAS_KIND_SEG);
+}

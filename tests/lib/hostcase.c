@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <dirent.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hostcase.h"
+
+#define EXIT_SKIP	77
+
+static void vnote(const char *format, va_list ap)
+{
+	char line[512];
+
+	vsnprintf(line, sizeof(line), format, ap);
+	dprintf(STDOUT_FILENO, "# %s\n", line);
+}
+
+void host_note(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vnote(format, ap);
+	va_end(ap);
+}
+
+void host_fail(const char *file, int line, const char *format, ...)
+{
+	char what[400];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(what, sizeof(what), format, ap);
+	va_end(ap);
+	host_note("%s:%d: %s", file, line, what);
+	_exit(1);
+}
+
+void host_skip(const char *why)
+{
+	host_note("SKIP %s", why);
+	_exit(EXIT_SKIP);
+}
+
+long long host_number(const char *format, ...)
+{
+	char path[256];
+	long long n = -1;
+	va_list ap;
+	FILE *f;
+
+	va_start(ap, format);
+	vsnprintf(path, sizeof(path), format, ap);
+	va_end(ap);
+	f = fopen(path, "r");
+	if (!f)
+		return -1;
+	if (fscanf(f, "%lli", &n) != 1)
+		n = -1;
+	fclose(f);
+	return n;
+}
+
+long long host_kvm_counter(const char *name)
+{
+	return host_number("/sys/kernel/debug/kvm/%s", name);
+}
+
+/* Objects of VMs that are gone. */
+static bool leaks(void)
+{
+	static const char * const names[] = {
+		"pvvas_ctxs", "pvvas_views", "pvvas_segs", "pvvas_attachments",
+		"pvvas_extents", "pvvas_tables",
+	};
+	bool leak = false;
+	long long n;
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		n = host_kvm_counter(names[i]);
+		if (n > 0) {
+			host_note("leak: %s is %lld", names[i], n);
+			leak = true;
+		}
+	}
+	return leak;
+}
+
+static int run_case(const struct hostcase *c)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		return -1;
+	if (!pid) {
+		setpgid(0, 0);
+		alarm(c->seconds ? c->seconds : 60);
+		c->run();
+		_exit(0);
+	}
+	setpgid(pid, pid);
+	if (waitpid(pid, &status, 0) != pid)
+		return -1;
+	/* whoever it left behind */
+	kill(-pid, SIGKILL);
+	return status;
+}
+
+static int one(const struct hostcase *c, size_t number)
+{
+	int status = run_case(c);
+	bool leak = leaks();
+
+	if (WIFSIGNALED(status))
+		host_note("killed by signal %d%s", WTERMSIG(status),
+			  WTERMSIG(status) == SIGALRM ? ": out of time" : "");
+	if (!leak && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIP) {
+		printf("ok %zu - %s # SKIP\n", number, c->name);
+		return EXIT_SKIP;
+	}
+	if (leak || status) {
+		printf("not ok %zu - %s\n", number, c->name);
+		return 1;
+	}
+	printf("ok %zu - %s\n", number, c->name);
+	return 0;
+}
+
+int hostcase_main(const struct hostcase *cases, size_t nr, int argc,
+		  char **argv)
+{
+	size_t i, run = 0, failed = 0, skipped = 0, chosen = 0;
+	int a, ret;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	/* Names of cases may be given; all without any. */
+	for (i = 0; i < nr; i++)
+		for (a = 1; a < argc; a++)
+			chosen += !strcmp(argv[a], cases[i].name);
+	printf("1..%zu\n", argc > 1 ? chosen : nr);
+	for (i = 0; i < nr; i++) {
+		bool take = argc <= 1;
+
+		for (a = 1; a < argc; a++)
+			take |= !strcmp(argv[a], cases[i].name);
+		if (!take)
+			continue;
+		ret = one(&cases[i], ++run);
+		failed += ret == 1;
+		skipped += ret == EXIT_SKIP;
+	}
+	if (failed || !run)
+		return 1;
+	return skipped == run ? EXIT_SKIP : 0;
+}
