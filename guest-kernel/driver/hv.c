@@ -16,7 +16,7 @@ static bool pvvas_hv_offered(void)
 
 	if (!kvm_para_available())
 		return false;
-	base = hypervisor_cpuid_base("KVMKVMKVM\0\0\0", KVM_CPUID_FEATURES);
+	base = hypervisor_cpuid_base("KVMKVMKVM\0\0\0", 0);
 	return base && cpuid_eax(base | KVM_CPUID_FEATURES) &
 		       BIT(KVM_FEATURE_PVVAS);
 }
