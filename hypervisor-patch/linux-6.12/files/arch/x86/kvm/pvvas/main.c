@@ -119,9 +119,10 @@ static int pvvas_check_config(struct kvm_pvvas_config *c)
 	       pvvas_limit_u64(&c->max_tables, pvvas_max_tables);
 }
 
+/* The plain view has no tables but its root. */
 static void pvvas_free(struct kvm *kvm, struct kvm_pvvas *pv)
 {
-	pvvas_view_uninit(kvm, &pv->plain);
+	pvvas_put_page(kvm, pv->plain.root);
 	pvvas_put_page(kvm, pv->null_list);
 	xa_destroy(&pv->roots);
 	kfree(pv);
@@ -193,6 +194,7 @@ static bool pvvas_memslots_in_window(struct kvm *kvm, struct kvm_pvvas *pv)
  */
 int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
 {
+	struct kvm_mmu_memory_cache mc = { .gfp_zero = __GFP_ZERO };
 	struct kvm_pvvas_config config;
 	struct kvm_pvvas *pv;
 	int r;
@@ -206,9 +208,14 @@ int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
 	if (r)
 		return r;
 
-	pv = pvvas_alloc(kvm, &config);
-	if (!pv)
+	/* The plain view's identity page and the tables above it. */
+	if (__kvm_mmu_topup_memory_cache(&mc, PVVAS_ROOT_LEVEL, PVVAS_ROOT_LEVEL))
 		return -ENOMEM;
+	pv = pvvas_alloc(kvm, &config);
+	if (!pv) {
+		kvm_mmu_free_memory_cache(&mc);
+		return -ENOMEM;
+	}
 
 	/* slots_lock: no memslot may appear in the window meanwhile. */
 	mutex_lock(&kvm->lock);
@@ -224,8 +231,14 @@ int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
 	mutex_unlock(&kvm->slots_lock);
 	mutex_unlock(&kvm->lock);
 
-	if (r)
+	if (r) {
 		pvvas_free(kvm, pv);
+	} else {
+		write_lock(&kvm->mmu_lock);
+		pvvas_view_show_identity(kvm, &pv->plain, &mc);
+		write_unlock(&kvm->mmu_lock);
+	}
+	kvm_mmu_free_memory_cache(&mc);
 	return r;
 }
 
@@ -320,6 +333,8 @@ void kvm_pvvas_destroy_vm(struct kvm *kvm)
 	if (!pv)
 		return;
 	pvvas_reset(kvm);
+	pvvas_empty_tables(kvm, pv->plain.root);
+	pvvas_put_page(kvm, pv->plain.identity);
 	kvm->arch.pvvas = NULL;
 	pvvas_free(kvm, pv);
 	WARN_ON_ONCE(atomic64_read(&kvm->stat.pvvas_tables));
