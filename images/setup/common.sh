@@ -20,6 +20,14 @@ die() {
 	exit 1
 }
 
+# need_space DIR MB: stop unless DIR's file system has that much left.
+need_space() {
+	local free
+	mkdir -p "$1"
+	free=$(df --output=avail -m "$1" | tail -n1 | tr -d ' ')
+	[ "$free" -ge "$2" ] || die "no disk space: $1 has $free MB left, $2 MB are needed"
+}
+
 # base FILE KEY: a value of a BASE file.
 base() {
 	sed -n "s/^$2=//p" "$1/BASE"
