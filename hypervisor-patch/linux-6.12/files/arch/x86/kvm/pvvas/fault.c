@@ -178,6 +178,14 @@ static void pvvas_note_demand(struct kvm_vcpu *vcpu, const struct pvvas_hit *hit
 	a->fault.offset = hit->offset << PAGE_SHIFT;
 }
 
+/* Leaves are write-back: no device memory of the host. */
+static bool pvvas_is_ram(kvm_pfn_t pfn)
+{
+	if (is_noslot_pfn(pfn) || !pfn_valid(pfn))
+		return false;
+	return is_zero_pfn(pfn) || !PageReserved(pfn_to_page(pfn));
+}
+
 static int pvvas_fill_from(struct kvm_vcpu *vcpu, u64 eptp, gfn_t gfn,
 			   u32 access, gfn_t base_gfn)
 {
@@ -213,7 +221,7 @@ static int pvvas_fill_from(struct kvm_vcpu *vcpu, u64 eptp, gfn_t gfn,
 	if (r != RET_PF_CONTINUE)
 		return KVM_PVVAS_REFLECT;
 
-	if (is_noslot_pfn(fault.pfn) || !pfn_valid(fault.pfn)) {
+	if (!pvvas_is_ram(fault.pfn)) {
 		kvm_release_pfn_clean(fault.pfn);
 		return KVM_PVVAS_REFLECT;
 	}
