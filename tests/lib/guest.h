@@ -51,6 +51,9 @@ struct gcpu {
 	} ucall;
 };
 
+_Static_assert(__builtin_offsetof(struct gcpu, vector) == 32, "asm");
+_Static_assert(__builtin_offsetof(struct gcpu, ustack) == 96, "asm");
+
 static inline struct gcpu *gc_cpu(void)
 {
 	struct gcpu *g;
@@ -130,7 +133,9 @@ static inline long try_write(uint64_t va, uint64_t val)
 
 static inline long try_call(uint64_t va)
 {
-	asm volatile(GC_TRY("call *%0") : : "r"(va)
+	/* beyond what the compiler may keep below the stack pointer */
+	asm volatile(GC_TRY("sub $128, %%rsp\n\tcall *%0\n\tadd $128, %%rsp")
+		     : : "r"(va)
 		     : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10",
 		       "r11", "memory");
 	return gc_cpu()->vector;

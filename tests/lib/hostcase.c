@@ -135,24 +135,31 @@ static int one(const struct hostcase *c, size_t number)
 	return 0;
 }
 
+/* Names of cases may be given; without any, all run that need no name. */
+static bool chosen(const struct hostcase *c, int argc, char **argv)
+{
+	int i;
+
+	if (argc <= 1)
+		return !c->only_named;
+	for (i = 1; i < argc; i++)
+		if (!strcmp(argv[i], c->name))
+			return true;
+	return false;
+}
+
 int hostcase_main(const struct hostcase *cases, size_t nr, int argc,
 		  char **argv)
 {
-	size_t i, run = 0, failed = 0, skipped = 0, chosen = 0;
-	int a, ret;
+	size_t i, run = 0, failed = 0, skipped = 0, planned = 0;
+	int ret;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	/* Names of cases may be given; all without any. */
 	for (i = 0; i < nr; i++)
-		for (a = 1; a < argc; a++)
-			chosen += !strcmp(argv[a], cases[i].name);
-	printf("1..%zu\n", argc > 1 ? chosen : nr);
+		planned += chosen(&cases[i], argc, argv);
+	printf("1..%zu\n", planned);
 	for (i = 0; i < nr; i++) {
-		bool take = argc <= 1;
-
-		for (a = 1; a < argc; a++)
-			take |= !strcmp(argv[a], cases[i].name);
-		if (!take)
+		if (!chosen(&cases[i], argc, argv))
 			continue;
 		ret = one(&cases[i], ++run);
 		failed += ret == 1;

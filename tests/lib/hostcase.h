@@ -15,10 +15,12 @@ struct hostcase {
 	const char *name;	/* a sentence in snake_case */
 	void (*run)(void);
 	unsigned int seconds;	/* time limit; 0: 60 */
+	bool only_named;	/* not run unless an argument names it */
 };
 
-#define CASE(name)		{ #name, name, 0 }
-#define CASE_SECONDS(name, s)	{ #name, name, s }
+#define CASE(name)		{ #name, name, 0, false }
+#define CASE_SECONDS(name, s)	{ #name, name, s, false }
+#define CASE_ONLY_NAMED(name)	{ #name, name, 0, true }
 
 int hostcase_main(const struct hostcase *cases, size_t nr, int argc,
 		  char **argv);
