@@ -103,6 +103,12 @@ fetch_deb() {
 	echo "$file"
 }
 
+# keep_newest NAME: of the finished builds in the cache keep the newest few.
+keep_newest() {
+	find "$CACHE" -maxdepth 1 -name "$1-*" -printf '%T@ %p\n' | sort -rn | sed -e '1,8d' -e 's/^[^ ]* //' |
+		xargs -r rm -rf
+}
+
 # source_apt ARGS: apt-get with this project's own deb-src lines, kept away from /etc/apt.
 source_apt() {
 	local dir=$BUILD/apt
@@ -115,6 +121,7 @@ source_apt() {
 source_lists() {
 	local dir=$BUILD/apt
 	mkdir -p "$dir"
+	# shellcheck disable=SC2016 # apt fills these in
 	apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' |
 		awk -v key="$KEYRING" -v extra="$1" '
 			$2 ~ /^bookworm/ && $3 == "main" && !seen[$1 $2]++ {
