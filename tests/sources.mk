@@ -5,3 +5,5 @@ unit_index_CPPFLAGS := -I$(ROOT)/libpvvas/demo
 static_lib := $(BUILD)/libpvvas/libpvvas.a
 unit_absent_LDLIBS := $(static_lib)
 unit_arguments_LDLIBS := $(static_lib)
+# a thread that is cancelled unwinds its stack with it; loaded at run time otherwise
+guest_threads_LDLIBS := -Wl,--no-as-needed -lgcc_s

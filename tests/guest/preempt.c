@@ -109,7 +109,7 @@ static void two_processes_yield_to_each_other_100000_times(void)
 {
 	struct pair *p = new_pair(2);
 
-	p->rounds = 60000;
+	p->rounds = 50500;
 	p->yield = true;
 	play(p, 0);
 	check(atomic_load(&p->switches) >= 100000);
