@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A heap in a range of shared memory: what the rest of the library calls.
+ *
+ * All state is in the range, so that every process that has it at the same
+ * address can allocate and free.  Nothing here knows of segments or VASes.
+ * Fresh memory (all zero) is an empty heap.
+ *
+ * A process may die at any instruction.  What it was allocating or freeing
+ * is then either done or not done; at most the block in its hands is lost.
+ */
+#ifndef PVVAS_HEAP_H
+#define PVVAS_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PVVAS_HEAP_TOKEN_BITS	40
+
+/**
+ * struct pvvas_heap_owner - how a process shows that it lives
+ * @token: this process's number, of 40 bits and not 0; no other process has or
+ *	had it
+ * @dead: has the process with this number certainly died?  No when in doubt.
+ *
+ * A token stands for an address space: it ends with exec and with exit, is not
+ * inherited by a child, and is the same for all threads.
+ */
+struct pvvas_heap_owner {
+	uint64_t token;
+	bool (*dead)(const struct pvvas_heap_owner *owner, uint64_t token);
+};
+
+/**
+ * struct pvvas_heap - this process's handle on a heap; nothing in it changes
+ */
+struct pvvas_heap {
+	char *base;
+	struct pvvas_heap_header *hdr;
+	struct pvvas_heap_desc *table;
+	uint32_t first;		/* first granule that can be handed out */
+	uint32_t end;		/* number of granules */
+	uint64_t me;		/* in the lock: the token and the instance */
+	const struct pvvas_heap_owner *owner;
+};
+
+/**
+ * struct pvvas_heap_usage - what is in a heap
+ * @size: bytes that there are to hand out
+ * @used: bytes in blocks that are handed out, with their rounding
+ * @blocks: number of these
+ * @free: bytes in no block and no slab
+ * @largest_free: the longest range of these
+ * @recoveries: deaths in the middle of a change that were put right
+ */
+struct pvvas_heap_usage {
+	uint64_t size;
+	uint64_t used;
+	uint64_t blocks;
+	uint64_t free;
+	uint64_t largest_free;
+	uint64_t recoveries;
+};
+
+/*
+ * @instance tells this memory from a copy of it: a lock that was copied has no
+ * owner here.  -EINVAL: not aligned to a page, or too small.  -EEXIST: there is
+ * something else in the memory.  -ESTALE: a heap of another size.
+ */
+int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
+		    uint32_t instance, const struct pvvas_heap_owner *owner);
+/* Is there a heap in this memory? */
+bool pvvas_heap_is_there(const void *base);
+
+/* NULL and errno: ENOMEM, EINVAL (alignment) */
+void *pvvas_heap_malloc(const struct pvvas_heap *h, size_t size);
+void *pvvas_heap_calloc(const struct pvvas_heap *h, size_t n, size_t size);
+void *pvvas_heap_memalign(const struct pvvas_heap *h, size_t align, size_t size);
+/* also EINVAL and EALREADY, as pvvas_heap_free() */
+void *pvvas_heap_realloc(const struct pvvas_heap *h, void *p, size_t size);
+
+/* -EINVAL: not (the start of) a block.  -EALREADY: free already. */
+int pvvas_heap_free(const struct pvvas_heap *h, void *p);
+/* 0: not a block that is handed out */
+size_t pvvas_heap_usable(const struct pvvas_heap *h, const void *p);
+
+/* 0, or -EUCLEAN: something was overwritten.  @usage may be NULL. */
+int pvvas_heap_check(const struct pvvas_heap *h, struct pvvas_heap_usage *usage);
+
+#endif /* PVVAS_HEAP_H */

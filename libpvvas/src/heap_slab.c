@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Small blocks.
+ *
+ * A hint, shared by the threads of one lane, says which slab of a class to try
+ * first.  A slab with free blocks that is nobody's hint is in the list of its
+ * class.  Who frees the first block of a full slab puts it there; should he die
+ * before that, the next sweep finds the slab.
+ */
+#include <errno.h>
+
+#include "heap_layout.h"
+
+/* Offset into hint[]; all begin in lane 0 and get their own when they wait. */
+static __thread unsigned int my_lane __attribute__((tls_model("initial-exec")));
+static _Atomic unsigned int next_lane;
+static __thread bool have_lane __attribute__((tls_model("initial-exec")));
+
+static void choose_lane(const struct pvvas_heap *h)
+{
+	uint64_t mix = h->owner->token * 0x9e3779b97f4a7c15ULL >> 32;
+
+	my_lane = (unsigned int)(mix + atomic_fetch_add(&next_lane, 1)) %
+		HEAP_LANES;
+	have_lane = true;
+}
+
+/* A free block of the slab at @g, if that is one of this class. */
+static inline void *take(const struct pvvas_heap *h, uint32_t g,
+			 unsigned int cls)
+{
+	uint64_t tag = slab_word(cls, 0), word = heap_word(h, g);
+
+	/* the right class, and any bit: between 1 and 2^32 - 1 */
+	while ((word ^ tag) - 1 < UINT32_MAX) {
+		if (heap_cas_word(h, g, &word, word & (word - 1)))
+			return heap_address(h, g) +
+				(unsigned int)__builtin_ctz((uint32_t)word) *
+				pvvas_heap_classes[cls].size;
+	}
+	return NULL;
+}
+
+/*
+ * Lists; under the lock.
+ */
+
+bool pvvas_heap_slab_listed(const struct pvvas_heap *h, uint32_t g)
+{
+	return h->table[g].prev;
+}
+
+void pvvas_heap_slab_list(const struct pvvas_heap *h, uint32_t g,
+			  unsigned int cls)
+{
+	uint32_t next = h->hdr->slabs[cls];
+
+	if (pvvas_heap_slab_listed(h, g))
+		return;
+	h->table[g].next = next;
+	h->table[g].prev = LIST_FIRST;
+	if (next)
+		h->table[next].prev = g;
+	h->hdr->slabs[cls] = g;
+}
+
+static void unlist(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
+{
+	uint32_t next = h->table[g].next, prev = h->table[g].prev;
+
+	if (!prev)
+		return;
+	if (next)
+		h->table[next].prev = prev;
+	if (prev == LIST_FIRST)
+		h->hdr->slabs[cls] = next;
+	else
+		h->table[prev].next = next;
+	h->table[g].next = 0;
+	h->table[g].prev = 0;
+}
+
+static bool is_hint(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
+{
+	unsigned int i;
+
+	for (i = 0; i < HEAP_LANES; i++)
+		if (atomic_load(&h->hdr->hint[i][cls]) == g)
+			return true;
+	return false;
+}
+
+static void set_hint(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
+{
+	uint32_t old = atomic_exchange(&h->hdr->hint[my_lane][cls], g);
+	uint64_t word;
+
+	word = atomic_load(&h->table[old].word);
+	/* Whoever freed a block there just now may have seen the old hint. */
+	if (old != g && WORD_KIND(word) == KIND_SLAB + cls && WORD_LOW(word))
+		pvvas_heap_slab_list(h, old, cls);
+}
+
+/* Give a slab back if it is all free.  Others may take blocks until then. */
+static bool give_back(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
+{
+	const struct heap_class *c = &pvvas_heap_classes[cls];
+	uint64_t word = slab_word(cls, c->full);
+
+	if (!atomic_compare_exchange_strong(&h->table[g].word, &word,
+					    WORD(KIND_FREE, c->granules)))
+		return false;
+	unlist(h, g, cls);
+	pvvas_heap_run_free(h, g, c->granules);
+	return true;
+}
+
+void pvvas_heap_sweep(const struct pvvas_heap *h)
+{
+	uint32_t g, n, prev = h->first;
+	unsigned int cls;
+	uint64_t word;
+
+	for (g = h->first; g < h->end; g += n) {
+		n = pvvas_heap_run_length(h, g);
+		word = heap_word(h, g);
+		if (IS_SLAB(word) && WORD_LOW(word)) {
+			cls = (unsigned int)(WORD_KIND(word) - KIND_SLAB);
+			if (!give_back(h, g, cls))
+				pvvas_heap_slab_list(h, g, cls);
+			else if (WORD_KIND(heap_word(h, prev)) == KIND_FREE)
+				g = prev;	/* they are one now */
+			n = pvvas_heap_run_length(h, g);
+		}
+		if (!n)
+			return;
+		prev = g;
+	}
+}
+
+/*
+ * Allocation.
+ */
+
+/* A slab of the class with a free block; @g is its first granule. */
+static void *take_listed(const struct pvvas_heap *h, unsigned int cls,
+			 uint32_t *g)
+{
+	void *p;
+
+	while ((*g = h->hdr->slabs[cls]) != 0) {
+		unlist(h, *g, cls);
+		p = take(h, *g, cls);
+		if (p)
+			return p;
+	}
+	return NULL;
+}
+
+static void *take_new(const struct pvvas_heap *h, unsigned int cls, uint32_t *g)
+{
+	const struct heap_class *c = &pvvas_heap_classes[cls];
+	bool fresh;
+
+	/* the first block is ours from the start */
+	*g = pvvas_heap_run_alloc(h, c->granules, GRANULE,
+				  slab_word(cls, c->full & ~1U), &fresh);
+	if (!*g)
+		return NULL;
+	h->table[*g].next = 0;
+	h->table[*g].prev = 0;
+	return heap_address(h, *g);
+}
+
+static void *take_hinted(const struct pvvas_heap *h, unsigned int cls,
+			 uint32_t *g)
+{
+	unsigned int i;
+	void *p;
+
+	for (i = 0; i < HEAP_LANES; i++) {
+		*g = atomic_load(&h->hdr->hint[i][cls]);
+		p = *g ? take(h, *g, cls) : NULL;
+		if (p)
+			return p;
+	}
+	return NULL;
+}
+
+/* Memory is short: whatever is left somewhere. */
+static void *take_last(const struct pvvas_heap *h, unsigned int cls,
+		       uint32_t *g)
+{
+	void *p;
+
+	p = take_hinted(h, cls, g);
+	if (p)
+		return p;
+	pvvas_heap_sweep(h);
+	p = take_listed(h, cls, g);
+	return p ? p : take_new(h, cls, g);
+}
+
+static void *take_slow(const struct pvvas_heap *h, unsigned int cls)
+{
+	uint32_t size = pvvas_heap_classes[cls].size, g;
+	bool fresh;
+	void *p;
+
+	if (!have_lane)
+		choose_lane(h);
+	pvvas_heap_lock(h);
+	g = atomic_load(&h->hdr->hint[my_lane][cls]);
+	p = g ? take(h, g, cls) : NULL;
+	if (p)
+		goto out;
+	p = take_listed(h, cls, &g);
+	if (!p)
+		p = take_new(h, cls, &g);
+	if (!p)
+		p = take_last(h, cls, &g);
+	if (p) {
+		set_hint(h, g, cls);
+		goto out;
+	}
+	/* no room for a slab, but for one block perhaps */
+	g = (size + GRANULE - 1) / GRANULE;
+	g = pvvas_heap_run_alloc(h, g, GRANULE, WORD(KIND_LARGE, g), &fresh);
+	p = g ? heap_address(h, g) : NULL;
+out:
+	pvvas_heap_unlock(h);
+	return p;
+}
+
+void *pvvas_heap_small_alloc(const struct pvvas_heap *h, unsigned int cls)
+{
+	uint32_t g = atomic_load_explicit(&h->hdr->hint[my_lane][cls],
+					  memory_order_relaxed);
+	void *p = take(h, g, cls);
+
+	return __builtin_expect(!!p, 1) ? p : take_slow(h, cls);
+}
+
+/*
+ * Freeing.
+ */
+
+/* The slab has a free block again: it must be a hint, or in the list. */
+static void found_room(const struct pvvas_heap *h, uint32_t g,
+		       unsigned int cls)
+{
+	uint64_t word;
+
+	if (atomic_load(&h->hdr->hint[my_lane][cls]) == g)
+		return;
+	pvvas_heap_lock(h);
+	word = heap_word(h, g);
+	if (WORD_KIND(word) == KIND_SLAB + cls && WORD_LOW(word))
+		pvvas_heap_slab_list(h, g, cls);
+	pvvas_heap_unlock(h);
+}
+
+/*
+ * The slab has no block any more.  One such slab stays in the list; hints stay
+ * as they are.
+ */
+static void found_empty(const struct pvvas_heap *h, uint32_t g,
+			unsigned int cls)
+{
+	uint64_t word;
+
+	if (atomic_load(&h->hdr->hint[my_lane][cls]) == g)
+		return;
+	pvvas_heap_lock(h);
+	word = heap_word(h, g);
+	if (word == slab_word(cls, pvvas_heap_classes[cls].full)) {
+		if (!pvvas_heap_slab_listed(h, g)) {
+			if (!is_hint(h, g, cls))
+				pvvas_heap_slab_list(h, g, cls);
+		} else if (h->hdr->slabs[cls] != g || h->table[g].next) {
+			give_back(h, g, cls);
+		}
+	}
+	pvvas_heap_unlock(h);
+}
+
+int pvvas_heap_small_free(const struct pvvas_heap *h, uint32_t g, uint64_t word,
+			  size_t offset)
+{
+	unsigned int cls = (unsigned int)(WORD_KIND(word) - KIND_SLAB);
+	const struct heap_class *c = &pvvas_heap_classes[cls];
+	uint32_t i = (uint32_t)(offset * c->reciprocal >> 32);
+	uint64_t bit = 1ULL << (i & 31), tag = slab_word(cls, 0);
+
+	if (i * c->size != offset || !(c->full >> (i & 31) & 1) || i > 31)
+		return -EINVAL;
+	do {
+		if (word & bit)
+			return -EALREADY;
+		if ((word ^ tag) > UINT32_MAX)
+			return -EALREADY;	/* the slab went meanwhile */
+	} while (!heap_cas_word(h, g, &word, word | bit));
+
+	if (word == tag)
+		found_room(h, g, cls);
+	else if ((word | bit) == (tag | c->full))
+		found_empty(h, g, cls);
+	return 0;
+}
