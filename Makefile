@@ -47,6 +47,9 @@ check-patches: ## do the patch series apply, and does each KVM patch build
 	@images/setup/all kernels
 	@tests/lint/patches
 
+check-model: ## the Spin model of view invalidation, and that it notices what is left out
+	@tests/model/check
+
 shellcheck: ## the shell scripts
 	@tests/lint/shell
 
@@ -58,5 +61,5 @@ clean: ## remove what the project's own sources produced, keep downloads and too
 distclean: ## remove build/ (the download cache in ~/.cache/pvvas stays)
 	rm -rf $(BUILD)
 
-.PHONY: help doctor setup demo test test-unit test-host test-guest check checkpatch check-patches shellcheck \
+.PHONY: help doctor setup demo test test-unit test-host test-guest check checkpatch check-patches check-model shellcheck \
 	clean distclean
