@@ -136,7 +136,7 @@ static void with_too_little_memory(void **state)
  */
 static struct slot *shared[SLOTS];
 
-static void *thread(void *arg)
+static void *run_thread(void *arg)
 {
 	uint64_t seed = (uintptr_t)arg;
 	struct slot *mine, *s;
@@ -158,7 +158,7 @@ static void *thread(void *arg)
 	return NULL;
 }
 
-static void by_threads_that_free_for_each_other(void **state)
+static void by_threads_that_free_what_others_took(void **state)
 {
 	pthread_t threads[THREADS];
 	uint64_t blocks = 0;
@@ -167,7 +167,7 @@ static void by_threads_that_free_for_each_other(void **state)
 	(void)state;
 	heap = new_heap(32UL << 20);
 	for (i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, thread,
+		assert_int_equal(pthread_create(&threads[i], NULL, run_thread,
 						(void *)(first_seed + i)), 0);
 	for (i = 0; i < 50; i++)
 		assert_int_equal(pvvas_heap_check(&heap, NULL), 0);
@@ -191,7 +191,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(with_enough_memory),
 		cmocka_unit_test(with_too_little_memory),
-		cmocka_unit_test(by_threads_that_free_for_each_other),
+		cmocka_unit_test(by_threads_that_free_what_others_took),
 	};
 
 	if (argc > 1)
