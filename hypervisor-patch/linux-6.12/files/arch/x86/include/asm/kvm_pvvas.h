@@ -24,6 +24,7 @@ struct x86_exception;
  * @eptp: the view to go on in when the vCPU's EPT_POINTER is not one, e.g.
  *	after SMM; written under mmu_lock
  * @reset_view: the next load goes to the plain view
+ * @restored: the next load goes to @eptp, whatever EPT_POINTER says
  * @pages: zeroed pages for tables, filled before mmu_lock is taken
  * @fault: newest demand fault, for PVVAS_HC_FAULT; vCPU's own thread only
  */
@@ -32,6 +33,7 @@ struct kvm_vcpu_pvvas {
 	u64 list;
 	u64 eptp;
 	bool reset_view;
+	bool restored;
 	struct kvm_mmu_memory_cache pages;
 	struct {
 		bool pending;
@@ -53,6 +55,7 @@ enum kvm_pvvas_result {
 };
 
 int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig);
+int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp);
 int kvm_pvvas_check_extension(void);
 void kvm_pvvas_destroy_vm(struct kvm *kvm);
 void kvm_pvvas_destroy_vcpu(struct kvm_vcpu *vcpu);

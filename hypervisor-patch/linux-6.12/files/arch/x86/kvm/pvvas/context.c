@@ -6,22 +6,16 @@
 
 #include "internal.h"
 
-long pvvas_ctx_create(struct kvm_vcpu *vcpu, u64 flags)
+int pvvas_ctx_make(struct kvm *kvm, u64 id)
 {
-	struct kvm *kvm = vcpu->kvm;
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	struct kvm_mmu_memory_cache mc = { .gfp_zero = __GFP_ZERO };
 	struct pvvas_ctx *ctx;
 	int i, r;
 
-	if (flags)
-		return -EINVAL;
 	if (kvm->stat.pvvas_ctxs >= pv->config.max_ctxs)
 		return -ENOSPC;
 	r = pvvas_room_for_tables(kvm, 1);
-	if (r)
-		return r;
-	r = pvvas_activate(vcpu);
 	if (r)
 		return r;
 
@@ -32,7 +26,7 @@ long pvvas_ctx_create(struct kvm_vcpu *vcpu, u64 flags)
 	if (r)
 		goto fail;
 
-	ctx->id = pv->next_id++;
+	ctx->id = id;
 	INIT_LIST_HEAD(&ctx->views);
 	r = xa_insert(&pv->ctxs, ctx->id, ctx, GFP_KERNEL_ACCOUNT);
 	if (r)
@@ -42,11 +36,27 @@ long pvvas_ctx_create(struct kvm_vcpu *vcpu, u64 flags)
 	for (i = 0; i < PVVAS_NR_SLOTS; i++)
 		ctx->list[i] = pv->plain.eptp;
 	kvm->stat.pvvas_ctxs++;
-	return ctx->id;
+	return 0;
 fail:
 	kvm_mmu_free_memory_cache(&mc);
 	kfree(ctx);
 	return r;
+}
+
+long pvvas_ctx_create(struct kvm_vcpu *vcpu, u64 flags)
+{
+	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
+	int r;
+
+	if (flags)
+		return -EINVAL;
+	if (vcpu->arch.mmu->root_role.level != PVVAS_ROOT_LEVEL)
+		return -EOPNOTSUPP;
+	r = pvvas_ctx_make(vcpu->kvm, pv->next_id);
+	if (r)
+		return r;
+	pvvas_activate(vcpu->kvm);
+	return pv->next_id++;
 }
 
 /*
@@ -142,13 +152,15 @@ void kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list)
 
 	write_lock(&vcpu->kvm->mmu_lock);
 	if (!a->reset_view) {
-		view = pvvas_view_by_eptp(pv, *eptp);
+		if (!a->restored)
+			view = pvvas_view_by_eptp(pv, *eptp);
 		if (!view)
 			view = pvvas_view_by_eptp(pv, a->eptp);
 	}
 	if (!view || (view->ctx && view->ctx->id != a->ctx))
 		view = &pv->plain;
 	a->reset_view = false;
+	a->restored = false;
 	a->eptp = view->eptp;
 	*eptp = a->eptp;
 	*list = a->list;

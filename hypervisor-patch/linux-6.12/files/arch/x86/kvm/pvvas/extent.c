@@ -185,8 +185,8 @@ static int pvvas_unmap_one(struct kvm *kvm, struct pvvas_seg *seg,
 	return 0;
 }
 
-static int pvvas_change_one(struct kvm *kvm, u64 nr, struct pvvas_seg *seg,
-			    const struct pvvas_extent *row)
+int pvvas_change_one(struct kvm *kvm, u64 nr, struct pvvas_seg *seg,
+		     const struct pvvas_extent *row)
 {
 	u64 bytes = seg->npages << PAGE_SHIFT;
 

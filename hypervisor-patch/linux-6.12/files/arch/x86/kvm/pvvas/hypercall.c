@@ -103,7 +103,7 @@ static long pvvas_change(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1, u64 a2)
 	case PVVAS_HC_VIEW_PLACE:
 		return pvvas_view_place(vcpu, a0, a1, a2);
 	case PVVAS_HC_VIEW_ATTACH:
-		return pvvas_view_attach(vcpu, a0, a1, a2);
+		return pvvas_attach(vcpu->kvm, a0, a1, a2);
 	case PVVAS_HC_VIEW_DETACH:
 		return pvvas_view_detach(vcpu, a0, a1);
 	case PVVAS_HC_SEG_CREATE:
@@ -115,7 +115,7 @@ static long pvvas_change(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1, u64 a2)
 	case PVVAS_HC_SEG_PROTECT:
 		return pvvas_seg_change(vcpu, nr, a0, a1, a2);
 	default:
-		return -ENOSYS;
+		return -KVM_ENOSYS;
 	}
 }
 
@@ -161,5 +161,5 @@ long kvm_pvvas_hypercall(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1,
 	mutex_lock(&pv->lock);
 	r = pvvas_change(vcpu, nr, a0, a1, a2);
 	mutex_unlock(&pv->lock);
-	return r == -ENOSYS ? -KVM_ENOSYS : r;
+	return r;
 }

@@ -153,7 +153,7 @@ struct pvvas_extent_node {
  * @null_list: EPTP list of vCPUs with no context: the plain view 512 times
  */
 struct kvm_pvvas {
-	struct mutex lock;
+	struct mutex lock; /* see the top of this file */
 	bool active;
 	gfn_t window;
 	u64 window_pages;
@@ -212,10 +212,12 @@ void *pvvas_take_page(struct kvm *kvm, struct kvm_mmu_memory_cache *mc);
 void pvvas_put_page(struct kvm *kvm, void *page);
 int pvvas_room_for_tables(struct kvm *kvm, u64 n);
 void pvvas_flush(struct kvm *kvm);
-int pvvas_activate(struct kvm_vcpu *vcpu);
+void pvvas_activate(struct kvm *kvm);
+void pvvas_reset_locked(struct kvm *kvm);
 void pvvas_reset(struct kvm *kvm);
 
 /* context.c */
+int pvvas_ctx_make(struct kvm *kvm, u64 id);
 long pvvas_ctx_create(struct kvm_vcpu *vcpu, u64 flags);
 long pvvas_ctx_destroy(struct kvm_vcpu *vcpu, u64 id);
 long pvvas_ctx_load(struct kvm_vcpu *vcpu, u64 id);
@@ -228,6 +230,8 @@ struct pvvas_view *pvvas_view_by_eptp(struct kvm_pvvas *pv, u64 eptp);
 void pvvas_view_scrub_ram(struct pvvas_view *view, struct kvm_pvvas *pv);
 int pvvas_view_show_identity(struct kvm *kvm, struct pvvas_view *view,
 			     struct kvm_mmu_memory_cache *mc);
+int pvvas_view_make(struct kvm *kvm, u64 id, u64 ctx_id, u64 cookie);
+void pvvas_view_put_in(struct kvm *kvm, struct pvvas_view *view, u32 slot);
 long pvvas_view_create(struct kvm_vcpu *vcpu, u64 ctx, u64 flags, u64 cookie);
 long pvvas_view_destroy(struct kvm_vcpu *vcpu, u64 id);
 long pvvas_view_place(struct kvm_vcpu *vcpu, u64 ctx, u64 slot, u64 id);
@@ -245,16 +249,19 @@ void pvvas_seg_set(struct pvvas_seg *seg, gfn_t gfn, int level, u64 *entry,
 		   u64 val);
 bool pvvas_seg_zap(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
 		   gfn_t end);
-long pvvas_view_attach(struct kvm_vcpu *vcpu, u64 view, u64 seg, u64 prot);
+int pvvas_attach(struct kvm *kvm, u64 view, u64 seg, u64 prot);
 long pvvas_view_detach(struct kvm_vcpu *vcpu, u64 view, u64 seg);
 void pvvas_detach_all(struct kvm *kvm, struct pvvas_view *view);
 
 /* segment.c */
+int pvvas_seg_make(struct kvm *kvm, u64 id, u64 base, u64 size, u64 flags);
 long pvvas_seg_create(struct kvm_vcpu *vcpu, u64 base, u64 size, u64 flags);
 long pvvas_seg_destroy(struct kvm_vcpu *vcpu, u64 id);
 void pvvas_seg_free(struct kvm *kvm, struct pvvas_seg *seg);
 
 /* extent.c */
+int pvvas_change_one(struct kvm *kvm, u64 nr, struct pvvas_seg *seg,
+		     const struct pvvas_extent *row);
 struct pvvas_extent_node *pvvas_extent_find(struct pvvas_seg *seg, u64 offset);
 void pvvas_extents_free(struct kvm *kvm, struct pvvas_seg *seg);
 long pvvas_seg_change(struct kvm_vcpu *vcpu, u64 nr, u64 id, u64 gpa,

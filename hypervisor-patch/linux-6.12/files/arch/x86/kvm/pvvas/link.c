@@ -297,9 +297,8 @@ static struct pvvas_att *pvvas_find_att(struct pvvas_view *view,
 	return container_of(node, struct pvvas_att, node);
 }
 
-long pvvas_view_attach(struct kvm_vcpu *vcpu, u64 view_id, u64 seg_id, u64 prot)
+int pvvas_attach(struct kvm *kvm, u64 view_id, u64 seg_id, u64 prot)
 {
-	struct kvm *kvm = vcpu->kvm;
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	struct kvm_mmu_memory_cache mc = { .gfp_zero = __GFP_ZERO };
 	struct pvvas_view *view = xa_load(&pv->views, view_id);

@@ -264,19 +264,16 @@ EXPORT_SYMBOL_GPL(kvm_pvvas_gpa_in_window);
  * seen before the next entry; a vCPU in the guest now stays on its ordinary
  * root until it leaves, which shows it the same RAM.
  */
-int pvvas_activate(struct kvm_vcpu *vcpu)
+void pvvas_activate(struct kvm *kvm)
 {
-	struct kvm *kvm = vcpu->kvm;
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	struct kvm_vcpu *v;
 	unsigned long i;
 
 	lockdep_assert_held(&pv->lock);
 
-	if (vcpu->arch.mmu->root_role.level != PVVAS_ROOT_LEVEL)
-		return -EOPNOTSUPP;
 	if (pv->active)
-		return 0;
+		return;
 
 	write_lock(&kvm->mmu_lock);
 	kvm_for_each_vcpu(i, v, kvm) {
@@ -289,7 +286,6 @@ int pvvas_activate(struct kvm_vcpu *vcpu)
 	/* The plain root's page may have been an EPT root before. */
 	pvvas_flush(kvm);
 	write_unlock(&kvm->mmu_lock);
-	return 0;
 }
 
 /*
@@ -297,7 +293,7 @@ int pvvas_activate(struct kvm_vcpu *vcpu)
  * guest driver asks for when it starts, since the kernel before it may have
  * left things behind.
  */
-void pvvas_reset(struct kvm *kvm)
+void pvvas_reset_locked(struct kvm *kvm)
 {
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	struct pvvas_ctx *ctx;
@@ -305,7 +301,8 @@ void pvvas_reset(struct kvm *kvm)
 	struct kvm_vcpu *v;
 	unsigned long i;
 
-	mutex_lock(&pv->lock);
+	lockdep_assert_held(&pv->lock);
+
 	write_lock(&kvm->mmu_lock);
 	WRITE_ONCE(pv->active, false);
 	kvm_for_each_vcpu(i, v, kvm) {
@@ -322,7 +319,13 @@ void pvvas_reset(struct kvm *kvm)
 		pvvas_ctx_free(kvm, ctx);
 	xa_for_each(&pv->segs, i, seg)
 		pvvas_seg_free(kvm, seg);
-	mutex_unlock(&pv->lock);
+}
+
+void pvvas_reset(struct kvm *kvm)
+{
+	mutex_lock(&kvm->arch.pvvas->lock);
+	pvvas_reset_locked(kvm);
+	mutex_unlock(&kvm->arch.pvvas->lock);
 }
 
 /* All vCPUs are gone, or never were. */

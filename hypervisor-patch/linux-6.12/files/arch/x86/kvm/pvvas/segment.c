@@ -6,9 +6,8 @@
 
 #include "internal.h"
 
-long pvvas_seg_create(struct kvm_vcpu *vcpu, u64 base, u64 size, u64 flags)
+int pvvas_seg_make(struct kvm *kvm, u64 id, u64 base, u64 size, u64 flags)
 {
-	struct kvm *kvm = vcpu->kvm;
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	struct kvm_mmu_memory_cache mc = { .gfp_zero = __GFP_ZERO };
 	gfn_t gfn = gpa_to_gfn(base), first;
@@ -37,7 +36,7 @@ long pvvas_seg_create(struct kvm_vcpu *vcpu, u64 base, u64 size, u64 flags)
 	r = __kvm_mmu_topup_memory_cache(&mc, 1, 1);
 	if (r)
 		goto fail;
-	seg->id = pv->next_id++;
+	seg->id = id;
 	seg->base = gfn;
 	seg->npages = npages;
 	seg->flags = flags;
@@ -49,12 +48,21 @@ long pvvas_seg_create(struct kvm_vcpu *vcpu, u64 base, u64 size, u64 flags)
 		goto fail;
 	kvm_mmu_free_memory_cache(&mc);
 	kvm->stat.pvvas_segs++;
-	return seg->id;
+	return 0;
 fail:
 	pvvas_put_page(kvm, seg->root);
 	kvm_mmu_free_memory_cache(&mc);
 	kfree(seg);
 	return r;
+}
+
+long pvvas_seg_create(struct kvm_vcpu *vcpu, u64 base, u64 size, u64 flags)
+{
+	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
+	int r;
+
+	r = pvvas_seg_make(vcpu->kvm, pv->next_id, base, size, flags);
+	return r ?: pv->next_id++;
 }
 
 /*

@@ -146,9 +146,8 @@ void pvvas_view_free(struct kvm *kvm, struct pvvas_view *view)
 	kfree(view);
 }
 
-long pvvas_view_create(struct kvm_vcpu *vcpu, u64 ctx_id, u64 flags, u64 cookie)
+int pvvas_view_make(struct kvm *kvm, u64 id, u64 ctx_id, u64 cookie)
 {
-	struct kvm *kvm = vcpu->kvm;
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	struct kvm_mmu_memory_cache mc = { .gfp_zero = __GFP_ZERO };
 	struct pvvas_view *view;
@@ -156,8 +155,6 @@ long pvvas_view_create(struct kvm_vcpu *vcpu, u64 ctx_id, u64 flags, u64 cookie)
 	unsigned long pfn;
 	int r;
 
-	if (flags)
-		return -EINVAL;
 	ctx = xa_load(&pv->ctxs, ctx_id);
 	if (!ctx)
 		return -ENOENT;
@@ -173,7 +170,7 @@ long pvvas_view_create(struct kvm_vcpu *vcpu, u64 ctx_id, u64 flags, u64 cookie)
 	r = __kvm_mmu_topup_memory_cache(&mc, 1, 1);
 	if (r)
 		goto fail;
-	view->id = pv->next_id++;
+	view->id = id;
 	view->ctx = ctx;
 	view->cookie = cookie;
 	view->atts = RB_ROOT_CACHED;
@@ -197,12 +194,23 @@ long pvvas_view_create(struct kvm_vcpu *vcpu, u64 ctx_id, u64 flags, u64 cookie)
 	kvm->stat.pvvas_views++;
 	write_unlock(&kvm->mmu_lock);
 	kvm_mmu_free_memory_cache(&mc);
-	return view->id;
+	return 0;
 fail:
 	pvvas_put_page(kvm, view->root);
 	kvm_mmu_free_memory_cache(&mc);
 	kfree(view);
 	return r;
+}
+
+long pvvas_view_create(struct kvm_vcpu *vcpu, u64 ctx, u64 flags, u64 cookie)
+{
+	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
+	int r;
+
+	if (flags)
+		return -EINVAL;
+	r = pvvas_view_make(vcpu->kvm, pv->next_id, ctx, cookie);
+	return r ?: pv->next_id++;
 }
 
 /* Take @view out of its slot; the list shows the plain view there. */
@@ -241,6 +249,18 @@ long pvvas_view_destroy(struct kvm_vcpu *vcpu, u64 id)
 	return 0;
 }
 
+/* mmu_lock held for writing; both are free. */
+void pvvas_view_put_in(struct kvm *kvm, struct pvvas_view *view, u32 slot)
+{
+	/* Its page may have been an EPT root before. */
+	if (!view->generation++)
+		pvvas_flush(kvm);
+	view->slot = slot;
+	view->ctx->slots[slot] = view;
+	pvvas_fill_identity(view);
+	WRITE_ONCE(view->ctx->list[slot], view->eptp);
+}
+
 /*
  * Place a view in a slot of its context's list, or with @id 0 clear the slot.
  * Clearing only keeps vCPUs from entering: one that is in the view stays.
@@ -275,13 +295,7 @@ long pvvas_view_place(struct kvm_vcpu *vcpu, u64 ctx_id, u64 slot, u64 id)
 		else
 			r = -ENOENT;
 	} else {
-		/* Its page may have been an EPT root before. */
-		if (!view->generation++)
-			pvvas_flush(kvm);
-		view->slot = slot;
-		ctx->slots[slot] = view;
-		pvvas_fill_identity(view);
-		WRITE_ONCE(ctx->list[slot], view->eptp);
+		pvvas_view_put_in(kvm, view, slot);
 	}
 	write_unlock(&kvm->mmu_lock);
 	return r;

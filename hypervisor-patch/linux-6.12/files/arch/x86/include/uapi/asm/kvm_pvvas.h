@@ -9,6 +9,7 @@
 #define _UAPI_ASM_X86_KVM_PVVAS_H
 
 #include <linux/types.h>
+#include <linux/ioctl.h>
 
 /* Far from the numbers that KVM itself hands out. */
 #define KVM_CAP_PVVAS	0x5056
@@ -40,6 +41,49 @@ struct kvm_pvvas_config {
 	__u32 pad;
 	__u64 max_extents;
 	__u64 max_tables;
+};
+
+/* Ioctl of the VM: save, restore and reset all objects.  vCPUs are stopped. */
+#define KVM_PVVAS_STATE	_IOWR(0xAE, 0xf0, struct kvm_pvvas_state)
+
+/* struct kvm_pvvas_state.op */
+#define KVM_PVVAS_GET	1
+#define KVM_PVVAS_SET	2
+#define KVM_PVVAS_RESET	3
+
+/**
+ * struct kvm_pvvas_state - argument of KVM_PVVAS_STATE
+ * @size: sizeof(struct kvm_pvvas_state)
+ * @op: KVM_PVVAS_*
+ * @records: address of an array of struct kvm_pvvas_record
+ * @nr: in: entries of the array; out, GET: entries there are (-E2BIG if more
+ *	than fit)
+ * @pad: 0
+ */
+struct kvm_pvvas_state {
+	__u32 size;
+	__u32 op;
+	__u64 records;
+	__u64 nr;
+	__u64 pad;
+};
+
+/*
+ * struct kvm_pvvas_record.type, with what @arg and @val hold.  The header comes
+ * first, and every object after those that it names.
+ */
+#define KVM_PVVAS_HEADER	1 /* ABI version; next id, window gpa, size, active */
+#define KVM_PVVAS_SEGMENT	2 /* flags; id, base gpa, size */
+#define KVM_PVVAS_EXTENT	3 /* prot; segment, offset, gpa, size */
+#define KVM_PVVAS_CONTEXT	4 /* 0; id */
+#define KVM_PVVAS_VIEW		5 /* slot; id, context, cookie, generation */
+#define KVM_PVVAS_ATTACHMENT	6 /* prot; view, segment */
+#define KVM_PVVAS_VCPU		7 /* vCPU id; context, view */
+
+struct kvm_pvvas_record {
+	__u32 type;
+	__u32 arg;
+	__u64 val[4];
 };
 
 #endif /* _UAPI_ASM_X86_KVM_PVVAS_H */
