@@ -316,37 +316,3 @@ int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg)
 	mutex_unlock(&pvvas_lock);
 	return ret;
 }
-
-static int pvvas_seg_rights_locked(struct pvvas_ioc_seg_attach *arg)
-{
-	struct pvvas_att *att = pvvas_att_get(pvvas_proc_find(current->mm),
-					      arg->target);
-	struct pvvas_seg *seg = pvvas_seg_by_id(arg->seg);
-	struct pvvas_link *link;
-
-	if (!att || !seg)
-		return -ENOENT;
-	link = pvvas_link_find(&att->links, seg);
-	if (link) {
-		arg->prot = link->prot;
-		return 0;
-	}
-	link = pvvas_link_find(&att->vas->links, seg);
-	if (!link)
-		return -ENOENT;
-	arg->prot = link->prot & att->rights;
-	return 0;
-}
-
-/* What a segment allows in an attachment. */
-int pvvas_seg_rights(struct pvvas_ioc_seg_attach *arg)
-{
-	int ret;
-
-	if (arg->flags || arg->reserved || arg->prot)
-		return -EINVAL;
-	mutex_lock(&pvvas_lock);
-	ret = pvvas_seg_rights_locked(arg);
-	mutex_unlock(&pvvas_lock);
-	return ret;
-}

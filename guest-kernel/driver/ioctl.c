@@ -107,11 +107,6 @@ static int pvvas_do_seg_detach(union pvvas_arg *arg)
 	return pvvas_seg_detach(&arg->seg_attach);
 }
 
-static int pvvas_do_seg_rights(union pvvas_arg *arg)
-{
-	return pvvas_seg_rights(&arg->seg_attach);
-}
-
 static int pvvas_do_getattr(union pvvas_arg *arg)
 {
 	return pvvas_getattr(&arg->attr);
@@ -199,7 +194,6 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, pvvas_do_seg_delete },
 	[_IOC_NR(PVVAS_IOC_SEG_ATTACH)] = { 24, pvvas_do_seg_attach },
 	[_IOC_NR(PVVAS_IOC_SEG_DETACH)] = { 24, pvvas_do_seg_detach },
-	[_IOC_NR(PVVAS_IOC_SEG_RIGHTS)] = { 24, pvvas_do_seg_rights },
 	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, pvvas_do_getattr },
 	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, pvvas_do_setattr },
 	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, pvvas_do_stats },

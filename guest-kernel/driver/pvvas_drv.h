@@ -256,7 +256,6 @@ int pvvas_detach(struct pvvas_ioc_attach *arg);
 int pvvas_resident(struct pvvas_ioc_attach *arg);
 int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg);
 int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg);
-int pvvas_seg_rights(struct pvvas_ioc_seg_attach *arg);
 void pvvas_detach_all(struct pvvas_proc *proc);
 
 /* slot.c; pvvas_lock held */

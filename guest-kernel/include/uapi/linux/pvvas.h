@@ -134,11 +134,8 @@ struct pvvas_ioc_attach {
  * @target: VAS id (public: for every attacher) or handle (this process only)
  * @seg: segment id
  * @prot: PVVAS_READ or PVVAS_READ | PVVAS_WRITE; 0: all that the caller may.
- *	0 in DETACH.  Out in RIGHTS: what the segment allows in the attachment
+ *	0 in DETACH
  * @reserved: 0
- *
- * RIGHTS takes a handle, and sees the segments of its VAS as well; -ENOENT if
- * the segment is not attached to either.
  */
 struct pvvas_ioc_seg_attach {
 	__u32 size;
@@ -244,7 +241,6 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_SEG_DELETE	_IOWR(PVVAS_IOC_TYPE, 18, struct pvvas_ioc_id)
 #define PVVAS_IOC_SEG_ATTACH	_IOWR(PVVAS_IOC_TYPE, 19, struct pvvas_ioc_seg_attach)
 #define PVVAS_IOC_SEG_DETACH	_IOWR(PVVAS_IOC_TYPE, 20, struct pvvas_ioc_seg_attach)
-#define PVVAS_IOC_SEG_RIGHTS	_IOWR(PVVAS_IOC_TYPE, 24, struct pvvas_ioc_seg_attach)
 #define PVVAS_IOC_GETATTR	_IOWR(PVVAS_IOC_TYPE, 32, struct pvvas_ioc_attr)
 #define PVVAS_IOC_SETATTR	_IOWR(PVVAS_IOC_TYPE, 33, struct pvvas_ioc_attr)
 #define PVVAS_IOC_STATS		_IOWR(PVVAS_IOC_TYPE, 34, struct pvvas_ioc_stats)
