@@ -170,6 +170,18 @@ int seg_range(int sid, void **base, size_t *size);
 #define SEG_CTL_GETATTR		0x53000001	/* struct seg_attr * */
 #define SEG_CTL_SETATTR		0x53000002	/* const struct seg_attr * */
 #define SEG_CTL_DELETE		0x53000003	/* nothing */
+/*
+ * A lockable segment is locked by every switch into a VAS that shows it: shared
+ * if the switching process can only read it there, exclusively if it can write;
+ * and released by the switch out.  It concerns attachments that are made after.
+ */
+#define SEG_CTL_LOCK_ON		0x53000004	/* nothing */
+#define SEG_CTL_LOCK_OFF	0x53000005	/* nothing */
+/*
+ * After -EOWNERDEAD: the data are in order again.  Without it the segment is
+ * lost at the switch out: -ENOTRECOVERABLE from then on.
+ */
+#define SEG_CTL_CONSISTENT	0x53000006	/* nothing */
 
 /**
  * struct seg_attr - what seg_ctl() gets and sets
@@ -330,7 +342,9 @@ static inline int vas_current(void)
  * @vh: handle, or VAS_HOME
  *
  * Other threads stay where they are.  0, or -EINVAL if @vh is not a handle of
- * this process; then the thread is where it was.
+ * this process; then the thread is where it was.  With lockable segments also
+ * -EOWNERDEAD: the thread is in the VAS and has the locks, but somebody died in
+ * the middle of a change (see SEG_CTL_CONSISTENT); and -ENOTRECOVERABLE.
  */
 static inline int vas_switch(int vh)
 {
@@ -351,6 +365,20 @@ static inline int vas_switch(int vh)
 	return __pvvas_switch_slow(vh, vas_current());
 #endif
 }
+
+/**
+ * vas_switch_try - vas_switch() that does not wait for the locks of segments
+ *
+ * -EBUSY: somebody has one; the thread is where it was.
+ */
+int vas_switch_try(int vh);
+
+/**
+ * vas_switch_timed - vas_switch() that waits for so long at most
+ *
+ * -ETIMEDOUT: and the thread is at VAS_HOME if it held locks, or where it was.
+ */
+int vas_switch_timed(int vh, unsigned int milliseconds);
 
 #ifdef __cplusplus
 }

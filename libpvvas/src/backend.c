@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "lockset.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(const struct pvvas_backend *) opened;
@@ -32,6 +33,7 @@ static void after_fork_in_child(void)
 	const struct pvvas_backend *be = atomic_load(&opened);
 
 	pvvas_self_reset();
+	lockset_forked();
 	if (be)
 		be->forked();
 	atomic_store(&opened, NULL);

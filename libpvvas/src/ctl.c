@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "lockset.h"
 
 _Static_assert(VAS_ATTR_MODE == PVVAS_ATTR_MODE, "same bits");
 _Static_assert(VAS_ATTR_UID == PVVAS_ATTR_UID, "same bits");
@@ -141,6 +142,13 @@ PVVAS_EXPORT int seg_ctl(int sid, int cmd, ...)
 		break;
 	case SEG_CTL_DELETE:
 		ret = seg_delete(sid);
+		break;
+	case SEG_CTL_LOCK_ON:
+	case SEG_CTL_LOCK_OFF:
+		ret = lockset_enable(sid, cmd == SEG_CTL_LOCK_ON);
+		break;
+	case SEG_CTL_CONSISTENT:
+		ret = lockset_consistent(sid);
 		break;
 	}
 	va_end(ap);

@@ -30,8 +30,13 @@ struct pvvas_backend {
 	int (*call)(unsigned long request, void *arg);
 	/* An attachment is about to go: no fast switch to it any more. */
 	void (*forget)(int vh);
-	/* The slow path of vas_switch(). */
-	int (*enter)(int vh, int prev);
+	/*
+	 * Move the calling thread.  With @fast, later switches there may be
+	 * made inline, by any thread.
+	 */
+	int (*enter)(int vh, int prev, bool fast);
+	/* Map the page of a segment's lock. */
+	int (*map_lock)(int sid, void **page);
 	/* In a forked child, before anything else: inherit nothing. */
 	void (*forked)(void);
 	bool fast_switch;

@@ -135,7 +135,7 @@ static int current_cookie(void)
  * Ask the driver for a slot, go there, look where we are.  The request makes
  * this thread known to the driver, which has to save and restore its view.
  */
-static int enter_attached(int vh)
+static int enter_attached(int vh, bool fast)
 {
 	struct pvvas_ioc_attach arg;
 	int err, i;
@@ -150,9 +150,11 @@ static int enter_attached(int vh)
 			return -EINVAL;
 		if (err)
 			return err;
-		__pvvas_self.slots = atomic_load(&slots);
 		__pvvas_self.cookie = (const volatile uint64_t *)&IDENTITY->cookie;
-		set_slot(vh, arg.slot + 1);
+		if (fast) {
+			set_slot(vh, arg.slot + 1);
+			__pvvas_self.slots = atomic_load(&slots);
+		}
 		vmfunc(0, arg.slot);
 		if (current_cookie() == vh)
 			return 0;
@@ -161,7 +163,7 @@ static int enter_attached(int vh)
 	return -EAGAIN;
 }
 
-static int kernel_enter(int vh, int prev)
+static int kernel_enter(int vh, int prev, bool fast)
 {
 	int err;
 
@@ -169,18 +171,31 @@ static int kernel_enter(int vh, int prev)
 		/* A thread that no driver knows is home and must not VMFUNC. */
 		if (__pvvas_self.cookie == &pvvas_process_cookie)
 			return 0;
+		if (fast)
+			__pvvas_self.slots = atomic_load(&slots);
 		vmfunc(0, 0);
 		return 0;
 	}
 	err = vh > 0 && ((uint32_t)vh & PVVAS_HANDLE) && atomic_load(&slots) ?
-		enter_attached(vh) : -EINVAL;
+		enter_attached(vh, fast) : -EINVAL;
 	if (!err || __pvvas_self.cookie == &pvvas_process_cookie)
 		return err;
 	/* Back to where we came from, or home if that is gone meanwhile. */
 	if (current_cookie() != prev &&
-	    (prev == VAS_HOME || enter_attached(prev)))
+	    (prev == VAS_HOME || enter_attached(prev, false)))
 		vmfunc(0, 0);
 	return err;
+}
+
+static int kernel_map_lock(int sid, void **page)
+{
+	void *p = mmap(NULL, PVVAS_LOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       fd, (off_t)PVVAS_MMAP_LOCK((uint32_t)sid));
+
+	if (p == MAP_FAILED)
+		return -errno;
+	*page = p;
+	return 0;
 }
 
 static void kernel_forked(void)
@@ -200,6 +215,7 @@ const struct pvvas_backend pvvas_kernel_backend = {
 	.call = kernel_call,
 	.forget = kernel_forget,
 	.enter = kernel_enter,
+	.map_lock = kernel_map_lock,
 	.forked = kernel_forked,
 	.fast_switch = true,
 	.per_thread = true,

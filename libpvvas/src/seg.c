@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "lockset.h"
 
 PVVAS_EXPORT int seg_alloc(const char *name, void *base, size_t size,
 			   mode_t perms)
@@ -44,6 +45,18 @@ PVVAS_EXPORT int seg_find(const char *name)
 	return err ? err : (int)arg.id;
 }
 
+/* A lockable segment makes switches take its lock: none may be inline. */
+static int seg_links_changed(int vh)
+{
+	const struct pvvas_backend *be;
+	int err = lockset_update(vh);
+
+	be = pvvas_backend_opened();
+	if (!err && be && lockset_exists(vh))
+		be->forget(vh);
+	return err;
+}
+
 static int attach(int vid_or_vh, int sid, unsigned int prot)
 {
 	struct pvvas_ioc_seg_attach arg = {
@@ -52,10 +65,14 @@ static int attach(int vid_or_vh, int sid, unsigned int prot)
 		.seg = (uint32_t)sid,
 		.prot = prot,
 	};
+	int err;
 
 	if (vid_or_vh <= 0 || sid <= 0)
 		return -EINVAL;
-	return pvvas_call(PVVAS_IOC_SEG_ATTACH, &arg);
+	err = pvvas_call(PVVAS_IOC_SEG_ATTACH, &arg);
+	if (!err && arg.target & PVVAS_HANDLE)
+		err = seg_links_changed(vid_or_vh);
+	return err;
 }
 
 PVVAS_EXPORT int seg_attach(int vid_or_vh, int sid)
@@ -82,10 +99,14 @@ PVVAS_EXPORT int seg_detach(int vid_or_vh, int sid)
 		.target = (uint32_t)vid_or_vh,
 		.seg = (uint32_t)sid,
 	};
+	int err;
 
 	if (vid_or_vh <= 0 || sid <= 0)
 		return -EINVAL;
-	return pvvas_call(PVVAS_IOC_SEG_DETACH, &arg);
+	err = pvvas_call(PVVAS_IOC_SEG_DETACH, &arg);
+	if (!err && arg.target & PVVAS_HANDLE)
+		err = seg_links_changed(vid_or_vh);
+	return err;
 }
 
 PVVAS_EXPORT int seg_delete(int sid)

@@ -142,10 +142,11 @@ static int enter_locked(int vh)
 	return err;
 }
 
-static int soft_enter(int vh, int prev)
+static int soft_enter(int vh, int prev, bool fast)
 {
 	int err;
 
+	(void)fast;
 	soft_lock();
 	err = enter_locked(vh);
 	if (err && err != -EINVAL && enter_locked(prev))
@@ -186,6 +187,29 @@ static int soft_call(unsigned long request, void *arg)
 	return err;
 }
 
+static int soft_map_lock(int sid, void **page)
+{
+	int fd, err = 0;
+	void *p;
+
+	soft_lock();
+	fd = soft_object(PVVAS_KIND_SEG, (uint32_t)sid) ?
+		soft_lock_file((uint32_t)sid, O_RDWR | O_CREAT) : -ENOENT;
+	soft_unlock();
+	if (fd < 0)
+		return fd;
+	if (ftruncate(fd, PVVAS_LOCK_BYTES) < 0)
+		err = -errno;
+	p = err ? MAP_FAILED : mmap(NULL, PVVAS_LOCK_BYTES,
+				    PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (!err && p == MAP_FAILED)
+		err = -errno;
+	close(fd);
+	if (!err)
+		*page = p;
+	return err;
+}
+
 static void soft_forget(int vh)
 {
 	(void)vh;
@@ -207,6 +231,7 @@ const struct pvvas_backend pvvas_soft_backend = {
 	.call = soft_call,
 	.forget = soft_forget,
 	.enter = soft_enter,
+	.map_lock = soft_map_lock,
 	.forked = soft_forked,
 	.fast_switch = false,
 	.per_thread = false,

@@ -16,7 +16,7 @@
 
 #include "internal.h"
 
-#define SOFT_MAGIC	0x0002536f66747650ULL
+#define SOFT_MAGIC	0x0003536f66747650ULL
 #define SOFT_WINDOW	(4ULL << 40)
 #define SOFT_OBJECTS	4096
 #define SOFT_LINKS	16384
@@ -37,6 +37,8 @@ struct soft_object {
 	uint32_t gid;
 	uint32_t named;		/* or owned, if it has no name yet lives */
 	struct soft_process owner;	/* pid 0: none (any more) */
+	uint32_t lockable;
+	uint32_t reserved;
 	uint64_t base;
 	uint64_t length;
 	char name[PVVAS_NAME_MAX + 1];
@@ -77,6 +79,7 @@ void soft_registry_close(void);
 void soft_lock(void);
 void soft_unlock(void);
 int soft_segment_file(uint32_t id, int flags);
+int soft_lock_file(uint32_t id, int flags);
 bool soft_same_process(const struct soft_process *a,
 		       const struct soft_process *b);
 /* Take away what belonged to the dead, and what nobody uses. */

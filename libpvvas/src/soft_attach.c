@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "soft.h"
 
@@ -181,6 +182,46 @@ static int seg_detach_from(const struct pvvas_ioc_seg_attach *arg)
 	return -ENOENT;
 }
 
+/* The segment with the next id that the VAS or the attachment shows. */
+static int next_link(struct pvvas_ioc_link *arg)
+{
+	const struct soft_att *att = soft_att(arg->target);
+	uint32_t vas = att ? att->vas : arg->target;
+	const struct soft_link *l, *found = NULL;
+	const struct soft_object *seg;
+
+	if (arg->target & PVVAS_HANDLE ? !att :
+	    !soft_object(PVVAS_KIND_VAS, vas))
+		return -EINVAL;
+	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
+		if (l->target != vas && l->target != arg->target)
+			continue;
+		if (l->seg > arg->seg && (!found || l->seg < found->seg))
+			found = l;
+	}
+	if (!found)
+		return -ENOENT;
+	seg = soft_object(PVVAS_KIND_SEG, found->seg);
+	arg->seg = found->seg;
+	arg->prot = found->prot;
+	if (att && found->target == vas)
+		arg->prot &= att->rights;
+	arg->flags = seg && seg->lockable ? PVVAS_LINK_LOCKABLE : 0;
+	return 0;
+}
+
+static int set_lockable(const struct pvvas_ioc_seg_locking *arg)
+{
+	struct soft_object *seg = soft_object(PVVAS_KIND_SEG, arg->seg);
+
+	if (!seg)
+		return -ENOENT;
+	if (geteuid() && seg->uid != geteuid())
+		return -EPERM;
+	seg->lockable = arg->on;
+	return 0;
+}
+
 int soft_attach_call(unsigned long request, void *arg)
 {
 	switch (request) {
@@ -192,6 +233,10 @@ int soft_attach_call(unsigned long request, void *arg)
 		return seg_attach_to(arg);
 	case PVVAS_IOC_SEG_DETACH:
 		return seg_detach_from(arg);
+	case PVVAS_IOC_LINK_NEXT:
+		return next_link(arg);
+	case PVVAS_IOC_SEG_LOCKING:
+		return set_lockable(arg);
 	default:
 		return -ENOTTY;
 	}

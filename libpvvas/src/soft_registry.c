@@ -168,28 +168,39 @@ void soft_unlock(void)
 	pthread_mutex_unlock(&mutex);
 }
 
-static void segment_name(uint32_t id, char name[32])
-{
-	snprintf(name, 32, "segment-%u", id);
-}
-
-int soft_segment_file(uint32_t id, int flags)
+static int open_file(const char *what, uint32_t id, int flags)
 {
 	char name[32];
 	int fd;
 
-	segment_name(id, name);
+	snprintf(name, sizeof(name), "%s-%u", what, id);
 	fd = openat(dir_fd, name, flags | O_CLOEXEC, 0600);
 	return fd < 0 ? -errno : fd;
 }
 
-static void free_object(struct soft_object *obj)
+int soft_segment_file(uint32_t id, int flags)
+{
+	return open_file("segment", id, flags);
+}
+
+int soft_lock_file(uint32_t id, int flags)
+{
+	return open_file("lock", id, flags);
+}
+
+static void remove_file(const char *what, uint32_t id)
 {
 	char name[32];
 
+	snprintf(name, sizeof(name), "%s-%u", what, id);
+	unlinkat(dir_fd, name, 0);
+}
+
+static void free_object(struct soft_object *obj)
+{
 	if (obj->kind == PVVAS_KIND_SEG) {
-		segment_name(obj->id, name);
-		unlinkat(dir_fd, name, 0);
+		remove_file("segment", obj->id);
+		remove_file("lock", obj->id);
 	}
 	memset(obj, 0, sizeof(*obj));
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "lockset.h"
 
 _Static_assert(VAS_NAME_MAX == PVVAS_NAME_MAX, "one limit");
 
@@ -65,7 +66,14 @@ PVVAS_EXPORT int vas_attach(int vid)
 	err = pvvas_prepare();
 	if (!err)
 		err = pvvas_call(PVVAS_IOC_VAS_ATTACH, &arg);
-	return err ? err : (int)arg.handle;
+	if (err)
+		return err;
+	err = lockset_update((int)arg.handle);
+	if (err) {
+		vas_detach((int)arg.handle);
+		return err;
+	}
+	return (int)arg.handle;
 }
 
 PVVAS_EXPORT int vas_detach(int vh)
@@ -86,6 +94,8 @@ PVVAS_EXPORT int vas_detach(int vh)
 		return -EBUSY;
 	be->forget(vh);
 	err = be->call(PVVAS_IOC_VAS_DETACH, &arg);
+	if (!err)
+		lockset_forget(vh);
 	return err == -ENOENT ? -EINVAL : err;
 }
 
@@ -99,7 +109,7 @@ PVVAS_EXPORT int vas_delete(int vid)
 	return vid <= 0 ? -EINVAL : pvvas_call(PVVAS_IOC_VAS_DELETE, &arg);
 }
 
-PVVAS_EXPORT int __pvvas_switch_slow(int vh, int prev)
+static int switch_slow(int vh, int prev, const struct lock_wait *wait)
 {
 	const struct pvvas_backend *be = pvvas_backend_opened();
 	int err;
@@ -112,5 +122,36 @@ PVVAS_EXPORT int __pvvas_switch_slow(int vh, int prev)
 		if (!be)
 			return err;
 	}
-	return be->enter(vh, prev);
+	if (locks_held() || lockset_exists(vh))
+		return locked_switch(be, vh, prev, wait);
+	return be->enter(vh, prev, true);
+}
+
+PVVAS_EXPORT int __pvvas_switch_slow(int vh, int prev)
+{
+	const struct lock_wait for_ever = { .try = false };
+
+	return switch_slow(vh, prev, &for_ever);
+}
+
+PVVAS_EXPORT int vas_switch_try(int vh)
+{
+	const struct lock_wait try = { .try = true };
+
+	return switch_slow(vh, vas_current(), &try);
+}
+
+PVVAS_EXPORT int vas_switch_timed(int vh, unsigned int milliseconds)
+{
+	struct timespec deadline;
+	const struct lock_wait wait = { .deadline = &deadline };
+
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_sec += milliseconds / 1000;
+	deadline.tv_nsec += milliseconds % 1000 * 1000000L;
+	if (deadline.tv_nsec >= 1000000000L) {
+		deadline.tv_sec++;
+		deadline.tv_nsec -= 1000000000L;
+	}
+	return switch_slow(vh, vas_current(), &wait);
 }

@@ -146,6 +146,52 @@ struct pvvas_ioc_seg_attach {
 	__u32 reserved;
 };
 
+/* struct pvvas_ioc_link.flags */
+#define PVVAS_LINK_LOCKABLE	(1U << 0)
+
+/**
+ * struct pvvas_ioc_link - PVVAS_IOC_LINK_NEXT: what a VAS or a handle shows
+ * @size: sizeof(struct pvvas_ioc_link)
+ * @flags: out, PVVAS_LINK_*
+ * @target: VAS id, or handle: then with what only this process sees, and with
+ *	the rights of this process
+ * @seg: in, an id, or 0; out, the segment there with the next higher one
+ * @prot: out, PVVAS_READ, PVVAS_WRITE
+ * @reserved: 0
+ *
+ * -ENOENT after the last one, -EINVAL if there is no such target.
+ */
+struct pvvas_ioc_link {
+	__u32 size;
+	__u32 flags;
+	__u32 target;
+	__u32 seg;
+	__u32 prot;
+	__u32 reserved;
+};
+
+/**
+ * struct pvvas_ioc_seg_locking - PVVAS_IOC_SEG_LOCKING
+ * @size: sizeof(struct pvvas_ioc_seg_locking)
+ * @seg: the segment; the caller owns it
+ * @on: 1: it is lockable, 0: it is not
+ * @reserved: 0
+ */
+struct pvvas_ioc_seg_locking {
+	__u32 size;
+	__u32 seg;
+	__u32 on;
+	__u32 reserved;
+};
+
+/*
+ * mmap() of the device, shared, at this offset: the page for the lock of a
+ * segment, zeroes at first; for everybody who may read the segment.  It is
+ * ordinary memory, and lives as long as the segment or a mapping.
+ */
+#define PVVAS_LOCK_BYTES	4096
+#define PVVAS_MMAP_LOCK(seg)	((1ULL << 52) + ((__u64)(seg) << 12))
+
 /* struct pvvas_ioc_attr.valid */
 #define PVVAS_ATTR_MODE		(1U << 0)
 #define PVVAS_ATTR_UID		(1U << 1)
@@ -241,6 +287,8 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_SEG_DELETE	_IOWR(PVVAS_IOC_TYPE, 18, struct pvvas_ioc_id)
 #define PVVAS_IOC_SEG_ATTACH	_IOWR(PVVAS_IOC_TYPE, 19, struct pvvas_ioc_seg_attach)
 #define PVVAS_IOC_SEG_DETACH	_IOWR(PVVAS_IOC_TYPE, 20, struct pvvas_ioc_seg_attach)
+#define PVVAS_IOC_LINK_NEXT	_IOWR(PVVAS_IOC_TYPE, 21, struct pvvas_ioc_link)
+#define PVVAS_IOC_SEG_LOCKING	_IOWR(PVVAS_IOC_TYPE, 22, struct pvvas_ioc_seg_locking)
 #define PVVAS_IOC_GETATTR	_IOWR(PVVAS_IOC_TYPE, 32, struct pvvas_ioc_attr)
 #define PVVAS_IOC_SETATTR	_IOWR(PVVAS_IOC_TYPE, 33, struct pvvas_ioc_attr)
 #define PVVAS_IOC_STATS		_IOWR(PVVAS_IOC_TYPE, 34, struct pvvas_ioc_stats)

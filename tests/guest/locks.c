@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Lockable segments: who may be in a VAS with whom, and what becomes of the
+ * locks of the dead.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "tcase.h"
+
+#define BASE	((volatile long *)VAS_WINDOW_FIRST)
+#define MIB	(1UL << 20)
+
+/* What the processes of a case share. */
+struct stage {
+	int vid;
+	int other;
+	int sid;
+	atomic_int inside;
+	atomic_int most;
+	atomic_bool go;
+	atomic_bool leave;
+};
+
+static int lockable(void *base)
+{
+	int sid = tcase_seg(NULL, base, MIB, 0600);
+	int err = seg_ctl(sid, SEG_CTL_LOCK_ON);
+
+	if (err == -EOPNOTSUPP)
+		tcase_skip("the driver has no lockable segments");
+	check_eq(err, 0);
+	return sid;
+}
+
+/* A VAS with a lockable segment to write to, and one where it can be read. */
+static struct stage *new_stage(void)
+{
+	struct stage *s = tcase_shared(sizeof(*s));
+
+	s->sid = lockable((void *)BASE);
+	s->vid = tcase_vas(NULL, 0600);
+	s->other = tcase_vas(NULL, 0600);
+	check_eq(seg_attach(s->vid, s->sid), 0);
+	check_eq(seg_attach_prot(s->other, s->sid, PROT_READ), 0);
+	return s;
+}
+
+static void wait_for(atomic_int *what, int value)
+{
+	while (atomic_load(what) < value)
+		usleep(1000);
+}
+
+static void count(void *arg)
+{
+	struct stage *s = arg;
+	int vh = check_id(vas_attach(s->vid)), i;
+	long seen;
+
+	for (i = 0; i < 500; i++) {
+		check_eq(vas_switch(vh), 0);
+		seen = BASE[0];
+		if (i % 10 == 0)
+			sched_yield();
+		BASE[0] = seen + 1;
+		check_eq(vas_switch(VAS_HOME), 0);
+	}
+}
+
+static void writers_exclude_each_other(void)
+{
+	struct stage *s = new_stage();
+	pid_t pids[4];
+	int i;
+
+	for (i = 0; i < 4; i++)
+		pids[i] = tcase_spawn(count, s);
+	for (i = 0; i < 4; i++)
+		tcase_join(pids[i]);
+	check_eq(vas_switch(check_id(vas_attach(s->vid))), 0);
+	check_eq(BASE[0], 2000);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void read_until_told(void *arg)
+{
+	struct stage *s = arg;
+
+	check_eq(vas_switch(check_id(vas_attach(s->other))), 0);
+	atomic_fetch_add(&s->inside, 1);
+	while (!atomic_load(&s->leave))
+		usleep(1000);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void write_until_told(void *arg)
+{
+	struct stage *s = arg;
+
+	check_eq(vas_switch(check_id(vas_attach(s->vid))), 0);
+	BASE[0] = 42;
+	atomic_fetch_add(&s->inside, 1);
+	while (!atomic_load(&s->leave))
+		usleep(1000);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void readers_are_in_together(void)
+{
+	struct stage *s = new_stage();
+	pid_t pids[5];
+	int i;
+
+	for (i = 0; i < 5; i++)
+		pids[i] = tcase_spawn(read_until_told, s);
+	wait_for(&s->inside, 5);
+	atomic_store(&s->leave, true);
+	for (i = 0; i < 5; i++)
+		tcase_join(pids[i]);
+}
+
+static void a_try_does_not_wait(void)
+{
+	struct stage *s = new_stage();
+	int w = check_id(vas_attach(s->vid)), r = check_id(vas_attach(s->other));
+	pid_t pid;
+
+	pid = tcase_spawn(write_until_told, s);
+	wait_for(&s->inside, 1);
+	check_eq(vas_switch_try(w), -EBUSY);
+	check_eq(vas_switch_try(r), -EBUSY);
+	check_eq(vas_current(), VAS_HOME);
+	atomic_store(&s->leave, true);
+	tcase_join(pid);
+	check_eq(vas_switch_try(w), 0);
+	check_eq(BASE[0], 42);
+	check_eq(vas_switch(VAS_HOME), 0);
+
+	atomic_store(&s->leave, false);
+	atomic_store(&s->inside, 0);
+	pid = tcase_spawn(read_until_told, s);
+	wait_for(&s->inside, 1);
+	check_eq(vas_switch_try(w), -EBUSY);
+	check_eq(vas_switch_try(r), 0);
+	/* what it has it keeps, where it is it stays */
+	check_eq(vas_switch_try(w), -EBUSY);
+	check_eq(vas_current(), r);
+	check_eq(BASE[0], 42);
+	check_eq(vas_switch(VAS_HOME), 0);
+	atomic_store(&s->leave, true);
+	tcase_join(pid);
+}
+
+static void a_timed_switch_waits_so_long(void)
+{
+	struct stage *s = new_stage();
+	int w = check_id(vas_attach(s->vid));
+	struct timespec a, b;
+	pid_t pid;
+
+	pid = tcase_spawn(write_until_told, s);
+	wait_for(&s->inside, 1);
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	check_eq(vas_switch_timed(w, 200), -ETIMEDOUT);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	check((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000 >=
+	      199);
+	check_eq(vas_current(), VAS_HOME);
+	atomic_store(&s->leave, true);
+	check_eq(vas_switch_timed(w, 20000), 0);
+	check_eq(BASE[0], 42);
+	check_eq(vas_switch(VAS_HOME), 0);
+	tcase_join(pid);
+}
+
+static void a_switch_to_where_one_is_takes_nothing_again(void)
+{
+	struct stage *s = new_stage();
+	int w = check_id(vas_attach(s->vid));
+
+	check_eq(vas_switch(w), 0);
+	BASE[0] = 1;
+	check_eq(vas_switch(w), 0);
+	check_eq(vas_switch_try(w), 0);
+	check_eq(BASE[0], 1);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	/* it was given back once, and for good */
+	atomic_store(&s->leave, true);
+	tcase_join(tcase_spawn(write_until_told, s));
+}
+
+static void from_reading_to_writing_and_back(void)
+{
+	struct stage *s = new_stage();
+	int w = check_id(vas_attach(s->vid)), r = check_id(vas_attach(s->other));
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		check_eq(vas_switch(w), 0);
+		BASE[0] = i;
+		check_eq(vas_switch(r), 0);
+		check_eq(BASE[0], i);
+		check_eq(tcase_try_write(BASE).sig, SIGSEGV);
+	}
+	check_eq(vas_switch(VAS_HOME), 0);
+	atomic_store(&s->leave, true);
+	tcase_join(tcase_spawn(write_until_told, s));
+}
+
+static void die_inside(struct stage *s, void (*fn)(void *arg))
+{
+	pid_t pid = tcase_spawn(fn, s);
+
+	wait_for(&s->inside, 1);
+	check_eq(kill(pid, SIGKILL), 0);
+	tcase_join_killed(pid, SIGKILL);
+	atomic_store(&s->inside, 0);
+}
+
+static void the_death_of_a_writer_is_told_once(void)
+{
+	struct stage *s = new_stage();
+	int w = check_id(vas_attach(s->vid));
+
+	die_inside(s, write_until_told);
+	check_eq(vas_switch(w), -EOWNERDEAD);
+	check_eq(vas_current(), w);
+	check_eq(BASE[0], 42);
+	check_eq(seg_ctl(s->sid, SEG_CTL_CONSISTENT), 0);
+	check_eq(seg_ctl(s->sid, SEG_CTL_CONSISTENT), -EINVAL);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_switch(w), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void data_that_nobody_repairs_are_lost(void)
+{
+	struct stage *s = new_stage();
+	int w = check_id(vas_attach(s->vid)), r = check_id(vas_attach(s->other));
+
+	die_inside(s, write_until_told);
+	/* a reader cannot repair, and hears of it, too */
+	check_eq(vas_switch(r), -EOWNERDEAD);
+	check_eq(seg_ctl(s->sid, SEG_CTL_CONSISTENT), -EINVAL);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_switch(w), -EOWNERDEAD);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_switch(w), -ENOTRECOVERABLE);
+	check_eq(vas_current(), VAS_HOME);
+	check_eq(vas_switch(r), -ENOTRECOVERABLE);
+}
+
+static void the_death_of_a_reader_does_not_matter(void)
+{
+	struct stage *s = new_stage();
+	int w = check_id(vas_attach(s->vid));
+
+	die_inside(s, read_until_told);
+	check_eq(vas_switch(w), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void wait_inside_for_death(void *arg)
+{
+	struct stage *s = arg;
+	int err = vas_switch(check_id(vas_attach(s->vid)));
+
+	check_eq(err, -EOWNERDEAD);
+	check_eq(seg_ctl(s->sid, SEG_CTL_CONSISTENT), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void who_waits_is_woken_by_death(void)
+{
+	struct stage *s = new_stage();
+	pid_t owner = tcase_spawn(write_until_told, s), waiter;
+
+	wait_for(&s->inside, 1);
+	waiter = tcase_spawn(wait_inside_for_death, s);
+	usleep(100000);
+	check_eq(kill(owner, SIGKILL), 0);
+	tcase_join_killed(owner, SIGKILL);
+	tcase_join(waiter);
+}
+
+static void to_and_fro(void *arg)
+{
+	struct stage *s = arg;
+	int a = check_id(vas_attach(s->vid)), b = check_id(vas_attach(s->other));
+	int i;
+
+	while (!atomic_load(&s->go))
+		sched_yield();
+	for (i = 0; i < 300; i++) {
+		check_eq(vas_switch(i % 2 ? a : b), 0);
+		BASE[1]++;
+		if (i % 7 == 0)
+			check_eq(vas_switch(VAS_HOME), 0);
+	}
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+/* Each VAS has both segments, attached in another order. */
+static void switches_do_not_wait_in_a_circle(void)
+{
+	struct stage *s = tcase_shared(sizeof(*s));
+	int one = lockable((void *)BASE);
+	int two = lockable((char *)BASE + MIB);
+	int three = lockable((char *)BASE + 2 * MIB);
+	pid_t pids[4];
+	int i;
+
+	s->vid = tcase_vas(NULL, 0600);
+	s->other = tcase_vas(NULL, 0600);
+	check_eq(seg_attach(s->vid, one), 0);
+	check_eq(seg_attach(s->vid, two), 0);
+	check_eq(seg_attach(s->other, three), 0);
+	check_eq(seg_attach(s->other, two), 0);
+	check_eq(seg_attach(s->other, one), 0);
+	for (i = 0; i < 4; i++)
+		pids[i] = tcase_spawn(to_and_fro, s);
+	atomic_store(&s->go, true);
+	for (i = 0; i < 4; i++)
+		tcase_join(pids[i]);
+	check_eq(vas_switch(check_id(vas_attach(s->vid))), 0);
+	check_eq(BASE[1], 1200);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void child_of_a_holder(void *arg)
+{
+	struct stage *s = arg;
+
+	check_eq(vas_current(), VAS_HOME);
+	check_eq(vas_switch_try(check_id(vas_attach(s->vid))), -EBUSY);
+}
+
+static void a_forked_child_holds_nothing(void)
+{
+	struct stage *s = new_stage();
+
+	check_eq(vas_switch(check_id(vas_attach(s->vid))), 0);
+	tcase_join(tcase_spawn(child_of_a_holder, s));
+	BASE[0] = 1;
+	check_eq(vas_switch(VAS_HOME), 0);
+	atomic_store(&s->leave, true);
+	tcase_join(tcase_spawn(write_until_told, s));
+}
+
+static void a_private_lockable_segment_is_locked(void)
+{
+	struct stage *s = new_stage();
+	int vh = check_id(vas_attach(tcase_vas(NULL, 0600)));
+	pid_t pid;
+
+	check_eq(vas_switch(vh), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(seg_attach(vh, s->sid), 0);
+	pid = tcase_spawn(write_until_told, s);
+	wait_for(&s->inside, 1);
+	check_eq(vas_switch_try(vh), -EBUSY);
+	check_eq(seg_detach(vh, s->sid), 0);
+	check_eq(vas_switch(vh), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	atomic_store(&s->leave, true);
+	tcase_join(pid);
+}
+
+static void lock_off_is_for_attachments_to_come(void)
+{
+	struct stage *s = new_stage();
+	int old = check_id(vas_attach(s->vid));
+	pid_t pid;
+
+	check_eq(seg_ctl(s->sid, SEG_CTL_LOCK_OFF), 0);
+	pid = tcase_spawn(write_until_told, s);
+	wait_for(&s->inside, 1);
+	check_eq(vas_switch(check_id(vas_attach(s->vid))), 0);
+	check_eq(BASE[0], 42);
+	check_eq(vas_switch(old), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	atomic_store(&s->leave, true);
+	tcase_join(pid);
+}
+
+static const struct tcase cases[] = {
+	CASE(writers_exclude_each_other),
+	CASE(readers_are_in_together),
+	CASE(a_try_does_not_wait),
+	CASE(a_timed_switch_waits_so_long),
+	CASE(a_switch_to_where_one_is_takes_nothing_again),
+	CASE(from_reading_to_writing_and_back),
+	CASE(the_death_of_a_writer_is_told_once),
+	CASE(data_that_nobody_repairs_are_lost),
+	CASE(the_death_of_a_reader_does_not_matter),
+	CASE(who_waits_is_woken_by_death),
+	CASE(switches_do_not_wait_in_a_circle),
+	CASE(a_forked_child_holds_nothing),
+	CASE(a_private_lockable_segment_is_locked),
+	CASE(lock_off_is_for_attachments_to_come),
+};
+
+TCASE_MAIN(cases, 0)
