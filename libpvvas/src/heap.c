@@ -62,7 +62,7 @@ static int make(const struct pvvas_heap *h, size_t size)
 }
 
 int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
-		    uint32_t instance, const struct pvvas_heap_owner *owner)
+		    uint16_t instance, const struct pvvas_heap_owner *owner)
 {
 	uint64_t n = nr_granules(size);
 	uint64_t meta = HEAP_HEADER_SIZE + n * sizeof(struct pvvas_heap_desc);
@@ -76,7 +76,7 @@ int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
 		.table = (void *)((char *)base + HEAP_HEADER_SIZE),
 		.first = (uint32_t)((meta + GRANULE - 1) >> GRANULE_SHIFT),
 		.end = (uint32_t)n,
-		.me = owner->token << INSTANCE_BITS | (instance & INSTANCE_MASK),
+		.me = LOCK_WORD(owner->token, instance, owner->realm),
 		.owner = owner,
 	};
 	if (!pvvas_heap_is_there(base)) {

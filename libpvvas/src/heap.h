@@ -16,20 +16,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PVVAS_HEAP_TOKEN_BITS	40
-
 /**
  * struct pvvas_heap_owner - how a process shows that it lives
- * @token: this process's number, of 40 bits and not 0; no other process has or
- *	had it
+ * @token: this process's number, not 0; no other process has or had it
+ * @realm: processes of different realms cannot tell whether the other lives
  * @dead: has the process with this number certainly died?  No when in doubt.
  *
  * A token stands for an address space: it ends with exec and with exit, is not
  * inherited by a child, and is the same for all threads.
  */
 struct pvvas_heap_owner {
-	uint64_t token;
-	bool (*dead)(const struct pvvas_heap_owner *owner, uint64_t token);
+	uint32_t token;
+	uint16_t realm;
+	bool (*dead)(const struct pvvas_heap_owner *owner, uint32_t token);
 };
 
 /**
@@ -41,7 +40,7 @@ struct pvvas_heap {
 	struct pvvas_heap_desc *table;
 	uint32_t first;		/* first granule that can be handed out */
 	uint32_t end;		/* number of granules */
-	uint64_t me;		/* in the lock: the token and the instance */
+	uint64_t me;		/* in the lock: token, instance, realm */
 	const struct pvvas_heap_owner *owner;
 };
 
@@ -69,7 +68,7 @@ struct pvvas_heap_usage {
  * something else in the memory.  -ESTALE: a heap of another size.
  */
 int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
-		    uint32_t instance, const struct pvvas_heap_owner *owner);
+		    uint16_t instance, const struct pvvas_heap_owner *owner);
 /* Is there a heap in this memory? */
 bool pvvas_heap_is_there(const void *base);
 

@@ -92,16 +92,19 @@ extern const uint8_t pvvas_heap_class_of[HEAP_SMALL_MAX / 16 + 1];
 /* Descriptors that one change can leave behind inside of a run */
 #define HEAP_LOG		8
 
-/* The low bits of the lock */
-#define INSTANCE_BITS		24
-#define INSTANCE_MASK		((1U << INSTANCE_BITS) - 1)
+/* The lock: whose, in which copy of the memory, and who can ask about him */
+#define LOCK_WORD(token, instance, realm) \
+	((uint64_t)(token) << 32 | (uint32_t)(instance) << 16 | (realm))
+#define LOCK_TOKEN(lock)	((uint32_t)((lock) >> 32))
+#define LOCK_INSTANCE(lock)	((uint16_t)((lock) >> 16))
+#define LOCK_REALM(lock)	((uint16_t)(lock))
 
 struct pvvas_heap_header {
 	_Atomic uint64_t magic;
 	uint64_t size;
 	uint64_t reserved[2];
 
-	/* Whose token and which instance, or 0; on a cache line of its own */
+	/* LOCK_WORD(), or 0; on a cache line of its own */
 	_Atomic uint64_t lock __attribute__((aligned(64)));
 
 	/* The slab to try first, by lane and class; may be out of date */

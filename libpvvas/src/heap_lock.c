@@ -43,8 +43,10 @@ static bool is_dead(const struct pvvas_heap *h, uint64_t seen)
 {
 	if (seen == h->me)
 		return false;	/* another thread */
-	return (seen & INSTANCE_MASK) != (h->me & INSTANCE_MASK) ||
-		h->owner->dead(h->owner, seen >> INSTANCE_BITS);
+	if (LOCK_INSTANCE(seen) != LOCK_INSTANCE(h->me))
+		return true;	/* the lock was copied with the memory */
+	return LOCK_REALM(seen) == LOCK_REALM(h->me) &&
+		h->owner->dead(h->owner, LOCK_TOKEN(seen));
 }
 
 /* One look at the lock: true if it is ours now. */

@@ -18,9 +18,7 @@ static __thread bool have_lane __attribute__((tls_model("initial-exec")));
 
 static void choose_lane(const struct pvvas_heap *h)
 {
-	uint64_t mix = h->owner->token * 0x9e3779b97f4a7c15ULL >> 32;
-
-	my_lane = (unsigned int)(mix + atomic_fetch_add(&next_lane, 1)) %
+	my_lane = (h->owner->token + atomic_fetch_add(&next_lane, 1)) %
 		HEAP_LANES;
 	have_lane = true;
 }

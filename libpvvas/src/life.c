@@ -7,7 +7,7 @@
 
 #define TRIES	16
 
-static struct flock byte_lock(uint64_t number)
+static struct flock byte_lock(uint32_t number)
 {
 	return (struct flock){
 		.l_type = F_WRLCK,
@@ -17,16 +17,15 @@ static struct flock byte_lock(uint64_t number)
 	};
 }
 
-int pvvas_life_hold(int fd, uint64_t *number)
+int pvvas_life_hold(int fd, uint32_t *number)
 {
 	struct flock lock;
-	uint64_t n;
+	uint32_t n;
 	int i;
 
 	for (i = 0; i < TRIES; i++) {
 		if (getrandom(&n, sizeof(n), 0) != sizeof(n))
 			return -errno;
-		n >>= 64 - PVVAS_LIFE_BITS;
 		if (!n)
 			continue;
 		lock = byte_lock(n);
@@ -40,7 +39,7 @@ int pvvas_life_hold(int fd, uint64_t *number)
 	return -EAGAIN;
 }
 
-int pvvas_life_held(int fd, uint64_t number)
+int pvvas_life_held(int fd, uint32_t number)
 {
 	struct flock lock = byte_lock(number);
 

@@ -13,12 +13,18 @@
 #define PVVAS_LIFE_H
 
 #include <stdint.h>
-
-#define PVVAS_LIFE_BITS		40
+#include <sys/stat.h>
 
 /* A number not used by anyone, held by the open file @fd from now on. */
-int pvvas_life_hold(int fd, uint64_t *number);
+int pvvas_life_hold(int fd, uint32_t *number);
 /* 1: held by another open file than @fd.  0: not held.  -errno: unknown. */
-int pvvas_life_held(int fd, uint64_t number);
+int pvvas_life_held(int fd, uint32_t number);
+
+/* Two processes that have different files cannot see each other's signs. */
+static inline uint16_t pvvas_life_realm(const struct stat *st)
+{
+	return (uint16_t)((st->st_dev * 0x9e3779b97f4a7c15ULL + st->st_ino) *
+			  0xbf58476d1ce4e5b9ULL >> 48);
+}
 
 #endif /* PVVAS_LIFE_H */

@@ -236,7 +236,7 @@ static void leave_locked(void)
 	uint64_t *lock = (uint64_t *)heap.base + 8;
 
 	assert_true(*lock == 0);
-	*lock = heap.me ^ 2;
+	*lock = heap.me ^ 1UL << 16;
 }
 
 /* As after a death between freeing and joining. */

@@ -42,7 +42,7 @@ static int open_life(void)
 	return open(path, O_RDWR | O_CLOEXEC);
 }
 
-static bool dead(const struct pvvas_heap_owner *owner, uint64_t token)
+static bool dead(const struct pvvas_heap_owner *owner, uint32_t token)
 {
 	int fd = open_life(), held;
 
