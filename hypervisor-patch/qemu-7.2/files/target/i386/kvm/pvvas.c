@@ -2,7 +2,8 @@
  * EPT views for KVM guests
  *
  * The CPU property kvm-pvvas=on asks KVM for views before the first vCPU is
- * created, and shows the guest the feature bit.
+ * created, and shows the guest the feature bit.  Their state migrates, and a
+ * system reset clears it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,13 +11,123 @@
 #include "cpu.h"
 #include "qapi/error.h"
 #include "sysemu/kvm.h"
-#include "migration/blocker.h"
+#include "sysemu/reset.h"
+#include "migration/vmstate.h"
+#include "monitor/monitor.h"
+#include "monitor/hmp-target.h"
+#include "qemu/error-report.h"
 #include "asm-x86/kvm_pvvas.h"
 #include "linux/pvvas_para.h"
 #include "pvvas.h"
 
 /* KVM switches it on once for the whole VM, with the first CPU's limits. */
 static struct kvm_pvvas_config enabled;
+
+/* What goes into the migration stream: KVM's records as they are. */
+typedef struct PvvasState {
+    uint32_t bytes;
+    uint8_t *records;
+} PvvasState;
+
+static PvvasState pvvas_state;
+
+static int state_ioctl(uint32_t op, void *records, uint64_t *nr)
+{
+    struct kvm_pvvas_state arg = {
+        .size = sizeof(arg),
+        .op = op,
+        .records = (uintptr_t)records,
+        .nr = *nr,
+    };
+    int ret = kvm_vm_ioctl(kvm_state, KVM_PVVAS_STATE, &arg);
+
+    *nr = arg.nr;
+    return ret;
+}
+
+/* The VM is stopped, so the second call finds what the first one counted. */
+static int pvvas_pre_save(void *opaque)
+{
+    PvvasState *s = opaque;
+    uint64_t nr = 0;
+    int ret;
+
+    ret = state_ioctl(KVM_PVVAS_GET, NULL, &nr);
+    if (ret != -E2BIG || nr > UINT32_MAX / sizeof(struct kvm_pvvas_record)) {
+        error_report("kvm-pvvas: KVM does not give its state: %s",
+                     strerror(ret < 0 ? -ret : E2BIG));
+        return -EINVAL;
+    }
+    s->bytes = nr * sizeof(struct kvm_pvvas_record);
+    s->records = g_realloc(s->records, s->bytes);
+    ret = state_ioctl(KVM_PVVAS_GET, s->records, &nr);
+    if (ret < 0) {
+        error_report("kvm-pvvas: KVM does not give its state: %s",
+                     strerror(-ret));
+    }
+    return ret;
+}
+
+static int pvvas_post_load(void *opaque, int version_id)
+{
+    PvvasState *s = opaque;
+    uint64_t nr = s->bytes / sizeof(struct kvm_pvvas_record);
+    int ret;
+
+    if (s->bytes % sizeof(struct kvm_pvvas_record)) {
+        error_report("kvm-pvvas: a state of %u bytes is no list of records",
+                     s->bytes);
+        return -EINVAL;
+    }
+    ret = state_ioctl(KVM_PVVAS_SET, s->records, &nr);
+    if (ret < 0) {
+        error_report("kvm-pvvas: KVM refuses the state (%s); window and limits "
+                     "must be the same on both sides", strerror(-ret));
+    }
+    return ret;
+}
+
+static const VMStateDescription vmstate_pvvas = {
+    .name = "kvm-pvvas",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .pre_save = pvvas_pre_save,
+    .post_load = pvvas_post_load,
+    .fields = (VMStateField[]) {
+        VMSTATE_UINT32(bytes, PvvasState),
+        VMSTATE_VBUFFER_ALLOC_UINT32(records, PvvasState, 1, NULL, bytes),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+static void pvvas_system_reset(void *opaque)
+{
+    uint64_t nr = 0;
+    int ret = state_ioctl(KVM_PVVAS_RESET, NULL, &nr);
+
+    if (ret < 0) {
+        error_report("kvm-pvvas: KVM does not reset views: %s", strerror(-ret));
+    }
+}
+
+void hmp_info_pvvas(Monitor *mon, const QDict *qdict)
+{
+    if (!enabled.size) {
+        monitor_printf(mon, "EPT views: off\n");
+        return;
+    }
+    monitor_printf(mon, "EPT views: on, hypercall ABI version %d\n",
+                   PVVAS_ABI_VERSION);
+    monitor_printf(mon, "window: 0x%" PRIx64 ", %" PRIu64 " GiB\n",
+                   (uint64_t)enabled.window_gpa,
+                   (uint64_t)enabled.window_size >> 30);
+    monitor_printf(mon, "limits: %u contexts, %u views, %u segments, "
+                   "%" PRIu64 " extents, %" PRIu64 " tables\n",
+                   enabled.max_ctxs, enabled.max_views, enabled.max_segs,
+                   (uint64_t)enabled.max_extents, (uint64_t)enabled.max_tables);
+    monitor_printf(mon, "counters: see \"info stats vm\" and "
+                   "\"info stats vcpu\"\n");
+}
 
 /* Half of what the guest can address, for as long as four levels reach it. */
 static uint64_t default_window(X86CPU *cpu)
@@ -46,7 +157,6 @@ static bool enable(X86CPU *cpu, Error **errp)
         .max_extents = cpu->pvvas_max_extents,
         .max_tables = cpu->pvvas_max_tables,
     };
-    Error *blocker = NULL;
     int ret;
 
     if (!kvm_vm_check_extension(kvm_state, KVM_CAP_PVVAS)) {
@@ -69,12 +179,9 @@ static bool enable(X86CPU *cpu, Error **errp)
         error_setg_errno(errp, -ret, "kvm-pvvas=on: KVM_ENABLE_CAP");
         return false;
     }
-    error_setg(&blocker, "EPT views (kvm-pvvas=on) cannot be migrated");
-    if (migrate_add_blocker(blocker, errp) < 0) {
-        error_free(blocker);
-        return false;
-    }
     enabled = config;
+    qemu_register_reset(pvvas_system_reset, NULL);
+    vmstate_register(NULL, 0, &vmstate_pvvas, &pvvas_state);
     return true;
 }
 
