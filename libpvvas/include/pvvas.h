@@ -384,4 +384,6 @@ int vas_switch_timed(int vh, unsigned int milliseconds);
 }
 #endif
 
+#include <pvvas_heap.h>
+
 #endif /* PVVAS_H */

@@ -33,6 +33,7 @@ static void after_fork_in_child(void)
 	const struct pvvas_backend *be = atomic_load(&opened);
 
 	pvvas_self_reset();
+	pvvas_heaps_forked();
 	lockset_forked();
 	if (be)
 		be->forked();

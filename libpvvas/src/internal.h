@@ -37,6 +37,13 @@ struct pvvas_backend {
 	int (*enter)(int vh, int prev, bool fast);
 	/* Map the page of a segment's lock. */
 	int (*map_lock)(int sid, void **page);
+	/*
+	 * Signs of life (life.h): hold a number until this address space goes,
+	 * in a file that every process of this backend knows; *realm tells it
+	 * from other files.  Is a number held?  1, 0 or -errno.
+	 */
+	int (*hold)(uint32_t *number, uint16_t *realm);
+	int (*held)(uint32_t number);
 	/* In a forked child, before anything else: inherit nothing. */
 	void (*forked)(void);
 	bool fast_switch;
@@ -63,6 +70,9 @@ void pvvas_self_reset(void);
 
 /* vas.c: 0, or -errno for a name that nothing can have */
 int pvvas_check_name(const char *name);
+/* heap_seg.c: attachments change; in a forked child */
+void pvvas_heaps_changed(void);
+void pvvas_heaps_forked(void);
 /* ctl.c */
 int pvvas_getattr(unsigned int kind, int id, struct pvvas_ioc_attr *attr);
 

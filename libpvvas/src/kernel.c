@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "life.h"
 #include "vmfunc.h"
 
 #define DEVICE		"/dev/pvvas"
@@ -26,7 +27,7 @@ _Static_assert(VAS_WINDOW_BASE == PVVAS_WINDOW_VA, "one window");
 _Static_assert(VAS_WINDOW_FIRST == PVVAS_WINDOW_FIRST, "one window");
 
 static int fd = -1;
-static dev_t fd_rdev;
+static struct stat fd_stat;	/* what fd was when it was opened */
 static uint64_t window_size;
 
 /*
@@ -66,7 +67,7 @@ static int kernel_open(void)
 		fd = -1;
 		return -EPROTO;
 	}
-	fd_rdev = st.st_rdev;
+	fd_stat = st;
 	window_size = info.window_size;
 	return 0;
 }
@@ -198,13 +199,42 @@ static int kernel_map_lock(int sid, void **page)
 	return 0;
 }
 
-static void kernel_forked(void)
+/* The program may have closed ours, and have another file of that number. */
+static bool is_ours(int f)
 {
 	struct stat st;
 
-	/* The number may belong to another file by now. */
-	if (fd >= 0 && !fstat(fd, &st) && S_ISCHR(st.st_mode) &&
-	    st.st_rdev == fd_rdev)
+	return f >= 0 && !fstat(f, &st) && st.st_dev == fd_stat.st_dev &&
+		st.st_ino == fd_stat.st_ino;
+}
+
+/* The window refers to the open file, and lasts as long as the mm. */
+static int kernel_hold(uint32_t *number, uint16_t *realm)
+{
+	if (!is_ours(fd))
+		return -EBADF;
+	*realm = pvvas_life_realm(&fd_stat);
+	return pvvas_life_hold(fd, number);
+}
+
+static int kernel_held(uint32_t number)
+{
+	int f, ret = -EXDEV;
+
+	if (is_ours(fd))
+		return pvvas_life_held(fd, number);
+	f = open(DEVICE, O_RDWR | O_CLOEXEC);
+	if (f < 0)
+		return -errno;
+	if (is_ours(f))
+		ret = pvvas_life_held(f, number);
+	close(f);
+	return ret;
+}
+
+static void kernel_forked(void)
+{
+	if (is_ours(fd))
 		close(fd);
 	fd = -1;
 }
@@ -216,6 +246,8 @@ const struct pvvas_backend pvvas_kernel_backend = {
 	.forget = kernel_forget,
 	.enter = kernel_enter,
 	.map_lock = kernel_map_lock,
+	.hold = kernel_hold,
+	.held = kernel_held,
 	.forked = kernel_forked,
 	.fast_switch = true,
 	.per_thread = true,

@@ -104,6 +104,7 @@ PVVAS_EXPORT int seg_detach(int vid_or_vh, int sid)
 	if (vid_or_vh <= 0 || sid <= 0)
 		return -EINVAL;
 	err = pvvas_call(PVVAS_IOC_SEG_DETACH, &arg);
+	pvvas_heaps_changed();
 	if (!err && arg.target & PVVAS_HANDLE)
 		err = seg_links_changed(vid_or_vh);
 	return err;

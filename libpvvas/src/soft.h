@@ -76,6 +76,8 @@ extern struct soft_registry *soft_reg;
 extern struct soft_process soft_self;
 int soft_registry_open(void);
 void soft_registry_close(void);
+int soft_hold(uint32_t *number, uint16_t *realm);
+int soft_held(uint32_t number);
 void soft_lock(void);
 void soft_unlock(void);
 int soft_segment_file(uint32_t id, int flags);

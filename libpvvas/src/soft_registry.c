@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "life.h"
 #include "soft.h"
 
 struct soft_registry *soft_reg;
@@ -153,6 +154,42 @@ void soft_registry_close(void)
 	dir_fd = -1;
 	/* in a forked child: another thread of the parent may have held it */
 	pthread_mutex_init(&mutex, NULL);
+}
+
+/* A mapping of the registry that no child inherits is what holds it. */
+int soft_hold(uint32_t *number, uint16_t *realm)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *p = MAP_FAILED;
+	struct stat st;
+	int fd, err = 0;
+
+	fd = openat(dir_fd, "registry", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (!fstat(fd, &st))
+		p = mmap(NULL, page, PROT_NONE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED || madvise(p, page, MADV_DONTFORK) < 0)
+		err = -errno;
+	if (!err) {
+		*realm = pvvas_life_realm(&st);
+		err = pvvas_life_hold(fd, number);
+	}
+	if (err && p != MAP_FAILED)
+		munmap(p, page);
+	close(fd);
+	return err;
+}
+
+int soft_held(uint32_t number)
+{
+	int fd = openat(dir_fd, "registry", O_RDWR | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = pvvas_life_held(fd, number);
+	close(fd);
+	return ret;
 }
 
 void soft_lock(void)

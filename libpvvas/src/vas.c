@@ -94,6 +94,7 @@ PVVAS_EXPORT int vas_detach(int vh)
 		return -EBUSY;
 	be->forget(vh);
 	err = be->call(PVVAS_IOC_VAS_DETACH, &arg);
+	pvvas_heaps_changed();
 	if (!err)
 		lockset_forget(vh);
 	return err == -ENOENT ? -EINVAL : err;

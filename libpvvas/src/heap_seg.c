@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Heaps and segments: which heap a call means, and may the thread use it here?
+ *
+ * The driver knows; each thread remembers what it said, until this process
+ * changes its attachments.  If another process takes the segment out of the
+ * VAS, using it faults, as using any pointer into it does.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heap_seg.h"
+#include "internal.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct seg_heap *heaps;
+static _Atomic unsigned int changes = 1;
+
+/* What a thread remembers: so many segments, and the heap of its VAS */
+#define REMEMBERED	4
+
+struct answer {
+	int vh;
+	int sid;
+	unsigned int changes;
+	const struct seg_heap *heap;
+};
+
+static __thread struct answer by_sid[REMEMBERED]
+	__attribute__((tls_model("initial-exec")));
+static __thread struct answer by_vas __attribute__((tls_model("initial-exec")));
+
+void pvvas_heaps_changed(void)
+{
+	atomic_fetch_add(&changes, 1);
+}
+
+/*
+ * This process as an owner of locks.
+ */
+
+static bool dead(const struct pvvas_heap_owner *owner, uint32_t token)
+{
+	const struct pvvas_backend *be = pvvas_backend_opened();
+
+	(void)owner;
+	return be && be->held(token) == 0;
+}
+
+static struct pvvas_heap_owner self = { .dead = dead };
+
+static int show_life(void)
+{
+	const struct pvvas_backend *be = pvvas_backend_opened();
+
+	if (self.token)
+		return 0;
+	return be ? be->hold(&self.token, &self.realm) : -EPERM;
+}
+
+/* The child has no window, and so no heaps, until it attaches something. */
+void pvvas_heaps_forked(void)
+{
+	pthread_mutex_init(&lock, NULL);
+	heaps = NULL;
+	self.token = 0;
+	pvvas_heaps_changed();
+}
+
+/*
+ * Asking the driver.
+ */
+
+/* The next segment of the attachment after @sid: its id, and its rights. */
+static int next_segment(int vh, int sid, unsigned int *rights)
+{
+	struct pvvas_ioc_link arg = {
+		.size = sizeof(arg),
+		.target = (uint32_t)vh,
+		.seg = (uint32_t)sid,
+	};
+	int err = pvvas_call(PVVAS_IOC_LINK_NEXT, &arg);
+
+	if (err)
+		return err;
+	*rights = arg.prot;
+	return (int)arg.seg;
+}
+
+static int may_write(int vh, int sid)
+{
+	unsigned int rights = 0;
+	int found = next_segment(vh, sid - 1, &rights);
+
+	if (found < 0 && found != -ENOENT)
+		return found;
+	return found == sid && rights & PVVAS_WRITE ? 0 : -EPERM;
+}
+
+static struct seg_heap *find_opened(int sid)
+{
+	struct seg_heap *sh;
+
+	for (sh = heaps; sh; sh = sh->next)
+		if (sh->sid == sid)
+			return sh;
+	return NULL;
+}
+
+/* The thread sees the segment, and may write to it.  The lock is held. */
+static const struct seg_heap *open_heap(int sid, int *err)
+{
+	struct seg_heap *sh = find_opened(sid);
+	size_t size;
+	void *base;
+
+	if (sh)
+		return sh;
+	*err = show_life();
+	if (!*err)
+		*err = seg_range(sid, &base, &size);
+	if (*err)
+		return NULL;
+	sh = calloc(1, sizeof(*sh));
+	if (!sh) {
+		*err = -ENOMEM;
+		return NULL;
+	}
+	*err = pvvas_heap_open(&sh->heap, base, size, (uint16_t)sid, &self);
+	if (*err) {
+		free(sh);
+		return NULL;
+	}
+	sh->sid = sid;
+	sh->next = heaps;
+	heaps = sh;
+	return sh;
+}
+
+static const struct seg_heap *ask(int vh, int sid, int *err)
+{
+	const struct seg_heap *sh = NULL;
+
+	if (sid <= 0) {
+		*err = -EINVAL;
+		return NULL;
+	}
+	if (vh == VAS_HOME) {
+		*err = -EPERM;
+		return NULL;
+	}
+	*err = may_write(vh, sid);
+	if (*err)
+		return NULL;
+	pthread_mutex_lock(&lock);
+	sh = open_heap(sid, err);
+	pthread_mutex_unlock(&lock);
+	return sh;
+}
+
+const struct seg_heap *pvvas_seg_heap(int sid, int *err)
+{
+	struct answer *a = &by_sid[(unsigned int)sid % REMEMBERED];
+	unsigned int now = atomic_load_explicit(&changes, memory_order_relaxed);
+	int vh = vas_current();
+	const struct seg_heap *sh;
+
+	if (__builtin_expect(a->sid == sid && a->vh == vh &&
+			     a->changes == now, 1))
+		return a->heap;
+	sh = ask(vh, sid, err);
+	if (sh)
+		*a = (struct answer){ vh, sid, now, sh };
+	return sh;
+}
+
+/*
+ * The heap of a VAS.
+ */
+
+static bool has_heap(int sid)
+{
+	size_t size;
+	void *base;
+
+	return !seg_range(sid, &base, &size) && pvvas_heap_is_there(base);
+}
+
+/* The segment of the attachment that vas_malloc() uses; or -errno. */
+static int choose(int vh)
+{
+	unsigned int rights = 0, writable = 0;
+	int sid = 0, only = 0;
+
+	while ((sid = next_segment(vh, sid, &rights)) > 0) {
+		if (!(rights & PVVAS_WRITE))
+			continue;
+		if (has_heap(sid))
+			return sid;
+		writable++;
+		only = sid;
+	}
+	if (sid != -ENOENT)
+		return sid;
+	return writable == 1 ? only : -ENOENT;
+}
+
+const struct seg_heap *pvvas_vas_heap(int *err)
+{
+	unsigned int now = atomic_load_explicit(&changes, memory_order_relaxed);
+	const struct seg_heap *sh;
+	int vh = vas_current();
+	int sid;
+
+	if (__builtin_expect(by_vas.vh == vh && by_vas.changes == now, 1))
+		return by_vas.heap;
+	if (vh == VAS_HOME) {
+		*err = -EPERM;
+		return NULL;
+	}
+	sid = choose(vh);
+	if (sid < 0) {
+		*err = sid;
+		return NULL;
+	}
+	sh = ask(vh, sid, err);
+	if (sh)
+		by_vas = (struct answer){ vh, sid, now, sh };
+	return sh;
+}
