@@ -303,7 +303,7 @@ void vcpu_prepare(struct vcpu *v, guest_fn fn, const uint64_t *args)
 {
 	struct kvm_regs r = {
 		.rip = (uint64_t)gc_entry,
-		.rflags = 0x3002,	/* IOPL 3 */
+		.rflags = 0x3202,	/* IOPL 3, and IF: nothing interrupts but the host */
 		.rsp = v->stack - 8,
 		.rdi = (uint64_t)fn,
 		.rsi = (uint64_t)v->args,
@@ -383,13 +383,12 @@ uint64_t vcpu_user_args(struct vcpu *v, guest_fn fn, const uint64_t *args)
 	return ret;
 }
 
-uint64_t kvm_stat_of(int fd, const char *name)
+uint64_t kvm_stat_read(int stats, const char *name)
 {
-	int stats = vm_ioctl(fd, KVM_GET_STATS_FD, 0);
 	struct kvm_stats_header h;
 	struct kvm_stats_desc *d;
+	uint64_t val = 0;
 	size_t size;
-	uint64_t val;
 	uint32_t i;
 
 	check_eq(pread(stats, &h, sizeof(h), 0), sizeof(h));
@@ -398,13 +397,22 @@ uint64_t kvm_stat_of(int fd, const char *name)
 	check(d);
 	for (i = 0; i < h.num_desc; i++) {
 		check_eq(pread(stats, d, size, h.desc_offset + i * size), size);
-		if (strcmp(d->name, name))
-			continue;
-		check_eq(pread(stats, &val, sizeof(val),
-			       h.data_offset + d->offset), sizeof(val));
-		free(d);
-		close(stats);
-		return val;
+		if (!strcmp(d->name, name))
+			break;
 	}
-	host_fail(__FILE__, __LINE__, "no counter %s", name);
+	if (i == h.num_desc)
+		host_fail(__FILE__, __LINE__, "no counter %s", name);
+	check_eq(pread(stats, &val, sizeof(val), h.data_offset + d->offset),
+		 sizeof(val));
+	free(d);
+	return val;
+}
+
+uint64_t kvm_stat_of(int fd, const char *name)
+{
+	int stats = vm_ioctl(fd, KVM_GET_STATS_FD, 0);
+	uint64_t val = kvm_stat_read(stats, name);
+
+	close(stats);
+	return val;
 }

@@ -105,6 +105,8 @@ void vcpu_long_mode(struct vcpu *v);
 
 /* Counters, by name, from the binary statistics of a VM or a vCPU. */
 uint64_t kvm_stat_of(int fd, const char *name);
+/* The same with what KVM_GET_STATS_FD gave; its owner may be another process. */
+uint64_t kvm_stat_read(int stats, const char *name);
 
 /* Single steps in the guest that tests call from the host; see steps.c. */
 long vcpu_hc(struct vcpu *v, uint64_t nr, uint64_t a, uint64_t b, uint64_t c);

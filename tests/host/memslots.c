@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memslots that go, move and change under live views; and the end of the
+ * process and of the VM.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vm.h"
+
+#define PF_VECTOR	14
+#define SIZE		(2 * MIB)
+#define AT(page)	(WINDOW_FREE + (page) * PAGE)
+#define WORD(page)	((page) * PAGE / 8)
+
+static struct vm *vm;
+static struct vcpu *v;
+static struct scene s;
+
+static void begin(void)
+{
+	uint64_t i;
+
+	vm = vm_new(1);
+	v = &vm->vcpus[0];
+	scene_make(&s, vm, SIZE, 2);
+	vcpu_vmfunc(v, 1);
+	for (i = 0; i < 16; i++)
+		vcpu_poke(v, AT(i), 1000 + i);
+}
+
+static void a_deleted_slot_is_refused_and_a_new_one_shown(void)
+{
+	uint64_t *other = vm_mem(SIZE);
+
+	begin();
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, 0, 0);
+	check_eq(vcpu_view(v), s.view[0]);
+	check_eq(vcpu_try_peek(v, AT(1)), PF_VECTOR);
+	check_eq(v->g->error, 0x8001);
+	check_eq(vcpu_try_poke(v, AT(2), 1), PF_VECTOR);
+	check_eq(s.ram[WORD(2)], 1002);
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, other, SIZE, 0);
+	check_eq(vcpu_peek(v, AT(1)), 0);
+	vcpu_poke(v, AT(1), 5);
+	check_eq(other[WORD(1)], 5);
+	check_eq(s.ram[WORD(1)], 1001);
+	vcpu_vmfunc(v, 2);
+	check_eq(vcpu_peek(v, AT(1)), 5);
+	vm_free(vm);
+}
+
+static void a_moved_slot_is_found_where_it_went(void)
+{
+	begin();
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA + SIZE, s.ram, SIZE, 0);
+	check_eq(vcpu_try_peek(v, AT(1)), PF_VECTOR);
+	check_eq(vcpu_peek(v, TEST_GPA + SIZE + PAGE), 1001);
+	check_eq(vcpu_map(v, PVVAS_HC_SEG_UNMAP, s.seg, 0, 0, SIZE, 0), 1);
+	check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, s.seg, 0, TEST_GPA + SIZE, SIZE,
+			  3), 1);
+	check_eq(vcpu_peek(v, AT(1)), 1001);
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE, 0);
+	check_eq(vcpu_try_peek(v, AT(1)), PF_VECTOR);
+	vm_free(vm);
+}
+
+/* Another slot goes: RAM below and the window stay as they are. */
+static void an_unrelated_slot_may_go(void)
+{
+	uint64_t i;
+
+	begin();
+	for (i = 0; i < 20; i++) {
+		vm_ram(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 16 * MIB, SIZE, 0);
+		check_eq(vcpu_peek(v, TEST_GPA + 16 * MIB + i * PAGE), 0);
+		vcpu_poke(v, TEST_GPA + 16 * MIB, i);
+		vm_slot(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 16 * MIB, 0, 0, 0);
+		vcpu_vmfunc(v, i % 2 + 1);
+		check_eq(vcpu_view(v), s.view[i % 2]);
+		check_eq(vcpu_peek(v, AT(3)), 1003);
+		check_eq(vcpu_peek(v, TEST_GPA + 3 * PAGE), 1003);
+	}
+	vm_free(vm);
+}
+
+static void a_slot_of_ram_that_went_is_mmio_in_views_too(void)
+{
+	static uint64_t val;
+	const uint64_t args[4] = { TEST_GPA + 16 * MIB, (uint64_t)&val };
+	uint64_t *mem;
+
+	begin();
+	mem = vm_ram(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 16 * MIB, SIZE, 0);
+	mem[0] = 99;
+	check_eq(vcpu_peek(v, args[0]), 99);
+	vm_slot(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 16 * MIB, 0, 0, 0);
+	vcpu_prepare(v, (guest_fn)(void *)try_read, args);
+	check_eq(vcpu_run_once(v), 0);
+	check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
+	check_eq(v->run->mmio.phys_addr, args[0]);
+	vm_free(vm);
+}
+
+static void a_read_only_slot_refuses_writes(void)
+{
+	begin();
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, 0, 0);
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE, KVM_MEM_READONLY);
+	check_eq(vcpu_peek(v, AT(2)), 1002);
+	check_eq(vcpu_try_poke(v, AT(2), 1), PF_VECTOR);
+	check_eq(v->g->error, 0x8003);
+	check_eq(vcpu_try_poke(v, AT(100), 1), PF_VECTOR);
+	check_eq(vcpu_peek(v, AT(100)), 0);
+	check_eq(s.ram[WORD(2)], 1002);
+	vm_free(vm);
+}
+
+/* More slots than one, with a hole; one extent over all of it. */
+static void one_extent_may_lie_over_several_slots(void)
+{
+	uint64_t *low, *high;
+
+	vm = vm_new(1);
+	v = &vm->vcpus[0];
+	low = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, MIB, 0);
+	high = vm_ram(vm, FIRST_TEST_SLOT + 1, TEST_GPA + MIB + PAGE,
+		      MIB - PAGE, 0);
+	scene_over(&s, vm, TEST_GPA, SIZE, 1);
+	vcpu_vmfunc(v, 1);
+	vcpu_poke(v, AT(255), 1);
+	vcpu_poke(v, AT(257), 2);
+	check_eq(vcpu_try_peek(v, AT(256)), PF_VECTOR);
+	check_eq(low[WORD(255)], 1);
+	check_eq(high[0], 2);
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, 0, 0, 0);
+	check_eq(vcpu_try_peek(v, AT(255)), PF_VECTOR);
+	check_eq(vcpu_peek(v, AT(257)), 2);
+	vm_free(vm);
+}
+
+static void send_fds(int sock, const int *fds, int n)
+{
+	char buf[64] = { 0 }, c = 0;
+	struct iovec io = { &c, 1 };
+	struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1,
+			    .msg_control = buf,
+			    .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(h), fds, n * sizeof(int));
+	check_eq(sendmsg(sock, &m, 0), 1);
+}
+
+static void receive_fds(int sock, int *fds, int n)
+{
+	char buf[64] = { 0 }, c;
+	struct iovec io = { &c, 1 };
+	struct msghdr m = { .msg_iov = &io, .msg_iovlen = 1,
+			    .msg_control = buf, .msg_controllen = sizeof(buf) };
+
+	check_eq(recvmsg(sock, &m, 0), 1);
+	check(CMSG_FIRSTHDR(&m));
+	memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&m)), n * sizeof(int));
+}
+
+/*
+ * The process whose memory it is dies, but the VM lives on in another one:
+ * views may not show that memory any more, and pages do not stay behind.
+ */
+static void the_vm_survives_the_process_with_its_memory(void)
+{
+	int sock[2], fds[3], status;
+	pid_t pid;
+
+	check_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sock), 0);
+	pid = fork();
+	if (!pid) {
+		begin();
+		fds[0] = vm->fd;
+		fds[1] = v->fd;
+		fds[2] = vm_ioctl(vm->fd, KVM_GET_STATS_FD, 0);
+		send_fds(sock[1], fds, 3);
+		_exit(0);
+	}
+	receive_fds(sock[0], fds, 3);
+	check_eq(waitpid(pid, &status, 0), pid);
+	check_eq(status, 0);
+	check_eq(kvm_stat_read(fds[2], "pvvas_views"), 2);
+	check_eq(kvm_stat_read(fds[2], "pvvas_zapped"), 16);
+	check_eq(__vm_ioctl(fds[1], KVM_RUN, 0), -EIO);
+	close(fds[1]);
+	close(fds[0]);
+	close(fds[2]);
+	check_eq(host_kvm_counter("pvvas_views"), 0);
+}
+
+static uint64_t guest_switch(uint64_t n)
+{
+	uint64_t i;
+
+	for (i = 0; i < n; i++) {
+		vmfunc(0, i % 3);
+		if (i % 3)
+			*(volatile uint64_t *)AT(i % 64) = i;
+	}
+	return n;
+}
+
+static void *run_for_ever(void *arg)
+{
+	vcpu_call(arg, guest_switch, ~0ULL);
+	return NULL;
+}
+
+/* Killed with vCPUs in views; hostcase.c looks at what is left. */
+static void a_killed_process_leaves_nothing(void)
+{
+	int status, i, round;
+	pthread_t t;
+	pid_t pid;
+
+	for (round = 0; round < 3; round++) {
+		pid = fork();
+		if (!pid) {
+			vm = vm_new(3);
+			scene_make(&s, vm, SIZE, 2);
+			for (i = 0; i < 3; i++) {
+				vcpu_hc_ok(&vm->vcpus[i], PVVAS_HC_CTX_LOAD,
+					   s.ctx, 0, 0);
+				pthread_create(&t, NULL, run_for_ever,
+					       &vm->vcpus[i]);
+			}
+			pause();
+		}
+		usleep(30000);
+		kill(pid, SIGKILL);
+		check_eq(waitpid(pid, &status, 0), pid);
+		check(WIFSIGNALED(status));
+		check_eq(host_kvm_counter("pvvas_views"), 0);
+		check_eq(host_kvm_counter("pvvas_tables"), 0);
+	}
+}
+
+/* The VM's own descriptor first, then the vCPU's. */
+static void descriptors_may_be_closed_in_any_order(void)
+{
+	begin();
+	close(vm->fd);
+	check_eq(vcpu_peek(v, AT(1)), 1001);
+	check_eq(vcpu_view(v), s.view[0]);
+	munmap(s.ram, SIZE);
+	close(v->fd);
+	munmap(v->run, PAGE * 3);
+}
+
+static const struct hostcase cases[] = {
+	CASE(a_deleted_slot_is_refused_and_a_new_one_shown),
+	CASE(a_moved_slot_is_found_where_it_went),
+	CASE(an_unrelated_slot_may_go),
+	CASE(a_slot_of_ram_that_went_is_mmio_in_views_too),
+	CASE(a_read_only_slot_refuses_writes),
+	CASE(one_extent_may_lie_over_several_slots),
+	CASE(the_vm_survives_the_process_with_its_memory),
+	CASE(a_killed_process_leaves_nothing),
+	CASE(descriptors_may_be_closed_in_any_order),
+};
+
+HOSTCASE_MAIN(cases)
