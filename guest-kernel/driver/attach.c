@@ -316,3 +316,58 @@ int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg)
 	mutex_unlock(&pvvas_lock);
 	return ret;
 }
+
+/* The link with the lowest segment id above @id, of those given. */
+static void pvvas_link_above(struct list_head *links, u32 id,
+			     struct pvvas_link **best)
+{
+	struct pvvas_link *link;
+
+	list_for_each_entry(link, links, node)
+		if (link->seg->obj.id > id &&
+		    (!*best || link->seg->obj.id < (*best)->seg->obj.id))
+			*best = link;
+}
+
+static int pvvas_link_next_locked(struct pvvas_ioc_link *arg)
+{
+	struct pvvas_link *link = NULL, *mine = NULL;
+	struct pvvas_att *att = NULL;
+	struct pvvas_vas *vas;
+
+	if (arg->target & PVVAS_HANDLE) {
+		att = pvvas_att_get(pvvas_proc_find(current->mm), arg->target);
+		vas = att ? att->vas : NULL;
+	} else {
+		vas = pvvas_vas_by_id(arg->target);
+	}
+	if (!vas)
+		return -EINVAL;
+	if (!att && !(pvvas_object_rights(&vas->obj) & PVVAS_READ))
+		return -EACCES;
+	pvvas_link_above(&vas->links, arg->seg, &link);
+	if (att)
+		pvvas_link_above(&att->links, arg->seg, &mine);
+	if (mine && (!link || mine->seg->obj.id < link->seg->obj.id))
+		link = mine;
+	if (!link)
+		return -ENOENT;
+	arg->seg = link->seg->obj.id;
+	arg->prot = link->prot;
+	if (att && link != mine)
+		arg->prot &= att->rights;
+	arg->flags = link->seg->lockable ? PVVAS_LINK_LOCKABLE : 0;
+	return 0;
+}
+
+int pvvas_link_next(struct pvvas_ioc_link *arg)
+{
+	int ret;
+
+	if (arg->flags || arg->prot || arg->reserved)
+		return -EINVAL;
+	mutex_lock(&pvvas_lock);
+	ret = pvvas_link_next_locked(arg);
+	mutex_unlock(&pvvas_lock);
+	return ret;
+}

@@ -22,6 +22,9 @@ union pvvas_arg {
 	struct pvvas_ioc_id id;
 	struct pvvas_ioc_attach attach;
 	struct pvvas_ioc_seg_attach seg_attach;
+	struct pvvas_ioc_link link;
+	struct pvvas_ioc_seg_locking locking;
+	struct pvvas_ioc_lock_file lock_file;
 	struct pvvas_ioc_attr attr;
 	struct pvvas_ioc_stats stats;
 };
@@ -33,6 +36,9 @@ static_assert(sizeof(struct pvvas_ioc_find) == 16);
 static_assert(sizeof(struct pvvas_ioc_id) == 8);
 static_assert(sizeof(struct pvvas_ioc_attach) == 24);
 static_assert(sizeof(struct pvvas_ioc_seg_attach) == 24);
+static_assert(sizeof(struct pvvas_ioc_link) == 24);
+static_assert(sizeof(struct pvvas_ioc_seg_locking) == 16);
+static_assert(sizeof(struct pvvas_ioc_lock_file) == 16);
 static_assert(sizeof(struct pvvas_ioc_attr) == 312);
 static_assert(sizeof(struct pvvas_ioc_stats) == 216);
 static_assert(sizeof(struct pvvas_identity) == 64);
@@ -105,6 +111,21 @@ static int pvvas_do_seg_attach(union pvvas_arg *arg)
 static int pvvas_do_seg_detach(union pvvas_arg *arg)
 {
 	return pvvas_seg_detach(&arg->seg_attach);
+}
+
+static int pvvas_do_link_next(union pvvas_arg *arg)
+{
+	return pvvas_link_next(&arg->link);
+}
+
+static int pvvas_do_seg_locking(union pvvas_arg *arg)
+{
+	return pvvas_seg_locking(&arg->locking);
+}
+
+static int pvvas_do_seg_lock_file(union pvvas_arg *arg)
+{
+	return pvvas_seg_lock_file(&arg->lock_file);
 }
 
 static int pvvas_do_getattr(union pvvas_arg *arg)
@@ -194,6 +215,9 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, pvvas_do_seg_delete },
 	[_IOC_NR(PVVAS_IOC_SEG_ATTACH)] = { 24, pvvas_do_seg_attach },
 	[_IOC_NR(PVVAS_IOC_SEG_DETACH)] = { 24, pvvas_do_seg_detach },
+	[_IOC_NR(PVVAS_IOC_LINK_NEXT)] = { 24, pvvas_do_link_next },
+	[_IOC_NR(PVVAS_IOC_SEG_LOCKING)] = { 16, pvvas_do_seg_locking },
+	[_IOC_NR(PVVAS_IOC_SEG_LOCK_FILE)] = { 16, pvvas_do_seg_lock_file },
 	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, pvvas_do_getattr },
 	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, pvvas_do_setattr },
 	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, pvvas_do_stats },

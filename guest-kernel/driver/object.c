@@ -140,7 +140,7 @@ u32 pvvas_object_rights(const struct pvvas_object *obj)
 	return rights;
 }
 
-static bool pvvas_object_is_owner(const struct pvvas_object *obj)
+bool pvvas_object_is_owner(const struct pvvas_object *obj)
 {
 	return uid_eq(obj->uid, current_fsuid()) || capable(CAP_FOWNER);
 }

@@ -88,6 +88,8 @@ struct pvvas_vas {
  * @resident: bytes in @pages
  * @faulting: demand faults that look at it now
  * @memcg: who pays for the pages
+ * @lockable: a switch locks it (lock.c)
+ * @lock_file: memory for the lock, once it was lockable
  */
 struct pvvas_seg {
 	struct pvvas_object obj;
@@ -101,6 +103,8 @@ struct pvvas_seg {
 	atomic64_t resident;
 	atomic_t faulting;
 	struct mem_cgroup *memcg;
+	bool lockable;
+	struct file *lock_file;
 };
 
 /* A segment in a VAS, or in the private set of an attachment. */
@@ -224,6 +228,7 @@ int pvvas_object_publish(struct pvvas_object *obj, char *name,
 void pvvas_object_put(struct pvvas_object *obj);
 struct pvvas_object *pvvas_object_by_id(u32 kind, u32 id);
 u32 pvvas_object_rights(const struct pvvas_object *obj);
+bool pvvas_object_is_owner(const struct pvvas_object *obj);
 int pvvas_object_find(struct pvvas_ioc_find *arg, u32 kind);
 int pvvas_object_delete(struct pvvas_ioc_id *arg, u32 kind);
 void pvvas_objects_disown(struct pvvas_proc *proc);
@@ -256,7 +261,13 @@ int pvvas_detach(struct pvvas_ioc_attach *arg);
 int pvvas_resident(struct pvvas_ioc_attach *arg);
 int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg);
 int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg);
+int pvvas_link_next(struct pvvas_ioc_link *arg);
 void pvvas_detach_all(struct pvvas_proc *proc);
+
+/* lock.c */
+int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg);
+int pvvas_seg_lock_file(struct pvvas_ioc_lock_file *arg);
+void pvvas_seg_lock_free(struct pvvas_seg *seg);
 
 /* slot.c; pvvas_lock held */
 int pvvas_slot_fill(struct pvvas_att *att);

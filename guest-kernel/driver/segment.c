@@ -330,6 +330,7 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 			    seg->hv, ret);
 	else
 		pvvas_seg_free_pages(seg);
+	pvvas_seg_lock_free(seg);
 	xa_destroy(&seg->pages);
 	mem_cgroup_put(seg->memcg);
 	atomic_dec(&pvvas_counts.segs);

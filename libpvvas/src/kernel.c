@@ -190,11 +190,21 @@ static int kernel_enter(int vh, int prev, bool fast)
 
 static int kernel_map_lock(int sid, void **page)
 {
-	void *p = mmap(NULL, PVVAS_LOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       fd, (off_t)PVVAS_MMAP_LOCK((uint32_t)sid));
+	struct pvvas_ioc_lock_file arg = {
+		.size = sizeof(arg),
+		.seg = (uint32_t)sid,
+	};
+	int err = kernel_call(PVVAS_IOC_SEG_LOCK_FILE, &arg);
+	void *p;
 
-	if (p == MAP_FAILED)
-		return -errno;
+	if (err)
+		return err;
+	p = mmap(NULL, PVVAS_LOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+		 arg.fd, 0);
+	err = p == MAP_FAILED ? -errno : 0;
+	close(arg.fd);
+	if (err)
+		return err;
 	*page = p;
 	return 0;
 }

@@ -184,13 +184,24 @@ struct pvvas_ioc_seg_locking {
 	__u32 reserved;
 };
 
-/*
- * mmap() of the device, shared, at this offset: the page for the lock of a
- * segment, zeroes at first; for everybody who may read the segment.  It is
- * ordinary memory, and lives as long as the segment or a mapping.
- */
+/* Bytes of the file that PVVAS_IOC_SEG_LOCK_FILE gives. */
 #define PVVAS_LOCK_BYTES	4096
-#define PVVAS_MMAP_LOCK(seg)	((1ULL << 52) + ((__u64)(seg) << 12))
+
+/**
+ * struct pvvas_ioc_lock_file - PVVAS_IOC_SEG_LOCK_FILE: memory for the lock
+ * @size: sizeof(struct pvvas_ioc_lock_file)
+ * @seg: a segment that the caller may read and that was lockable once
+ * @fd: out, a new descriptor, closed by exec: shared memory of
+ *	PVVAS_LOCK_BYTES, zeroes at first, the same for everybody.  It is
+ *	outside the window: futexes work in it.
+ * @reserved: 0
+ */
+struct pvvas_ioc_lock_file {
+	__u32 size;
+	__u32 seg;
+	__s32 fd;
+	__u32 reserved;
+};
 
 /* struct pvvas_ioc_attr.valid */
 #define PVVAS_ATTR_MODE		(1U << 0)
@@ -289,6 +300,7 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_SEG_DETACH	_IOWR(PVVAS_IOC_TYPE, 20, struct pvvas_ioc_seg_attach)
 #define PVVAS_IOC_LINK_NEXT	_IOWR(PVVAS_IOC_TYPE, 21, struct pvvas_ioc_link)
 #define PVVAS_IOC_SEG_LOCKING	_IOWR(PVVAS_IOC_TYPE, 22, struct pvvas_ioc_seg_locking)
+#define PVVAS_IOC_SEG_LOCK_FILE	_IOWR(PVVAS_IOC_TYPE, 23, struct pvvas_ioc_lock_file)
 #define PVVAS_IOC_GETATTR	_IOWR(PVVAS_IOC_TYPE, 32, struct pvvas_ioc_attr)
 #define PVVAS_IOC_SETATTR	_IOWR(PVVAS_IOC_TYPE, 33, struct pvvas_ioc_attr)
 #define PVVAS_IOC_STATS		_IOWR(PVVAS_IOC_TYPE, 34, struct pvvas_ioc_stats)
