@@ -8,7 +8,7 @@
  * any instruction: at most the block in its hands is lost.  They are not for
  * signal handlers.
  *
- * seg_heap_init(3) is the manual page.
+ * seg_malloc(3) is the manual page.
  */
 #ifndef PVVAS_HEAP_API_H
 #define PVVAS_HEAP_API_H
