@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "heap_layout.h"
+#include "heap_small.h"
 
 /* A header, a table, and a few slabs */
 #define HEAP_MIN	(32UL << 10)
@@ -117,7 +117,7 @@ void *pvvas_heap_malloc(const struct pvvas_heap *h, size_t size)
 
 	if (size > HEAP_SMALL_MAX)
 		return large_alloc(h, size, GRANULE, &fresh);
-	p = pvvas_heap_small_alloc(h, pvvas_heap_class_of[(size + 15) / 16]);
+	p = heap_small_alloc(h, size);
 	if (__builtin_expect(!p, 0))
 		errno = ENOMEM;
 	return p;
@@ -161,7 +161,7 @@ void *pvvas_heap_memalign(const struct pvvas_heap *h, size_t align, size_t size)
 		cls = pvvas_heap_class_of[(size + 15) / 16];
 		while (pvvas_heap_classes[cls].size & (align - 1))
 			cls++;
-		p = pvvas_heap_small_alloc(h, cls);
+		p = heap_small_alloc(h, pvvas_heap_classes[cls].size);
 		if (!p)
 			errno = ENOMEM;
 		return p;
@@ -184,7 +184,7 @@ static uint32_t lookup(const struct pvvas_heap *h, const void *p,
 	*word = heap_word(h, (uint32_t)g);
 	if (WORD_KIND(*word) == KIND_INSIDE) {
 		g -= WORD_LOW(*word);
-		if (g >= h->end)
+		if (__builtin_expect(g >= h->end, 0))
 			return 0;
 		*word = heap_word(h, (uint32_t)g);
 	}
@@ -222,7 +222,7 @@ int pvvas_heap_free(const struct pvvas_heap *h, void *p)
 	if (!g)
 		return -EINVAL;
 	if (__builtin_expect(IS_SLAB(word), 1))
-		return pvvas_heap_small_free(h, g, word, offset);
+		return heap_small_free(h, g, word, offset);
 	return offset ? -EINVAL : large_free(h, g);
 }
 
@@ -232,7 +232,7 @@ static size_t block_size(const struct pvvas_heap *h, const void *p,
 {
 	const struct heap_class *c;
 	size_t offset;
-	uint32_t i;
+	int i;
 
 	*err = EINVAL;
 	*g = lookup(h, p, word, &offset);
@@ -247,8 +247,8 @@ static size_t block_size(const struct pvvas_heap *h, const void *p,
 			(size_t)WORD_LOW(*word) << GRANULE_SHIFT : 0;
 	}
 	c = &pvvas_heap_classes[WORD_KIND(*word) - KIND_SLAB];
-	i = (uint32_t)(offset * c->reciprocal >> 32);
-	if (i * c->size != offset || i > 31 || !(c->full >> i & 1))
+	i = heap_block(c, offset);
+	if (i < 0)
 		return 0;
 	if (*word >> i & 1) {
 		*err = EALREADY;

@@ -26,30 +26,19 @@ static void misused(const struct seg_heap *sh, void *ptr, int error)
 		handler(sh->sid, ptr, error);
 }
 
-/* NULL, with errno from *err, if there was no heap to be found. */
-static inline const struct pvvas_heap *core(const struct seg_heap *sh, const int *err)
+static inline void *resize(const struct seg_heap *sh, void *ptr, size_t size)
 {
-	if (__builtin_expect(!!sh, 1))
-		return &sh->heap;
-	errno = -*err;
-	return NULL;
-}
+	void *p = pvvas_heap_realloc(&sh->heap, ptr, size);
 
-static void *resize(const struct seg_heap *sh, int err, void *ptr, size_t size)
-{
-	const struct pvvas_heap *h = core(sh, &err);
-	void *p = h ? pvvas_heap_realloc(h, ptr, size) : NULL;
-
-	if (h && !p && (errno == EINVAL || errno == EALREADY))
+	if (__builtin_expect(!p, 0) && (errno == EINVAL || errno == EALREADY))
 		misused(sh, ptr, -errno);
 	return p;
 }
 
-static int release(const struct seg_heap *sh, int err, void *ptr)
+static inline int release(const struct seg_heap *sh, void *ptr)
 {
-	if (__builtin_expect(!sh, 0))
-		return err;
-	err = pvvas_heap_free(&sh->heap, ptr);
+	int err = pvvas_heap_free(&sh->heap, ptr);
+
 	if (__builtin_expect(err, 0))
 		misused(sh, ptr, err);
 	return err;
@@ -59,81 +48,71 @@ static int release(const struct seg_heap *sh, int err, void *ptr)
  * The heap of one segment.
  */
 
-PVVAS_EXPORT int seg_heap_init(int sid)
-{
-	int err = 0;
-
-	pvvas_seg_heap(sid, &err);
-	return err;
-}
-
 PVVAS_EXPORT void *seg_malloc(int sid, size_t size)
 {
-	int err = 0;
-	const struct pvvas_heap *h = core(pvvas_seg_heap(sid, &err), &err);
+	const struct seg_heap *sh = heap_of_seg(sid);
 
-	return h ? pvvas_heap_malloc(h, size) : NULL;
+	return sh ? pvvas_heap_malloc(&sh->heap, size) : NULL;
 }
 
 PVVAS_EXPORT void *seg_calloc(int sid, size_t n, size_t size)
 {
-	int err = 0;
-	const struct pvvas_heap *h = core(pvvas_seg_heap(sid, &err), &err);
+	const struct seg_heap *sh = heap_of_seg(sid);
 
-	return h ? pvvas_heap_calloc(h, n, size) : NULL;
+	return sh ? pvvas_heap_calloc(&sh->heap, n, size) : NULL;
 }
 
 PVVAS_EXPORT void *seg_memalign(int sid, size_t align, size_t size)
 {
-	int err = 0;
-	const struct pvvas_heap *h = core(pvvas_seg_heap(sid, &err), &err);
+	const struct seg_heap *sh = heap_of_seg(sid);
 
-	return h ? pvvas_heap_memalign(h, align, size) : NULL;
+	return sh ? pvvas_heap_memalign(&sh->heap, align, size) : NULL;
 }
 
 PVVAS_EXPORT void *seg_realloc(int sid, void *ptr, size_t size)
 {
-	int err = 0;
-	const struct seg_heap *sh = pvvas_seg_heap(sid, &err);
+	const struct seg_heap *sh = heap_of_seg(sid);
 
-	return resize(sh, err, ptr, size);
+	return sh ? resize(sh, ptr, size) : NULL;
 }
 
 PVVAS_EXPORT int seg_free(int sid, void *ptr)
 {
-	int err = 0;
-	const struct seg_heap *sh = pvvas_seg_heap(sid, &err);
+	const struct seg_heap *sh = heap_of_seg(sid);
 
-	return release(sh, err, ptr);
+	return sh ? release(sh, ptr) : -errno;
 }
 
 PVVAS_EXPORT size_t seg_usable_size(int sid, const void *ptr)
 {
-	int err = 0;
-	const struct pvvas_heap *h = core(pvvas_seg_heap(sid, &err), &err);
+	const struct seg_heap *sh = heap_of_seg(sid);
 
-	return h ? pvvas_heap_usable(h, ptr) : 0;
+	return sh ? pvvas_heap_usable(&sh->heap, ptr) : 0;
+}
+
+PVVAS_EXPORT int seg_heap_init(int sid)
+{
+	return heap_of_seg(sid) ? 0 : -errno;
 }
 
 PVVAS_EXPORT int seg_heap_check(int sid)
 {
-	int err = 0;
-	const struct seg_heap *sh = pvvas_seg_heap(sid, &err);
+	const struct seg_heap *sh = heap_of_seg(sid);
 
-	return sh ? pvvas_heap_check(&sh->heap, NULL) : err;
+	return sh ? pvvas_heap_check(&sh->heap, NULL) : -errno;
 }
 
 PVVAS_EXPORT int seg_heap_stat(int sid, struct seg_heap_stat *stat)
 {
-	int err = 0;
-	const struct seg_heap *sh;
 	struct pvvas_heap_usage u;
+	const struct seg_heap *sh;
+	int err;
 
 	if (!stat || stat->size != sizeof(*stat))
 		return -EINVAL;
-	sh = pvvas_seg_heap(sid, &err);
+	sh = heap_of_seg(sid);
 	if (!sh)
-		return err;
+		return -errno;
 	err = pvvas_heap_check(&sh->heap, &u);
 	*stat = (struct seg_heap_stat){
 		.size = sizeof(*stat),
@@ -153,56 +132,49 @@ PVVAS_EXPORT int seg_heap_stat(int sid, struct seg_heap_stat *stat)
 
 PVVAS_EXPORT int vas_heap(void)
 {
-	int err = 0;
-	const struct seg_heap *sh = pvvas_vas_heap(&err);
+	const struct seg_heap *sh = heap_of_vas();
 
-	return sh ? sh->sid : err;
+	return sh ? sh->sid : -errno;
 }
 
 PVVAS_EXPORT void *vas_malloc(size_t size)
 {
-	int err = 0;
-	const struct pvvas_heap *h = core(pvvas_vas_heap(&err), &err);
+	const struct seg_heap *sh = heap_of_vas();
 
-	return h ? pvvas_heap_malloc(h, size) : NULL;
+	return sh ? pvvas_heap_malloc(&sh->heap, size) : NULL;
 }
 
 PVVAS_EXPORT void *vas_calloc(size_t n, size_t size)
 {
-	int err = 0;
-	const struct pvvas_heap *h = core(pvvas_vas_heap(&err), &err);
+	const struct seg_heap *sh = heap_of_vas();
 
-	return h ? pvvas_heap_calloc(h, n, size) : NULL;
+	return sh ? pvvas_heap_calloc(&sh->heap, n, size) : NULL;
 }
 
 PVVAS_EXPORT void *vas_memalign(size_t align, size_t size)
 {
-	int err = 0;
-	const struct pvvas_heap *h = core(pvvas_vas_heap(&err), &err);
+	const struct seg_heap *sh = heap_of_vas();
 
-	return h ? pvvas_heap_memalign(h, align, size) : NULL;
+	return sh ? pvvas_heap_memalign(&sh->heap, align, size) : NULL;
 }
 
 PVVAS_EXPORT void *vas_realloc(void *ptr, size_t size)
 {
-	int err = 0;
-	const struct seg_heap *sh = pvvas_vas_heap(&err);
+	const struct seg_heap *sh = heap_of_vas();
 
-	return resize(sh, err, ptr, size);
+	return sh ? resize(sh, ptr, size) : NULL;
 }
 
 PVVAS_EXPORT int vas_free(void *ptr)
 {
-	int err = 0;
-	const struct seg_heap *sh = pvvas_vas_heap(&err);
+	const struct seg_heap *sh = heap_of_vas();
 
-	return release(sh, err, ptr);
+	return sh ? release(sh, ptr) : -errno;
 }
 
 PVVAS_EXPORT size_t vas_usable_size(const void *ptr)
 {
-	int err = 0;
-	const struct pvvas_heap *h = core(pvvas_vas_heap(&err), &err);
+	const struct seg_heap *sh = heap_of_vas();
 
-	return h ? pvvas_heap_usable(h, ptr) : 0;
+	return sh ? pvvas_heap_usable(&sh->heap, ptr) : 0;
 }

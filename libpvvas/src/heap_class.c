@@ -19,6 +19,7 @@
 				 ((units) * 16)), \
 	.full = (uint32_t)((1ULL << BLOCKS((units) * 16)) - 1), \
 	.granules = GRANULES((units) * 16), \
+	.blocks = BLOCKS((units) * 16), \
 }
 
 const struct heap_class pvvas_heap_classes[HEAP_CLASSES] = {

@@ -74,7 +74,8 @@ struct heap_class {
 	uint32_t size;		/* of a block */
 	uint32_t reciprocal;	/* 2^32 / size, rounded up */
 	uint32_t full;		/* a bit for each block */
-	uint32_t granules;	/* of a slab */
+	uint16_t granules;	/* of a slab */
+	uint16_t blocks;	/* of a slab */
 };
 
 extern const struct heap_class pvvas_heap_classes[HEAP_CLASSES];
@@ -174,10 +175,14 @@ void pvvas_heap_run_index(const struct pvvas_heap *h, uint32_t g, uint32_t n);
 void pvvas_heap_run_unindex(const struct pvvas_heap *h, uint32_t g, uint32_t n);
 unsigned int pvvas_heap_bin(uint32_t n);
 
-/* heap_slab.c */
+/* heap_slab.c; the rest of what heap_small.h begins */
 void *pvvas_heap_small_alloc(const struct pvvas_heap *h, unsigned int cls);
-int pvvas_heap_small_free(const struct pvvas_heap *h, uint32_t g, uint64_t word,
-			  size_t offset);
+/* The slab has a free block again: it must be a hint, or in the list. */
+void pvvas_heap_slab_has_room(const struct pvvas_heap *h, uint32_t g,
+			      unsigned int cls);
+/* The slab has no block any more: give it back, unless it may be of use. */
+void pvvas_heap_slab_is_empty(const struct pvvas_heap *h, uint32_t g,
+			      unsigned int cls);
 /* under the lock */
 void pvvas_heap_slab_list(const struct pvvas_heap *h, uint32_t g,
 			  unsigned int cls);

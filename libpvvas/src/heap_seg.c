@@ -17,25 +17,12 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct seg_heap *heaps;
-static _Atomic unsigned int changes = 1;
-
-/* What a thread remembers: so many segments, and the heap of its VAS */
-#define REMEMBERED	4
-
-struct answer {
-	int vh;
-	int sid;
-	unsigned int changes;
-	const struct seg_heap *heap;
-};
-
-static __thread struct answer by_sid[REMEMBERED]
-	__attribute__((tls_model("initial-exec")));
-static __thread struct answer by_vas __attribute__((tls_model("initial-exec")));
+_Atomic uint32_t pvvas_heap_changes = 1;
+__thread struct seg_heap_answers pvvas_heap_answers;
 
 void pvvas_heaps_changed(void)
 {
-	atomic_fetch_add(&changes, 1);
+	atomic_fetch_add(&pvvas_heap_changes, 1);
 }
 
 /*
@@ -142,16 +129,8 @@ static const struct seg_heap *open_heap(int sid, int *err)
 
 static const struct seg_heap *ask(int vh, int sid, int *err)
 {
-	const struct seg_heap *sh = NULL;
+	const struct seg_heap *sh;
 
-	if (sid <= 0) {
-		*err = -EINVAL;
-		return NULL;
-	}
-	if (vh == VAS_HOME) {
-		*err = -EPERM;
-		return NULL;
-	}
 	*err = may_write(vh, sid);
 	if (*err)
 		return NULL;
@@ -160,26 +139,6 @@ static const struct seg_heap *ask(int vh, int sid, int *err)
 	pthread_mutex_unlock(&lock);
 	return sh;
 }
-
-const struct seg_heap *pvvas_seg_heap(int sid, int *err)
-{
-	struct answer *a = &by_sid[(unsigned int)sid % REMEMBERED];
-	unsigned int now = atomic_load_explicit(&changes, memory_order_relaxed);
-	int vh = vas_current();
-	const struct seg_heap *sh;
-
-	if (__builtin_expect(a->sid == sid && a->vh == vh &&
-			     a->changes == now, 1))
-		return a->heap;
-	sh = ask(vh, sid, err);
-	if (sh)
-		*a = (struct answer){ vh, sid, now, sh };
-	return sh;
-}
-
-/*
- * The heap of a VAS.
- */
 
 static bool has_heap(int sid)
 {
@@ -208,26 +167,46 @@ static int choose(int vh)
 	return writable == 1 ? only : -ENOENT;
 }
 
-const struct seg_heap *pvvas_vas_heap(int *err)
+/* The answer is noted down as one to @question. */
+static const struct seg_heap *find(struct seg_heap_answer *a, int vh, int sid,
+				   uint64_t question)
 {
-	unsigned int now = atomic_load_explicit(&changes, memory_order_relaxed);
-	const struct seg_heap *sh;
-	int vh = vas_current();
-	int sid;
+	/* what changes while we ask makes the answer an old one */
+	uint32_t now = atomic_load(&pvvas_heap_changes);
+	const struct seg_heap *sh = NULL;
+	int err = -EPERM;
 
-	if (__builtin_expect(by_vas.vh == vh && by_vas.changes == now, 1))
-		return by_vas.heap;
-	if (vh == VAS_HOME) {
-		*err = -EPERM;
-		return NULL;
+	if (vh != VAS_HOME) {
+		err = sid ? sid : choose(vh);
+		if (err > 0)
+			sh = ask(vh, err, &err);
 	}
-	sid = choose(vh);
-	if (sid < 0) {
-		*err = sid;
-		return NULL;
-	}
-	sh = ask(vh, sid, err);
 	if (sh)
-		by_vas = (struct answer){ vh, sid, now, sh };
+		*a = (struct seg_heap_answer){
+			.question = question,
+			.changes = now,
+			.heap = sh,
+		};
+	else
+		errno = -err;
 	return sh;
+}
+
+const struct seg_heap *pvvas_seg_heap(int sid)
+{
+	int vh = vas_current();
+
+	if (sid <= 0) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return find(&pvvas_heap_answers.seg[sid % SEG_HEAPS_REMEMBERED], vh,
+		    sid, seg_heap_question(vh, sid));
+}
+
+const struct seg_heap *pvvas_vas_heap(void)
+{
+	int vh = vas_current();
+
+	return find(&pvvas_heap_answers.vas, vh, 0, seg_heap_question(vh, 0));
 }

@@ -9,34 +9,17 @@
  */
 #include <errno.h>
 
-#include "heap_layout.h"
+#include "heap_small.h"
 
-/* Offset into hint[]; all begin in lane 0 and get their own when they wait. */
-static __thread unsigned int my_lane __attribute__((tls_model("initial-exec")));
+__thread unsigned int pvvas_heap_lane;
 static _Atomic unsigned int next_lane;
 static __thread bool have_lane __attribute__((tls_model("initial-exec")));
 
 static void choose_lane(const struct pvvas_heap *h)
 {
-	my_lane = (h->owner->token + atomic_fetch_add(&next_lane, 1)) %
+	pvvas_heap_lane = (h->owner->token + atomic_fetch_add(&next_lane, 1)) %
 		HEAP_LANES;
 	have_lane = true;
-}
-
-/* A free block of the slab at @g, if that is one of this class. */
-static inline void *take(const struct pvvas_heap *h, uint32_t g,
-			 unsigned int cls)
-{
-	uint64_t tag = slab_word(cls, 0), word = heap_word(h, g);
-
-	/* the right class, and any bit: between 1 and 2^32 - 1 */
-	while ((word ^ tag) - 1 < UINT32_MAX) {
-		if (heap_cas_word(h, g, &word, word & (word - 1)))
-			return heap_address(h, g) +
-				(unsigned int)__builtin_ctz((uint32_t)word) *
-				pvvas_heap_classes[cls].size;
-	}
-	return NULL;
 }
 
 /*
@@ -90,7 +73,7 @@ static bool is_hint(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
 
 static void set_hint(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
 {
-	uint32_t old = atomic_exchange(&h->hdr->hint[my_lane][cls], g);
+	uint32_t old = atomic_exchange(&h->hdr->hint[pvvas_heap_lane][cls], g);
 	uint64_t word;
 
 	word = atomic_load(&h->table[old].word);
@@ -148,7 +131,7 @@ static void *take_listed(const struct pvvas_heap *h, unsigned int cls,
 
 	while ((*g = h->hdr->slabs[cls]) != 0) {
 		unlist(h, *g, cls);
-		p = take(h, *g, cls);
+		p = heap_take(h, *g, cls);
 		if (p)
 			return p;
 	}
@@ -178,7 +161,7 @@ static void *take_hinted(const struct pvvas_heap *h, unsigned int cls,
 
 	for (i = 0; i < HEAP_LANES; i++) {
 		*g = atomic_load(&h->hdr->hint[i][cls]);
-		p = *g ? take(h, *g, cls) : NULL;
+		p = *g ? heap_take(h, *g, cls) : NULL;
 		if (p)
 			return p;
 	}
@@ -199,7 +182,7 @@ static void *take_last(const struct pvvas_heap *h, unsigned int cls,
 	return p ? p : take_new(h, cls, g);
 }
 
-static void *take_slow(const struct pvvas_heap *h, unsigned int cls)
+void *pvvas_heap_small_alloc(const struct pvvas_heap *h, unsigned int cls)
 {
 	uint32_t size = pvvas_heap_classes[cls].size, g;
 	bool fresh;
@@ -208,8 +191,8 @@ static void *take_slow(const struct pvvas_heap *h, unsigned int cls)
 	if (!have_lane)
 		choose_lane(h);
 	pvvas_heap_lock(h);
-	g = atomic_load(&h->hdr->hint[my_lane][cls]);
-	p = g ? take(h, g, cls) : NULL;
+	g = atomic_load(&h->hdr->hint[pvvas_heap_lane][cls]);
+	p = g ? heap_take(h, g, cls) : NULL;
 	if (p)
 		goto out;
 	p = take_listed(h, cls, &g);
@@ -230,26 +213,16 @@ out:
 	return p;
 }
 
-void *pvvas_heap_small_alloc(const struct pvvas_heap *h, unsigned int cls)
-{
-	uint32_t g = atomic_load_explicit(&h->hdr->hint[my_lane][cls],
-					  memory_order_relaxed);
-	void *p = take(h, g, cls);
-
-	return __builtin_expect(!!p, 1) ? p : take_slow(h, cls);
-}
-
 /*
  * Freeing.
  */
 
-/* The slab has a free block again: it must be a hint, or in the list. */
-static void found_room(const struct pvvas_heap *h, uint32_t g,
-		       unsigned int cls)
+void pvvas_heap_slab_has_room(const struct pvvas_heap *h, uint32_t g,
+			      unsigned int cls)
 {
 	uint64_t word;
 
-	if (atomic_load(&h->hdr->hint[my_lane][cls]) == g)
+	if (atomic_load(&h->hdr->hint[pvvas_heap_lane][cls]) == g)
 		return;
 	pvvas_heap_lock(h);
 	word = heap_word(h, g);
@@ -258,16 +231,13 @@ static void found_room(const struct pvvas_heap *h, uint32_t g,
 	pvvas_heap_unlock(h);
 }
 
-/*
- * The slab has no block any more.  One such slab stays in the list; hints stay
- * as they are.
- */
-static void found_empty(const struct pvvas_heap *h, uint32_t g,
-			unsigned int cls)
+/* One such slab stays in the list; hints stay as they are. */
+void pvvas_heap_slab_is_empty(const struct pvvas_heap *h, uint32_t g,
+			      unsigned int cls)
 {
 	uint64_t word;
 
-	if (atomic_load(&h->hdr->hint[my_lane][cls]) == g)
+	if (atomic_load(&h->hdr->hint[pvvas_heap_lane][cls]) == g)
 		return;
 	pvvas_heap_lock(h);
 	word = heap_word(h, g);
@@ -280,28 +250,4 @@ static void found_empty(const struct pvvas_heap *h, uint32_t g,
 		}
 	}
 	pvvas_heap_unlock(h);
-}
-
-int pvvas_heap_small_free(const struct pvvas_heap *h, uint32_t g, uint64_t word,
-			  size_t offset)
-{
-	unsigned int cls = (unsigned int)(WORD_KIND(word) - KIND_SLAB);
-	const struct heap_class *c = &pvvas_heap_classes[cls];
-	uint32_t i = (uint32_t)(offset * c->reciprocal >> 32);
-	uint64_t bit = 1ULL << (i & 31), tag = slab_word(cls, 0);
-
-	if (i * c->size != offset || !(c->full >> (i & 31) & 1) || i > 31)
-		return -EINVAL;
-	do {
-		if (word & bit)
-			return -EALREADY;
-		if ((word ^ tag) > UINT32_MAX)
-			return -EALREADY;	/* the slab went meanwhile */
-	} while (!heap_cas_word(h, g, &word, word | bit));
-
-	if (word == tag)
-		found_room(h, g, cls);
-	else if ((word | bit) == (tag | c->full))
-		found_empty(h, g, cls);
-	return 0;
 }
