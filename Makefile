@@ -37,6 +37,9 @@ test-host: setup ## only the tests of KVM's interface, in the emulated host
 test-guest: setup ## only the tests of driver and library, in the guest
 	@tests/run --where guest
 
+bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
+	@tests/bench/heap/run
+
 check: checkpatch check-patches shellcheck ## all checks of the sources
 
 checkpatch: ## coding style of all C files and patches
@@ -62,4 +65,4 @@ distclean: ## remove build/ (the download cache in ~/.cache/pvvas stays)
 	rm -rf $(BUILD)
 
 .PHONY: help doctor setup demo test test-unit test-host test-guest check checkpatch check-patches check-model shellcheck \
-	clean distclean
+	bench-heap clean distclean

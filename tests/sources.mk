@@ -8,7 +8,7 @@ unit_arguments_LDLIBS := $(static_lib)
 # a thread that is cancelled unwinds its stack with it; loaded at run time otherwise
 guest_threads_LDLIBS := -Wl,--no-as-needed -lgcc_s
 # heaps in ordinary memory: the core of the library's heap, without the library
-heap_tests := heap_basic heap_instructions heap_random heap_storm
+heap_tests := heap_basic heap_instructions heap_random heap_storm life
 $(foreach t,$(heap_tests),$(eval unit_$(t)_SRCS := unit/heap/support.c $(static_lib)))
 $(foreach t,$(heap_tests),$(eval unit_$(t)_CPPFLAGS := -I$(ROOT)/libpvvas/src))
 $(foreach t,$(heap_tests),$(eval unit_$(t)_LDLIBS := $(static_lib)))
