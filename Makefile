@@ -7,14 +7,15 @@ JOBS ?= $(shell nproc)
 INPUT ?=
 WORDS ?=
 TESTS ?=
-export BUILD JOBS
+TLB ?=
+export BUILD JOBS TLB
 
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@echo "make TARGET [VARIABLE=value ...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
-	@echo "variables: BUILD=dir JOBS=n EMULATOR=auto|bochs|kvm INPUT=\"file1 file2\" WORDS=\"word ...\" TESTS=\"name ...\""
+	@echo "variables: BUILD=dir JOBS=n EMULATOR=auto|bochs|kvm INPUT=\"file1 file2\" WORDS=\"word ...\" TESTS=\"name ...\" TLB=sticky"
 
 doctor: ## what this machine can do, and why
 	@images/doctor

@@ -49,19 +49,19 @@ fresh() {
 	echo up-to-date
 }
 
-# series DIR: the patches of DIR/series, with their paths.
+# series DIR [SUFFIX]: the patches of DIR/series, with their paths; with a suffix, of DIR/seriesSUFFIX in DIR/patchesSUFFIX.
 series() {
-	local name
-	[ -e "$1/series" ] || return 0
-	sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$1/series" | while read -r name; do
-		echo "$1/patches/$name"
+	local name suffix=${2:-}
+	[ -e "$1/series$suffix" ] || return 0
+	sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$1/series$suffix" | while read -r name; do
+		echo "$1/patches$suffix/$name"
 	done
 }
 
-# apply_series DIR TREE: apply the patches and lay the new files over TREE.
+# apply_series DIR TREE [SUFFIX]: apply the patches and lay the new files over TREE.
 apply_series() {
 	local p
-	for p in $(series "$1"); do
+	for p in $(series "$1" "${3:-}"); do
 		echo "patch ${p#"$ROOT"/}"
 		patch -d "$2" -p1 --no-backup-if-mismatch --fuzz=0 <"$p" ||
 			die "${p#"$ROOT"/} does not apply to $(basename "$2")"
