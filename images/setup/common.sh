@@ -16,7 +16,7 @@ KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -e "$KEYRING" ] || KEYRING=/etc/apt/trusted.gpg
 
 die() {
-	echo "${0##*/}: $*" >&2
+	echo "${PROGRAM:-${0##*/}}: $*" >&2
 	exit 1
 }
 
