@@ -76,7 +76,7 @@ static void pvvas_newtask(void *data, struct task_struct *child,
 	proc = pvvas_proc_find(child->mm);
 	if (!proc)
 		return;
-	t = pvvas_thread_new(proc, child, GFP_ATOMIC);
+	t = pvvas_thread_obtain(proc, child, GFP_ATOMIC);
 	if (t)
 		pvvas_thread_adopt(t, child);
 	else
@@ -91,7 +91,8 @@ static void pvvas_cover_work(struct callback_head *work)
 	struct pvvas_proc *proc = t->proc;
 
 	kref_get(&proc->ref);
-	if (current->flags & PF_EXITING || current->mm != READ_ONCE(proc->mm))
+	if (READ_ONCE(t->state) == PVVAS_THREAD_COVERING &&
+	    (current->flags & PF_EXITING || current->mm != READ_ONCE(proc->mm)))
 		pvvas_thread_free(t);
 	else
 		pvvas_thread_register(t);
@@ -99,37 +100,50 @@ static void pvvas_cover_work(struct callback_head *work)
 	pvvas_proc_put(proc);
 }
 
-static bool pvvas_has_thread(struct pvvas_proc *proc, struct task_struct *task)
+/*
+ * Both in one, under the lock: once the thread is in the list, its task may
+ * register it without our help, and die with it.
+ */
+static bool pvvas_cover_enlist(struct pvvas_proc *proc, struct pvvas_thread *t,
+			       struct task_struct *task)
 {
-	struct pvvas_thread *t;
-	bool found = false;
+	bool used;
 
+	init_task_work(&t->cover_work, pvvas_cover_work);
 	spin_lock(&proc->lock);
-	list_for_each_entry(t, &proc->threads, node)
-		if (t->task == task &&
-		    READ_ONCE(t->state) != PVVAS_THREAD_DEAD)
-			found = true;
+	used = !pvvas_thread_find(proc, task) &&
+	       !task_work_add(task, &t->cover_work, TWA_SIGNAL);
+	if (used)
+		list_add(&t->node, &proc->threads);
 	spin_unlock(&proc->lock);
-	return found;
+	return used;
 }
 
 static int pvvas_cover_task(struct pvvas_proc *proc, struct task_struct *task)
 {
 	struct pvvas_thread *t;
 
-	if (READ_ONCE(task->mm) != proc->mm || task->flags & PF_EXITING ||
-	    task->flags & PF_KTHREAD || pvvas_has_thread(proc, task))
+	if (READ_ONCE(task->mm) != proc->mm ||
+	    READ_ONCE(task->flags) & (PF_EXITING | PF_KTHREAD))
 		return 0;
-	t = pvvas_thread_new(proc, task, GFP_ATOMIC);
+	t = pvvas_thread_alloc(proc, task, GFP_ATOMIC);
 	if (!t)
 		return -ENOMEM;
-	if (task == current) {
-		pvvas_thread_register(t);
-		return 0;
-	}
-	init_task_work(&t->cover_work, pvvas_cover_work);
-	if (task_work_add(task, &t->cover_work, TWA_SIGNAL))
+	if (!pvvas_cover_enlist(proc, t, task))
 		pvvas_thread_free(t);
+	return 0;
+}
+
+/* Current needs no task work. */
+static int pvvas_cover_self(struct pvvas_proc *proc)
+{
+	struct pvvas_thread *t;
+
+	t = pvvas_thread_obtain(proc, current, GFP_KERNEL);
+	if (!t)
+		return -ENOMEM;
+	pvvas_thread_register(t);
+	wake_up(&proc->wait);
 	return 0;
 }
 
@@ -183,14 +197,16 @@ static int pvvas_cover_all(struct pvvas_proc *proc)
  */
 int pvvas_cover(struct pvvas_proc *proc)
 {
-	int ret = 0;
+	int ret;
 
+	/* Before the mutex: whoever holds it waits for us. */
+	ret = pvvas_cover_self(proc);
+	if (ret)
+		return ret;
 	if (mutex_lock_killable(&proc->cover_lock))
 		return -EINTR;
 	if (!proc->covered) {
-		if (atomic_read(&current->mm->mm_users) == 1)
-			ret = pvvas_cover_task(proc, current);
-		else
+		if (atomic_read(&current->mm->mm_users) > 1)
 			ret = pvvas_cover_all(proc);
 		if (!ret) {
 			/* Pairs with the acquire in process.c. */

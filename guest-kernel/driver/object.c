@@ -127,8 +127,6 @@ u32 pvvas_object_rights(const struct pvvas_object *obj)
 {
 	u32 bits = obj->mode, rights = 0;
 
-	if (capable(CAP_DAC_OVERRIDE))
-		return PVVAS_READ | PVVAS_WRITE;
 	if (uid_eq(obj->uid, current_fsuid()))
 		bits >>= 6;
 	else if (in_group_p(obj->gid))
@@ -137,6 +135,8 @@ u32 pvvas_object_rights(const struct pvvas_object *obj)
 		rights |= PVVAS_READ;
 	if (bits & 2)
 		rights |= PVVAS_WRITE;
+	if (rights != (PVVAS_READ | PVVAS_WRITE) && capable(CAP_DAC_OVERRIDE))
+		rights = PVVAS_READ | PVVAS_WRITE;
 	return rights;
 }
 

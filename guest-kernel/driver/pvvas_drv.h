@@ -289,8 +289,12 @@ void pvvas_cover_exit(void);
 /* thread.c */
 int pvvas_thread_init(void);
 void pvvas_thread_exit(void);
-struct pvvas_thread *pvvas_thread_new(struct pvvas_proc *proc,
-				      struct task_struct *task, gfp_t gfp);
+struct pvvas_thread *pvvas_thread_alloc(struct pvvas_proc *proc,
+					struct task_struct *task, gfp_t gfp);
+struct pvvas_thread *pvvas_thread_find(struct pvvas_proc *proc,
+				       struct task_struct *task);
+struct pvvas_thread *pvvas_thread_obtain(struct pvvas_proc *proc,
+					 struct task_struct *task, gfp_t gfp);
 void pvvas_thread_register(struct pvvas_thread *t);
 void pvvas_thread_adopt(struct pvvas_thread *t, struct task_struct *child);
 void pvvas_thread_free(struct pvvas_thread *t);

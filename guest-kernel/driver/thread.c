@@ -160,9 +160,9 @@ void pvvas_cpu_unload(void *arg)
 	}
 }
 
-/* In the list of its process, and known to the scheduler only later. */
-struct pvvas_thread *pvvas_thread_new(struct pvvas_proc *proc,
-				      struct task_struct *task, gfp_t gfp)
+/* In no list yet, and unknown to the scheduler. */
+struct pvvas_thread *pvvas_thread_alloc(struct pvvas_proc *proc,
+					struct task_struct *task, gfp_t gfp)
 {
 	struct pvvas_thread *t = mempool_alloc(pvvas_thread_pool, gfp);
 
@@ -171,42 +171,13 @@ struct pvvas_thread *pvvas_thread_new(struct pvvas_proc *proc,
 	memset(t, 0, sizeof(*t));
 	preempt_notifier_init(&t->notifier, &pvvas_preempt_ops);
 	init_task_work(&t->fault_work, pvvas_fault_work);
+	INIT_LIST_HEAD(&t->node);
 	t->task = task;
 	t->proc = proc;
 	kref_get(&proc->ref);
 	__module_get(THIS_MODULE);
 	atomic_inc(&pvvas_counts.threads);
-	spin_lock(&proc->lock);
-	list_add(&t->node, &proc->threads);
-	spin_unlock(&proc->lock);
 	return t;
-}
-
-/* Of the current task. */
-void pvvas_thread_register(struct pvvas_thread *t)
-{
-	bool ok = true;
-
-	preempt_disable();
-	local_irq_disable();
-	preempt_notifier_register(&t->notifier);
-	WRITE_ONCE(t->state, PVVAS_THREAD_LIVE);
-	if (pvvas_is_member(t->proc))
-		ok = pvvas_enter(t);
-	local_irq_enable();
-	preempt_enable();
-	if (!ok)
-		force_sig(SIGKILL);
-}
-
-/*
- * Of a task that has never run and that nobody else touches: what
- * preempt_notifier_register() does, but for another task than current.
- */
-void pvvas_thread_adopt(struct pvvas_thread *t, struct task_struct *child)
-{
-	WRITE_ONCE(t->state, PVVAS_THREAD_LIVE);
-	hlist_add_head(&t->notifier.link, &child->preempt_notifiers);
 }
 
 /* The task is dead, or never had the notifier. */
@@ -221,6 +192,74 @@ void pvvas_thread_free(struct pvvas_thread *t)
 	atomic_dec(&pvvas_counts.threads);
 	pvvas_proc_put(proc);
 	module_put(THIS_MODULE);
+}
+
+/* Under proc->lock.  A dead one is of a task that had the same address. */
+struct pvvas_thread *pvvas_thread_find(struct pvvas_proc *proc,
+				       struct task_struct *task)
+{
+	struct pvvas_thread *t;
+
+	lockdep_assert_held(&proc->lock);
+	list_for_each_entry(t, &proc->threads, node)
+		if (t->task == task &&
+		    READ_ONCE(t->state) != PVVAS_THREAD_DEAD)
+			return t;
+	return NULL;
+}
+
+/* The one of @task, which cannot die meanwhile; made if there is none. */
+struct pvvas_thread *pvvas_thread_obtain(struct pvvas_proc *proc,
+					 struct task_struct *task, gfp_t gfp)
+{
+	struct pvvas_thread *t = pvvas_thread_alloc(proc, task, gfp);
+	struct pvvas_thread *old;
+
+	spin_lock(&proc->lock);
+	old = pvvas_thread_find(proc, task);
+	if (t && !old)
+		list_add(&t->node, &proc->threads);
+	spin_unlock(&proc->lock);
+	if (!old)
+		return t;
+	if (t)
+		pvvas_thread_free(t);
+	return old;
+}
+
+/* Whoever changes the state from COVERING has to do what it says. */
+static bool pvvas_thread_goes_live(struct pvvas_thread *t)
+{
+	return cmpxchg(&t->state, PVVAS_THREAD_COVERING,
+		       PVVAS_THREAD_LIVE) == PVVAS_THREAD_COVERING;
+}
+
+/* Of the current task; nothing if it is registered. */
+void pvvas_thread_register(struct pvvas_thread *t)
+{
+	bool ok = true;
+
+	preempt_disable();
+	local_irq_disable();
+	if (pvvas_thread_goes_live(t)) {
+		preempt_notifier_register(&t->notifier);
+		if (pvvas_is_member(t->proc))
+			ok = pvvas_enter(t);
+	}
+	local_irq_enable();
+	preempt_enable();
+	if (!ok)
+		force_sig(SIGKILL);
+}
+
+/*
+ * Of a task that has never run and that nobody else touches: what
+ * preempt_notifier_register() does, but for another task than current.
+ */
+void pvvas_thread_adopt(struct pvvas_thread *t, struct task_struct *child)
+{
+	if (pvvas_thread_goes_live(t))
+		hlist_add_head(&t->notifier.link, &child->preempt_notifiers);
 }
 
 /* For exact numbers: threads that are dead by now are gone afterwards. */
