@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM's instruction emulator sees the window through the view in force:
+ * string I/O and accesses to MMIO that read and write it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "vm.h"
+
+#define PF_VECTOR	14
+#define SIZE		(2 * MIB)
+#define AT(page)	(WINDOW_FREE + (page) * PAGE)
+#define WORD(page)	((page) * PAGE / 8)
+#define PORT		0x51
+#define MMIO		0x90000000ULL	/* no memslot */
+
+static struct vm *vm;
+static struct vcpu *v;
+static struct scene s;
+
+/* Two segments at one address, each in a view of its own; 1 is read-only. */
+static void begin(void)
+{
+	uint64_t seg;
+
+	vm = vm_new(1);
+	v = &vm->vcpus[0];
+	s.ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, 2 * SIZE, 0);
+	scene_over(&s, vm, TEST_GPA, SIZE, 2);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, s.view[0], s.seg, 0);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[0], s.seg, PVVAS_PROT_READ);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, s.view[1], s.seg, 0);
+	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, WINDOW_FREE),
+			 SIZE, 0);
+	vcpu_map(v, PVVAS_HC_SEG_MAP, seg, 0, TEST_GPA + SIZE, SIZE, 3);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[1], seg, 3);
+	strcpy((char *)s.ram, "first view");
+	strcpy((char *)s.ram + SIZE, "other view");
+}
+
+static uint64_t guest_outs(uint64_t va, uint64_t n)
+{
+	asm volatile(GC_TRY("rep outsb") : "+S"(va), "+c"(n) : "d"(PORT)
+		     : "rax", "memory");
+	return gc_cpu()->vector;
+}
+
+static uint64_t guest_ins(uint64_t va, uint64_t n)
+{
+	asm volatile(GC_TRY("rep insb") : "+D"(va), "+c"(n) : "d"(PORT)
+		     : "rax", "memory");
+	return gc_cpu()->vector;
+}
+
+static uint64_t guest_movs(uint64_t to, uint64_t from, uint64_t n)
+{
+	asm volatile(GC_TRY("rep movsq") : "+D"(to), "+S"(from), "+c"(n)
+		     : : "rax", "memory");
+	return gc_cpu()->vector;
+}
+
+/* Start a function that has to end in an exit of this kind. */
+static void start(void *fn, uint64_t a, uint64_t b, uint64_t c, uint32_t exit)
+{
+	const uint64_t args[4] = { a, b, c };
+
+	vcpu_prepare(v, (guest_fn)fn, args);
+	check_eq(vcpu_run_once(v), 0);
+	if (v->run->exit_reason != exit)
+		vcpu_unexpected(v);
+}
+
+static uint64_t finish(void)
+{
+	uint64_t ret;
+
+	check_eq(vcpu_run_once(v), 0);
+	if (!vcpu_done(v, &ret))
+		vcpu_unexpected(v);
+	return ret;
+}
+
+static void string_output_reads_the_view_in_force(void)
+{
+	static const char * const text[] = { "first view", "other view" };
+	char seen[11] = "";
+	int slot, i;
+
+	begin();
+	for (slot = 1; slot <= 2; slot++) {
+		struct kvm_run *run = v->run;
+
+		vcpu_vmfunc(v, slot);
+		start(guest_outs, WINDOW_FREE, 10, 0, KVM_EXIT_IO);
+		for (i = 0; i < 10; i += run->io.count) {
+			check_eq(run->io.port, PORT);
+			check_eq(run->io.direction, KVM_EXIT_IO_OUT);
+			memcpy(seen + i, (char *)run + run->io.data_offset,
+			       run->io.count);
+			check_eq(vcpu_run_once(v), 0);
+		}
+		check(vcpu_done(v, NULL));
+		check(!strcmp(seen, text[slot - 1]));
+	}
+	vm_free(vm);
+}
+
+static void string_input_writes_the_view_in_force(void)
+{
+	struct kvm_run *run;
+
+	begin();
+	run = v->run;
+	vcpu_vmfunc(v, 2);
+	start(guest_ins, AT(3), 4, 0, KVM_EXIT_IO);
+	check_eq(run->io.direction, KVM_EXIT_IO_IN);
+	check_eq(run->io.count, 4);
+	memcpy((char *)run + run->io.data_offset, "abcd", 4);
+	check_eq(finish(), -1);
+	check(!memcmp((char *)s.ram + SIZE + 3 * PAGE, "abcd", 4));
+	check_eq(s.ram[WORD(3)], 0);
+	check_eq(vcpu_peek(v, AT(3)), 0x64636261);
+	vm_free(vm);
+}
+
+static void copies_between_mmio_and_the_window_use_the_view(void)
+{
+	uint64_t val;
+
+	begin();
+	s.ram[WORD(2)] = 1111;
+	s.ram[WORD(512 + 2)] = 2222;
+	vcpu_vmfunc(v, 1);
+	start(guest_movs, MMIO, AT(2), 1, KVM_EXIT_MMIO);
+	check_eq(v->run->mmio.phys_addr, MMIO);
+	check(v->run->mmio.is_write);
+	memcpy(&val, v->run->mmio.data, 8);
+	check_eq(val, 1111);
+	check_eq(finish(), -1);
+	vcpu_vmfunc(v, 2);
+	start(guest_movs, MMIO, AT(2), 1, KVM_EXIT_MMIO);
+	memcpy(&val, v->run->mmio.data, 8);
+	check_eq(val, 2222);
+	check_eq(finish(), -1);
+	start(guest_movs, AT(2), MMIO, 1, KVM_EXIT_MMIO);
+	check_eq(v->run->mmio.phys_addr, MMIO);
+	check(!v->run->mmio.is_write);
+	val = 3333;
+	memcpy(v->run->mmio.data, &val, 8);
+	check_eq(finish(), -1);
+	check_eq(s.ram[WORD(2)], 1111);
+	check_eq(s.ram[WORD(512 + 2)], 3333);
+	vm_free(vm);
+}
+
+/* As if the CPU had done it: #PF with the SGX bit and the address. */
+static void refused(void *fn, uint64_t va, uint64_t error, bool user)
+{
+	const uint64_t args[4] = { va, 4 };
+	uint64_t vector;
+
+	v->user = user;
+	vcpu_prepare(v, (guest_fn)fn, args);
+	v->user = false;
+	check_eq(vcpu_run_once(v), 0);
+	/* KVM asks the device before it looks where its answer goes */
+	if (v->run->io.port == PORT && v->run->io.direction == KVM_EXIT_IO_IN)
+		check_eq(vcpu_run_once(v), 0);
+	if (!vcpu_done(v, &vector))
+		vcpu_unexpected(v);
+	check_eq(vector, PF_VECTOR);
+	check_eq(v->g->error, error | 0x8001 | (user ? 4 : 0));
+	check_eq(v->g->cr2, va);
+}
+
+static void the_emulator_refuses_what_the_cpu_refuses(void)
+{
+	int user;
+
+	begin();
+	for (user = 0; user < 2; user++) {
+		/* nothing there */
+		vcpu_vmfunc(v, 0);
+		refused(guest_outs, AT(1) + 8, 0, user);
+		refused(guest_ins, AT(1) + 16, 2, user);
+		/* read-only */
+		vcpu_vmfunc(v, 1);
+		refused(guest_ins, AT(1), 2, user);
+		check_eq(s.ram[WORD(1)], 0);
+		/* the identity page is no guest memory */
+		refused(guest_ins, WINDOW_VA, 2, user);
+		refused(guest_outs, WINDOW_VA, 0, user);
+		check_eq(vcpu_view(v), s.view[0]);
+		/* beyond the segment's end */
+		vcpu_vmfunc(v, 2);
+		refused(guest_outs, WINDOW_FREE + SIZE, 0, user);
+	}
+	vm_free(vm);
+}
+
+static struct {
+	struct pvvas_hc_fault fault;
+	struct pvvas_extent row;
+} want;
+
+static void guest_demand(void)
+{
+	struct pvvas_hc_fault *f = &want.fault;
+
+	gcheck_eq(hc(PVVAS_HC_FAULT, f, sizeof(*f), 0), sizeof(*f));
+	want.row = (struct pvvas_extent){ f->offset, TEST_GPA, 4096, 3, 0 };
+	gcheck_eq(hc(PVVAS_HC_SEG_MAP, f->seg, &want.row, 1), 1);
+}
+
+static uint64_t guest_movs_from_mmio_demand(uint64_t to, uint64_t n)
+{
+	gc_cpu()->demand = guest_demand;
+	return guest_movs(to, MMIO, n);
+}
+
+static void a_demand_fault_by_the_emulator_is_answered(void)
+{
+	uint64_t seg, val = 77;
+
+	begin();
+	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE,
+			 window_gpa(vm, WINDOW_FREE + SIZE), SIZE,
+			 PVVAS_SEG_DEMAND);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[1], seg, 3);
+	vcpu_vmfunc(v, 2);
+	start(guest_movs_from_mmio_demand, WINDOW_FREE + SIZE + PAGE + 8, 1, 0,
+	      KVM_EXIT_MMIO);
+	memcpy(v->run->mmio.data, &val, 8);
+	/* the page is asked for before or after the device is */
+	check_eq(vcpu_run_once(v), 0);
+	if (v->run->exit_reason == KVM_EXIT_MMIO) {
+		memcpy(v->run->mmio.data, &val, 8);
+		check_eq(vcpu_run_once(v), 0);
+	}
+	if (!vcpu_done(v, NULL))
+		vcpu_unexpected(v);
+	check_eq(v->g->demands, 1);
+	check_eq(want.fault.seg, seg);
+	check_eq(want.fault.view, s.view[1]);
+	check_eq(want.fault.offset, PAGE);
+	check_eq(want.fault.access & PVVAS_PROT_WRITE, PVVAS_PROT_WRITE);
+	check_eq(s.ram[1], 77);
+	vm_free(vm);
+}
+
+/* Dirty logging sees what the emulator writes. */
+static void the_emulators_writes_are_logged(void)
+{
+	static uint64_t bits[SIZE / PAGE / 64 * 2];
+	struct kvm_dirty_log log = { .slot = FIRST_TEST_SLOT,
+				     .dirty_bitmap = bits };
+
+	begin();
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, 2 * SIZE,
+		KVM_MEM_LOG_DIRTY_PAGES);
+	vcpu_vmfunc(v, 2);
+	start(guest_ins, AT(3), 4, 0, KVM_EXIT_IO);
+	check_eq(finish(), -1);
+	vm_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log);
+	check_eq(bits[0], 0);
+	check_eq(bits[8], 1 << 3);
+	vm_free(vm);
+}
+
+static const struct hostcase cases[] = {
+	CASE(string_output_reads_the_view_in_force),
+	CASE(string_input_writes_the_view_in_force),
+	CASE(copies_between_mmio_and_the_window_use_the_view),
+	CASE(the_emulator_refuses_what_the_cpu_refuses),
+	CASE(a_demand_fault_by_the_emulator_is_answered),
+	CASE(the_emulators_writes_are_logged),
+};
+
+HOSTCASE_MAIN(cases)

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Limits of a VM: reached, refused, and room again afterwards. Batches, whole
+ * and interrupted.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vm.h"
+
+#define SIZE		(64 * MIB)
+
+static void limits_of_objects_are_kept(void)
+{
+	struct kvm_pvvas_config c = { .max_ctxs = 3, .max_views = 5,
+				      .max_segs = 4, .max_extents = 6 };
+	struct vm *vm = vm_new_config(1, &c);
+	uint64_t ctx[3], seg[4], i, base;
+	struct vcpu *v = &vm->vcpus[0];
+
+	base = window_gpa(vm, WINDOW_FREE);
+	for (i = 0; i < 3; i++)
+		ctx[i] = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	check_eq(vcpu_hc(v, PVVAS_HC_CTX_CREATE, 0, 0, 0), -ENOSPC);
+	for (i = 0; i < 5; i++)
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx[i % 3], 0, 0);
+	check_eq(vcpu_hc(v, PVVAS_HC_VIEW_CREATE, ctx[0], 0, 0), -ENOSPC);
+	for (i = 0; i < 4; i++)
+		seg[i] = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, base, 2 * MIB, 0);
+	check_eq(vcpu_hc(v, PVVAS_HC_SEG_CREATE, base, 2 * MIB, 0), -ENOSPC);
+	for (i = 0; i < 6; i++)
+		check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, seg[i % 4],
+				  i / 4 * 8 * PAGE, TEST_GPA, 3 * PAGE, 3), 1);
+	check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, seg[3], 16 * PAGE, TEST_GPA,
+			  PAGE, 3), -ENOSPC);
+	/* a longer extent is no further one, its middle would make two */
+	check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, seg[0], 3 * PAGE,
+			  TEST_GPA + 3 * PAGE, PAGE, 3), 1);
+	check_eq(vcpu_map(v, PVVAS_HC_SEG_UNMAP, seg[0], PAGE, 0, PAGE, 0),
+		 -ENOSPC);
+	check_eq(vcpu_map(v, PVVAS_HC_SEG_PROTECT, seg[0], PAGE, 0, PAGE, 1),
+		 -ENOSPC);
+	/* for a moment it is three */
+	check_eq(vcpu_map(v, PVVAS_HC_SEG_UNMAP, seg[1], 0, 0, 3 * PAGE, 0), 1);
+	check_eq(vcpu_map(v, PVVAS_HC_SEG_UNMAP, seg[2], 0, 0, 3 * PAGE, 0), 1);
+	check_eq(vcpu_map(v, PVVAS_HC_SEG_UNMAP, seg[0], PAGE, 0, PAGE, 0), 1);
+
+	/* room again */
+	vcpu_hc_ok(v, PVVAS_HC_CTX_DESTROY, ctx[0], 0, 0);
+	vcpu_hc_ok(v, PVVAS_HC_SEG_DESTROY, seg[0], 0, 0);
+	ctx[0] = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	for (i = 0; i < 2; i++)	/* views 0 and 3 went with it */
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx[0], 0, 0);
+	check_eq(vcpu_hc(v, PVVAS_HC_VIEW_CREATE, ctx[0], 0, 0), -ENOSPC);
+	vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, base, 2 * MIB, 0);
+	vm_free(vm);
+}
+
+static uint64_t guest_touch(uint64_t va, uint64_t n, uint64_t step)
+{
+	uint64_t i;
+
+	for (i = 0; i < n; i++) {
+		volatile uint64_t *p = (uint64_t *)(va + i * step);
+
+		*p = *p + 1;
+	}
+	return 0;
+}
+
+/*
+ * A segment that needs more tables than there may be: slow, but it works, and
+ * in the end every page has been written as often as was asked for.
+ */
+static void at_the_limit_of_tables_accesses_still_progress(void)
+{
+	struct kvm_pvvas_config c = { .max_tables = 40 };
+	struct vm *vm = vm_new_config(2, &c);
+	struct pvvas_hc_stats st;
+	struct scene s;
+	uint64_t i, r;
+	long ret;
+
+	scene_make(&s, vm, SIZE, 2);
+	/* 64 MiB need 32 tables of level 1 in the segment's tree */
+	for (i = 0; i < 4; i++) {
+		vcpu_vmfunc(s.v, 1 + i % 2);
+		vcpu_user(s.v, guest_touch, WINDOW_FREE, 32, 2 * MIB);
+		vcpu_stats(s.v, &st);
+		check(st.tables <= 40);
+	}
+	for (i = 0; i < 32; i++)
+		check_eq(s.ram[i * 2 * MIB / 8], 4);
+	check(st.zapped > 0);
+	/* hypercalls are refused instead */
+	for (i = 0; i < 64; i++) {
+		ret = vcpu_hc(s.v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+		if (ret < 0)
+			break;
+	}
+	check_eq(ret, -ENOSPC);
+	check_eq(vcpu_hc(s.v, PVVAS_HC_VIEW_CREATE, s.ctx, 0, 0), -ENOSPC);
+	r = vcpu_hc(s.v, PVVAS_HC_SEG_CREATE, window_gpa(vm, WINDOW_FREE + GIB),
+		    2 * MIB, 0);
+	check_eq(r, -ENOSPC);
+	vcpu_stats(s.v, &st);
+	check(st.tables <= 40);
+	/* and faults go on even so */
+	vcpu_user(s.v, guest_touch, WINDOW_FREE, 32, 2 * MIB);
+	check_eq(s.ram[0], 5);
+	check_eq(s.ram[31 * 2 * MIB / 8], 5);
+	vm_free(vm);
+}
+
+static struct pvvas_extent *rows;
+static uint64_t done, calls;
+
+/* Map, protect, unmap the whole list again and again. */
+static uint64_t guest_batches(uint64_t seg, uint64_t n, uint64_t rounds)
+{
+	static const uint64_t nrs[] = { PVVAS_HC_SEG_MAP, PVVAS_HC_SEG_PROTECT,
+					PVVAS_HC_SEG_UNMAP };
+	uint64_t i, j, k;
+	long r;
+
+	for (i = 0; i < rounds; i++)
+		for (j = 0; j < 3; j++) {
+			for (k = 0; k < n; k++) {
+				rows[k].gpa = j ? 0 : TEST_GPA;
+				rows[k].prot = j == 2 ? 0 : 3 - 2 * j;
+			}
+			for (done = 0; done < n; done += r) {
+				r = hc(nrs[j], seg, rows + done, n - done);
+				gcheck(r > 0 && r <= (long)(n - done));
+				calls++;
+			}
+		}
+	return 0;
+}
+
+static void make_rows(void)
+{
+	uint64_t i;
+
+	rows = vm_shared(PVVAS_MAX_BATCH * sizeof(*rows));
+	for (i = 0; i < PVVAS_MAX_BATCH; i++) {
+		rows[i].offset = i * 2 * PAGE;
+		rows[i].size = PAGE;
+	}
+}
+
+static void the_longest_batch_is_done_in_one_call(void)
+{
+	struct vm *vm = vm_new(1);
+	struct pvvas_hc_stats st;
+	struct scene s;
+
+	make_rows();
+	scene_make(&s, vm, SIZE, 1);
+	vcpu_map(s.v, PVVAS_HC_SEG_UNMAP, s.seg, 0, 0, SIZE, 0);
+	vcpu_call(s.v, guest_batches, s.seg, PVVAS_MAX_BATCH, 1);
+	check_eq(calls, 3);
+	vcpu_stats(s.v, &st);
+	check_eq(st.extents, 0);
+	vm_free(vm);
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+static volatile bool stop;
+static pthread_t runner;
+
+static void *interrupt(void *arg)
+{
+	(void)arg;
+	while (!stop) {
+		pthread_kill(runner, SIGUSR1);
+		usleep(100);
+	}
+	return NULL;
+}
+
+/* Signals: the vCPU leaves in the middle of batches, which then go on. */
+static void interrupted_batches_are_continued(void)
+{
+	struct sigaction sa = { .sa_handler = nothing };
+	struct vm *vm = vm_new(1);
+	struct pvvas_hc_stats st;
+	struct scene s;
+	pthread_t t;
+
+	make_rows();
+	scene_make(&s, vm, SIZE, 1);
+	vcpu_map(s.v, PVVAS_HC_SEG_UNMAP, s.seg, 0, 0, SIZE, 0);
+	sigaction(SIGUSR1, &sa, NULL);
+	runner = pthread_self();
+	check_eq(pthread_create(&t, NULL, interrupt, NULL), 0);
+	vcpu_call(s.v, guest_batches, s.seg, PVVAS_MAX_BATCH, 5);
+	stop = true;
+	pthread_join(t, NULL);
+	host_note("%lu calls for 15 batches", calls);
+	check(calls > 15);
+	vcpu_stats(s.v, &st);
+	check_eq(st.extents, 0);
+	vm_free(vm);
+}
+
+static const struct hostcase cases[] = {
+	CASE(limits_of_objects_are_kept),
+	CASE(at_the_limit_of_tables_accesses_still_progress),
+	CASE(the_longest_batch_is_done_in_one_call),
+	CASE(interrupted_batches_are_continued),
+};
+
+HOSTCASE_MAIN(cases)
