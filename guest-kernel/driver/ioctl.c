@@ -25,6 +25,7 @@ union pvvas_arg {
 	struct pvvas_ioc_link link;
 	struct pvvas_ioc_seg_locking locking;
 	struct pvvas_ioc_lock_file lock_file;
+	struct pvvas_ioc_seg_data seg_data;
 	struct pvvas_ioc_attr attr;
 	struct pvvas_ioc_stats stats;
 };
@@ -39,6 +40,7 @@ static_assert(sizeof(struct pvvas_ioc_seg_attach) == 24);
 static_assert(sizeof(struct pvvas_ioc_link) == 24);
 static_assert(sizeof(struct pvvas_ioc_seg_locking) == 16);
 static_assert(sizeof(struct pvvas_ioc_lock_file) == 16);
+static_assert(sizeof(struct pvvas_ioc_seg_data) == 24);
 static_assert(sizeof(struct pvvas_ioc_attr) == 312);
 static_assert(sizeof(struct pvvas_ioc_stats) == 216);
 static_assert(sizeof(struct pvvas_identity) == 64);
@@ -126,6 +128,11 @@ static int pvvas_do_seg_locking(union pvvas_arg *arg)
 static int pvvas_do_seg_lock_file(union pvvas_arg *arg)
 {
 	return pvvas_seg_lock_file(&arg->lock_file);
+}
+
+static int pvvas_do_seg_next_data(union pvvas_arg *arg)
+{
+	return pvvas_seg_next_data(&arg->seg_data);
 }
 
 static int pvvas_do_getattr(union pvvas_arg *arg)
@@ -218,6 +225,7 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_LINK_NEXT)] = { 24, pvvas_do_link_next },
 	[_IOC_NR(PVVAS_IOC_SEG_LOCKING)] = { 16, pvvas_do_seg_locking },
 	[_IOC_NR(PVVAS_IOC_SEG_LOCK_FILE)] = { 16, pvvas_do_seg_lock_file },
+	[_IOC_NR(PVVAS_IOC_SEG_NEXT_DATA)] = { 24, pvvas_do_seg_next_data },
 	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, pvvas_do_getattr },
 	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, pvvas_do_setattr },
 	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, pvvas_do_stats },

@@ -250,6 +250,7 @@ void pvvas_link_free(struct pvvas_link *link);
 /* segment.c */
 int pvvas_seg_create(struct pvvas_ioc_create *arg);
 void pvvas_seg_free(struct pvvas_seg *seg);
+int pvvas_seg_next_data(struct pvvas_ioc_seg_data *arg);
 struct pvvas_seg *pvvas_seg_fault_begin(u64 hv);
 void pvvas_seg_fault_end(struct pvvas_seg *seg);
 int pvvas_seg_fill(struct pvvas_seg *seg, u64 offset, gfp_t gfp,

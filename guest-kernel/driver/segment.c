@@ -359,3 +359,47 @@ void pvvas_seg_fault_end(struct pvvas_seg *seg)
 {
 	atomic_dec(&seg->faulting);
 }
+
+static int pvvas_seg_data_from(struct pvvas_seg *seg, u64 *offset, u64 *length)
+{
+	u64 delta = seg->base - seg->start, end, from = *offset + delta;
+	unsigned long index = from >> PAGE_SHIFT, block;
+	struct page *page;
+
+	/* in the middle of a large page, whose entry is its first index */
+	block = round_down(index, PMD_SIZE >> PAGE_SHIFT);
+	page = xa_load(&seg->pages, block);
+	if (page && block + (1UL << compound_order(page)) > index)
+		index = block;
+	else
+		page = xa_find(&seg->pages, &index, ULONG_MAX, XA_PRESENT);
+	if (!page)
+		return -ENOENT;
+	end = (index + (1UL << compound_order(page))) << PAGE_SHIFT;
+	from = max_t(u64, from, index << PAGE_SHIFT);
+	end = min(end, delta + seg->length);
+	if (from >= end)
+		return -ENOENT;
+	*offset = from - delta;
+	*length = end - from;
+	return 0;
+}
+
+int pvvas_seg_next_data(struct pvvas_ioc_seg_data *arg)
+{
+	struct pvvas_object *obj;
+	struct pvvas_seg *seg;
+	int ret;
+
+	mutex_lock(&pvvas_lock);
+	obj = pvvas_object_by_id(PVVAS_KIND_SEG, arg->seg);
+	seg = obj ? container_of(obj, struct pvvas_seg, obj) : NULL;
+	if (!seg || arg->offset >= seg->length)
+		ret = -ENOENT;
+	else if (!(pvvas_object_rights(obj) & PVVAS_READ))
+		ret = -EACCES;
+	else
+		ret = pvvas_seg_data_from(seg, &arg->offset, &arg->length);
+	mutex_unlock(&pvvas_lock);
+	return ret;
+}

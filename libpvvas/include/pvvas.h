@@ -217,6 +217,37 @@ struct seg_attr {
 int seg_ctl(int sid, int cmd, ...);
 
 /*
+ * Listings.
+ */
+
+/** vas_next - the VAS with the next id above @vid; -ENOENT after the last */
+int vas_next(int vid);
+
+/** seg_next - the segment with the next id above @sid; -ENOENT after the last */
+int seg_next(int sid);
+
+/**
+ * vas_next_seg - the segment with the next id above @sid that a VAS shows
+ * @vid_or_vh: VAS, or handle: then also what only this process sees
+ * @sid: where to go on; 0 to begin
+ * @prot: PROT_READ, PROT_WRITE: what it is attached with; or NULL
+ *
+ * -ENOENT after the last.  -EINVAL: no such VAS or handle.
+ */
+int vas_next_seg(int vid_or_vh, int sid, int *prot);
+
+/**
+ * seg_next_data - where a segment has memory
+ * @sid: the segment; the caller may read it
+ * @offset: in, where to look from, in bytes from its start; out, where there
+ *	is some
+ * @length: out, how many bytes there are at least
+ *
+ * -ENOENT: none from there on.
+ */
+int seg_next_data(int sid, size_t *offset, size_t *length);
+
+/*
  * The library and what it runs on.
  */
 

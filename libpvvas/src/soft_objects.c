@@ -258,6 +258,29 @@ static int setattr(const struct pvvas_ioc_attr *arg)
 	return 0;
 }
 
+static int next_data(struct pvvas_ioc_seg_data *arg)
+{
+	const struct soft_object *o = soft_object(PVVAS_KIND_SEG, arg->seg);
+	off_t from, end;
+	int fd;
+
+	if (!o || arg->offset >= o->length)
+		return -ENOENT;
+	if (!(soft_rights(o) & PVVAS_READ))
+		return -EACCES;
+	fd = soft_segment_file(o->id, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	from = lseek(fd, (off_t)arg->offset, SEEK_DATA);
+	end = from < 0 ? from : lseek(fd, from, SEEK_HOLE);
+	close(fd);
+	if (from < 0 || end < 0)
+		return errno == ENXIO ? -ENOENT : -errno;
+	arg->offset = (uint64_t)from;
+	arg->length = (uint64_t)(end - from);
+	return 0;
+}
+
 /* Counts of objects; there is no hypervisor to count anything else. */
 static int stats(struct pvvas_ioc_stats *arg)
 {
@@ -300,6 +323,8 @@ int soft_objects_call(unsigned long request, void *arg)
 		return setattr(arg);
 	case PVVAS_IOC_STATS:
 		return stats(arg);
+	case PVVAS_IOC_SEG_NEXT_DATA:
+		return next_data(arg);
 	default:
 		return -ENOTTY;
 	}

@@ -146,6 +146,23 @@ struct pvvas_ioc_seg_attach {
 	__u32 reserved;
 };
 
+/**
+ * struct pvvas_ioc_seg_data - PVVAS_IOC_SEG_NEXT_DATA: where memory is
+ * @size: sizeof(struct pvvas_ioc_seg_data)
+ * @seg: a segment that the caller may read
+ * @offset: in, bytes from the segment's base; out, the first byte from there on
+ *	that has memory behind it
+ * @length: out, how many have, at least, from there on
+ *
+ * -ENOENT if there is none from @offset on.
+ */
+struct pvvas_ioc_seg_data {
+	__u32 size;
+	__u32 seg;
+	__u64 offset;
+	__u64 length;
+};
+
 /* struct pvvas_ioc_link.flags */
 #define PVVAS_LINK_LOCKABLE	(1U << 0)
 
@@ -301,6 +318,7 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_LINK_NEXT	_IOWR(PVVAS_IOC_TYPE, 21, struct pvvas_ioc_link)
 #define PVVAS_IOC_SEG_LOCKING	_IOWR(PVVAS_IOC_TYPE, 22, struct pvvas_ioc_seg_locking)
 #define PVVAS_IOC_SEG_LOCK_FILE	_IOWR(PVVAS_IOC_TYPE, 23, struct pvvas_ioc_lock_file)
+#define PVVAS_IOC_SEG_NEXT_DATA	_IOWR(PVVAS_IOC_TYPE, 25, struct pvvas_ioc_seg_data)
 #define PVVAS_IOC_GETATTR	_IOWR(PVVAS_IOC_TYPE, 32, struct pvvas_ioc_attr)
 #define PVVAS_IOC_SETATTR	_IOWR(PVVAS_IOC_TYPE, 33, struct pvvas_ioc_attr)
 #define PVVAS_IOC_STATS		_IOWR(PVVAS_IOC_TYPE, 34, struct pvvas_ioc_stats)

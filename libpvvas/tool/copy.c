@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * pvvas cp: a segment to a file, or a file into a segment; holes stay holes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "tool.h"
+
+#define PAGE	4096UL
+#define CHUNK	(1UL << 20)
+
+struct segment {
+	int sid;
+	int vh;
+	char *base;
+	size_t size;
+};
+
+/* A progress line each second, where somebody looks. */
+static void progress(size_t done, size_t size, bool last)
+{
+	static time_t before;
+	time_t now = time(NULL);
+
+	if (!before)
+		before = now;
+	if (!isatty(STDERR_FILENO) || (now == before && !last))
+		return;
+	before = now;
+	fprintf(stderr, "\r%zu of %zu MiB%s", done >> 20, size >> 20,
+		last ? "\n" : "");
+}
+
+static int open_segment(struct segment *s, const char *name)
+{
+	int vid, err;
+
+	s->sid = tool_find(TOOL_SEG, name);
+	if (s->sid < 0)
+		return s->sid;
+	err = seg_range(s->sid, (void **)&s->base, &s->size);
+	if (err)
+		return err;
+	vid = vas_create(NULL, 0600);
+	if (vid < 0)
+		return vid;
+	s->vh = vas_attach(vid);
+	if (s->vh < 0)
+		return s->vh;
+	return seg_attach(s->vh, s->sid);
+}
+
+static bool is_zero(const char *p, size_t n)
+{
+	return !*p && !memcmp(p, p + 1, n - 1);
+}
+
+static int write_all(int fd, const char *buffer, size_t n, off_t at)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t r = pwrite(fd, buffer + done, n - done,
+				   at + (off_t)done);
+
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		if (r > 0)
+			done += (size_t)r;
+	}
+	return 0;
+}
+
+/* Pages of zeroes become holes. */
+static int write_sparse(int fd, const char *buffer, size_t n, off_t at)
+{
+	size_t i, len;
+	int err = 0;
+
+	for (i = 0; i < n && !err; i += PAGE) {
+		len = n - i < PAGE ? n - i : PAGE;
+		if (!is_zero(buffer + i, len))
+			err = write_all(fd, buffer + i, len, at + (off_t)i);
+	}
+	return err;
+}
+
+static int range_to_file(const struct segment *s, int fd, char *buffer,
+			 size_t at, size_t length)
+{
+	size_t n, end = at + length;
+	int err = 0;
+
+	for (; at < end && !err; at += n) {
+		n = end - at < CHUNK ? end - at : CHUNK;
+		err = vas_switch(s->vh);
+		if (err)
+			break;
+		memcpy(buffer, s->base + at, n);
+		vas_switch(VAS_HOME);
+		err = write_sparse(fd, buffer, n, (off_t)at);
+		progress(at, s->size, false);
+	}
+	return err;
+}
+
+/* Only what has memory: the rest is zeroes, and a hole in the file. */
+static int to_file(const struct segment *s, int fd, char *buffer)
+{
+	size_t at = 0, length;
+	int err;
+
+	if (ftruncate(fd, 0) < 0 || ftruncate(fd, (off_t)s->size) < 0)
+		return -errno;
+	for (;;) {
+		err = seg_next_data(s->sid, &at, &length);
+		if (err)
+			break;
+		err = range_to_file(s, fd, buffer, at, length);
+		if (err)
+			break;
+		at += length;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+/* Make the segment's bytes what the file's are; zeroes only where needed. */
+static int put(const struct segment *s, const char *buffer, size_t at, size_t n)
+{
+	size_t i, len;
+	int err = vas_switch(s->vh);
+
+	if (err)
+		return err;
+	for (i = 0; i < n; i += PAGE) {
+		len = n - i < PAGE ? n - i : PAGE;
+		if (memcmp(s->base + at + i, buffer + i, len))
+			memcpy(s->base + at + i, buffer + i, len);
+	}
+	return vas_switch(VAS_HOME);
+}
+
+static int from_file(const struct segment *s, int fd, size_t size, char *buffer)
+{
+	off_t at = 0, end;
+	ssize_t n;
+	int err = 0;
+
+	while (!err && (size_t)at < size) {
+		at = lseek(fd, at, SEEK_DATA);
+		if (at < 0)
+			return errno == ENXIO ? 0 : -errno;
+		end = lseek(fd, at, SEEK_HOLE);
+		if (end < 0)
+			return -errno;
+		while (at < end && !err) {
+			n = pread(fd, buffer, (size_t)(end - at) < CHUNK ?
+				  (size_t)(end - at) : CHUNK, at);
+			if (n <= 0)
+				return n < 0 ? -errno : -EIO;
+			err = put(s, buffer, (size_t)at, (size_t)n);
+			at += n;
+			progress((size_t)at, size, false);
+		}
+	}
+	return err;
+}
+
+static int copy_out(const char *name, const char *file, char *buffer)
+{
+	struct segment s;
+	int fd, err = open_segment(&s, name);
+
+	if (err)
+		return tool_error(err, "seg %s", name);
+	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return tool_error(-errno, "%s", file);
+	err = to_file(&s, fd, buffer);
+	if (close(fd) < 0 && !err)
+		err = -errno;
+	progress(s.size, s.size, true);
+	return err ? tool_error(err, "%s", file) : TOOL_OK;
+}
+
+static int copy_in(const char *file, const char *name, char *buffer)
+{
+	struct segment s;
+	struct stat st;
+	int fd, err;
+
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return tool_error(-errno, "%s", file);
+	err = open_segment(&s, name);
+	if (err)
+		return tool_error(err, "seg %s", name);
+	if ((uint64_t)st.st_size > s.size)
+		return tool_error(-EFBIG, "%s does not fit into seg %s", file,
+				  name);
+	err = from_file(&s, fd, (size_t)st.st_size, buffer);
+	close(fd);
+	progress((size_t)st.st_size, (size_t)st.st_size, true);
+	return err ? tool_error(err, "%s", file) : TOOL_OK;
+}
+
+int cmd_cp(int argc, char **argv)
+{
+	bool out, in;
+	char *buffer;
+	int status;
+
+	if (argc != 2)
+		return tool_usage();
+	out = !strncmp(argv[0], "seg:", 4);
+	in = !strncmp(argv[1], "seg:", 4);
+	if (out == in)
+		return tool_usage();
+	buffer = malloc(CHUNK);
+	if (!buffer)
+		return tool_error(-ENOMEM, "cp");
+	status = out ? copy_out(argv[0] + 4, argv[1], buffer) :
+		       copy_in(argv[0], argv[1] + 4, buffer);
+	free(buffer);
+	return status;
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * pvvas ls, pvvas stat.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <pvvas.h>
+
+#include "tool.h"
+
+static void print_owner(uid_t uid, gid_t gid)
+{
+	const struct passwd *pw = getpwuid(uid);
+	const struct group *gr = getgrgid(gid);
+	char u[32], g[32];
+
+	snprintf(u, sizeof(u), "%u", (unsigned int)uid);
+	snprintf(g, sizeof(g), "%u", (unsigned int)gid);
+	printf("%-8s %-8s", pw ? pw->pw_name : u, gr ? gr->gr_name : g);
+}
+
+static const char *shown_name(const char *name)
+{
+	return *name ? name : "-";
+}
+
+static int ls_one_vas(int vid, bool first)
+{
+	struct vas_attr a = { .size = sizeof(a) };
+	int err = vas_ctl(VAS_CTL_GETATTR, vid, &a);
+
+	if (err)
+		return err;
+	if (tool_json) {
+		printf("%s{\"kind\":\"vas\",\"id\":%d,\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"users\":%u,\"name\":",
+		       first ? "" : ",\n", vid, (unsigned int)a.mode,
+		       (unsigned int)a.uid, (unsigned int)a.gid, a.users);
+		tool_json_string(a.name);
+		putchar('}');
+	} else {
+		printf("vas %6d %04o ", vid, (unsigned int)a.mode);
+		print_owner(a.uid, a.gid);
+		printf(" %5u %18s %12s %12s %s\n", a.users, "", "", "",
+		       shown_name(a.name));
+	}
+	return 0;
+}
+
+static int ls_one_seg(int sid, bool first)
+{
+	struct seg_attr a = { .size = sizeof(a) };
+	int err = seg_ctl(sid, SEG_CTL_GETATTR, &a);
+
+	if (err)
+		return err;
+	if (tool_json) {
+		printf("%s{\"kind\":\"seg\",\"id\":%d,\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"users\":%u,\"base\":\"%p\",\"size\":%llu,\"resident\":%llu,\"name\":",
+		       first ? "" : ",\n", sid, (unsigned int)a.mode,
+		       (unsigned int)a.uid, (unsigned int)a.gid, a.users,
+		       a.base, (unsigned long long)a.length,
+		       (unsigned long long)a.resident);
+		tool_json_string(a.name);
+		putchar('}');
+	} else {
+		printf("seg %6d %04o ", sid, (unsigned int)a.mode);
+		print_owner(a.uid, a.gid);
+		printf(" %5u %18p %12llu %12llu %s\n", a.users, a.base,
+		       (unsigned long long)a.length,
+		       (unsigned long long)a.resident, shown_name(a.name));
+	}
+	return 0;
+}
+
+/* All of one kind; *printed counts.  What goes away meanwhile is no error. */
+static int ls_kind(enum tool_kind kind, unsigned int *printed)
+{
+	int id = 0, err;
+
+	for (;;) {
+		id = kind == TOOL_VAS ? vas_next(id) : seg_next(id);
+		if (id == -ENOENT)
+			return 0;
+		if (id < 0)
+			return id;
+		err = kind == TOOL_VAS ? ls_one_vas(id, !*printed) :
+			ls_one_seg(id, !*printed);
+		if (err && err != -ENOENT)
+			return err;
+		*printed += !err;
+	}
+}
+
+int cmd_ls(int argc, char **argv)
+{
+	enum tool_kind only = TOOL_VAS;
+	unsigned int printed = 0;
+	int err = 0;
+
+	if (argc > 1 || (argc == 1 && !tool_kind(argv[0], &only)))
+		return tool_usage();
+	if (tool_json)
+		putchar('[');
+	else
+		printf("%-3s %6s %-4s %-8s %-8s %5s %18s %12s %12s %s\n", "",
+		       "id", "mode", "owner", "group", "users", "base", "size",
+		       "resident", "name");
+	if (!argc || only == TOOL_VAS)
+		err = ls_kind(TOOL_VAS, &printed);
+	if (!err && (!argc || only == TOOL_SEG))
+		err = ls_kind(TOOL_SEG, &printed);
+	if (tool_json)
+		puts("]");
+	return err ? tool_error(err, "ls") : TOOL_OK;
+}
+
+/* The segments of a VAS. */
+static int stat_segments(int vid)
+{
+	struct seg_attr a = { .size = sizeof(a) };
+	int sid = 0, prot;
+	bool first = true;
+
+	if (tool_json)
+		printf(",\n\"segments\":[");
+	for (;;) {
+		sid = vas_next_seg(vid, sid, &prot);
+		if (sid < 0)
+			break;
+		if (seg_ctl(sid, SEG_CTL_GETATTR, &a))
+			continue;
+		if (tool_json) {
+			printf("%s{\"id\":%d,\"writable\":%s,\"base\":\"%p\",\"size\":%llu,\"name\":",
+			       first ? "" : ",", sid,
+			       prot & PROT_WRITE ? "true" : "false", a.base,
+			       (unsigned long long)a.length);
+			tool_json_string(a.name);
+			putchar('}');
+		} else {
+			printf("  %s %18p %12llu #%d %s\n",
+			       prot & PROT_WRITE ? "rw" : "r-", a.base,
+			       (unsigned long long)a.length, sid,
+			       shown_name(a.name));
+		}
+		first = false;
+	}
+	if (tool_json)
+		putchar(']');
+	return sid == -ENOENT || sid == -EOPNOTSUPP ? 0 : sid;
+}
+
+int cmd_stat(int argc, char **argv)
+{
+	enum tool_kind kind;
+	int id, err;
+
+	if (argc != 2 || !tool_kind(argv[0], &kind))
+		return tool_usage();
+	id = tool_find(kind, argv[1]);
+	if (id < 0)
+		return tool_error(id, "%s %s", argv[0], argv[1]);
+	if (tool_json)
+		printf("{\"object\":");
+	err = kind == TOOL_VAS ? ls_one_vas(id, true) : ls_one_seg(id, true);
+	if (!err && kind == TOOL_VAS)
+		err = stat_segments(id);
+	if (tool_json)
+		puts("}");
+	return err ? tool_error(err, "%s %s", argv[0], argv[1]) : TOOL_OK;
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * pvvas: look at virtual address spaces and segments, and handle them.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <pvvas.h>
+
+#include "tool.h"
+
+bool tool_json;
+
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *arguments;
+	const char *what;
+} commands[] = {
+	{ "ls", cmd_ls, "[vas | seg]", "list them" },
+	{ "stat", cmd_stat, "vas|seg NAME", "all about one" },
+	{ "create", cmd_create, "vas NAME [-m MODE] | seg NAME SIZE [-m MODE] [-b BASE]",
+	  "make one" },
+	{ "rm", cmd_rm, "vas|seg NAME...", "take names away" },
+	{ "chmod", cmd_chmod, "MODE vas|seg NAME...", "change modes" },
+	{ "attach", cmd_attach, "VAS SEG [ro]", "show a segment in a VAS" },
+	{ "detach", cmd_detach, "VAS SEG", "undo it" },
+	{ "cp", cmd_cp, "seg:NAME FILE | FILE seg:NAME",
+	  "copy a segment to a file, or back" },
+	{ "run", cmd_run, "VAS -- PROGRAM [ARGUMENT...]",
+	  "run a program that starts in a VAS" },
+	{ "doctor", cmd_doctor, "", "what works here, and what does not" },
+};
+
+#define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
+
+int tool_usage(void)
+{
+	size_t i;
+
+	fputs("usage: pvvas [--json] COMMAND ...\n", stderr);
+	for (i = 0; i < NR_COMMANDS; i++)
+		fprintf(stderr, "  %s %s\n      %s\n", commands[i].name,
+			commands[i].arguments, commands[i].what);
+	return TOOL_USAGE;
+}
+
+int tool_error(int err, const char *format, ...)
+{
+	const char *why = strerror(-err);
+	int status = TOOL_FAILED;
+	va_list ap;
+
+	switch (err) {
+	case -ENOENT:
+		status = TOOL_NOT_FOUND;
+		break;
+	case -EACCES:
+	case -EPERM:
+		status = TOOL_DENIED;
+		break;
+	case -ENODEV:
+		why = "no driver: is the module pvvas loaded?";
+		status = TOOL_ABSENT;
+		break;
+	case -ENOSYS:
+		why = "this machine's hypervisor offers no views";
+		status = TOOL_ABSENT;
+		break;
+	}
+	fflush(stdout);
+	fputs("pvvas: ", stderr);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fprintf(stderr, ": %s\n", why);
+	return status;
+}
+
+bool tool_kind(const char *word, enum tool_kind *kind)
+{
+	if (!strcmp(word, "vas"))
+		*kind = TOOL_VAS;
+	else if (!strcmp(word, "seg"))
+		*kind = TOOL_SEG;
+	else
+		return false;
+	return true;
+}
+
+int tool_find(enum tool_kind kind, const char *name)
+{
+	char *end;
+	long id;
+
+	if (*name == '#') {
+		id = strtol(name + 1, &end, 10);
+		return name[1] && !*end && id > 0 && id < 1 << 30 ? (int)id :
+								    -EINVAL;
+	}
+	return kind == TOOL_VAS ? vas_find(name) : seg_find(name);
+}
+
+bool tool_mode(const char *text, mode_t *mode)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 8);
+
+	*mode = (mode_t)value;
+	return *text >= '0' && *text <= '7' && !*end && value <= 0777;
+}
+
+bool tool_size(const char *text, uint64_t *size)
+{
+	static const char units[] = "KMGT";
+	unsigned long long value;
+	const char *unit;
+	int shift = 0;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 0);
+	if (errno || end == text || *text < '0' || *text > '9')
+		return false;
+	if (*end) {
+		unit = strchr(units, *end);
+		if (!unit || end[1])
+			return false;
+		shift = 10 * (int)(unit - units + 1);
+	}
+	if (value > UINT64_MAX >> shift)
+		return false;
+	*size = value << shift;
+	return true;
+}
+
+void tool_json_string(const char *s)
+{
+	putchar('"');
+	for (; *s; s++) {
+		if (*s == '"' || *s == '\\')
+			printf("\\%c", *s);
+		else if ((unsigned char)*s < 0x20)
+			printf("\\u%04x", (unsigned char)*s);
+		else
+			putchar(*s);
+	}
+	putchar('"');
+}
+
+int main(int argc, char **argv)
+{
+	size_t i;
+	int n = 1, status;
+
+	if (n < argc && !strcmp(argv[n], "--version")) {
+		printf("pvvas %d.%d\n", PVVAS_VERSION_MAJOR,
+		       PVVAS_VERSION_MINOR);
+		return TOOL_OK;
+	}
+	if (n < argc && !strcmp(argv[n], "--json")) {
+		tool_json = true;
+		n++;
+	}
+	for (i = 0; n < argc && i < NR_COMMANDS; i++) {
+		if (strcmp(argv[n], commands[i].name))
+			continue;
+		status = commands[i].run(argc - n - 1, argv + n + 1);
+		if (fflush(stdout) || ferror(stdout)) {
+			perror("pvvas: stdout");
+			return TOOL_FAILED;
+		}
+		return status;
+	}
+	return tool_usage();
+}

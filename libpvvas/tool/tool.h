@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * pvvas, the command line tool: what its files share.
+ */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Exit statuses; documented in pvvas(1). */
+enum {
+	TOOL_OK = 0,
+	TOOL_FAILED = 1,
+	TOOL_USAGE = 2,
+	TOOL_NOT_FOUND = 3,
+	TOOL_DENIED = 4,
+	TOOL_ABSENT = 5,
+};
+
+/* Set by --json before any command runs. */
+extern bool tool_json;
+
+/* "pvvas: ..." on stderr; the exit status that goes with the error. */
+int tool_error(int err, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+int tool_usage(void);
+
+/* What an object is called on the command line: "vas:NAME" or "seg:NAME". */
+enum tool_kind { TOOL_VAS, TOOL_SEG };
+
+/* "vas", "seg"; false if it is neither */
+bool tool_kind(const char *word, enum tool_kind *kind);
+/* The id of NAME, or of #ID; or -errno. */
+int tool_find(enum tool_kind kind, const char *name);
+/* An octal mode; false if it is none. */
+bool tool_mode(const char *text, mode_t *mode);
+/* Bytes, with K, M, G or T behind the number; false if it is no size. */
+bool tool_size(const char *text, uint64_t *size);
+
+/* A string as JSON has it, quotes included. */
+void tool_json_string(const char *s);
+
+/* The commands: arguments after the command's name; an exit status. */
+int cmd_ls(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
+int cmd_create(int argc, char **argv);
+int cmd_rm(int argc, char **argv);
+int cmd_chmod(int argc, char **argv);
+int cmd_attach(int argc, char **argv);
+int cmd_detach(int argc, char **argv);
+int cmd_cp(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+
+#endif /* TOOL_H */
