@@ -26,6 +26,7 @@ static int remove_one(const char *path, const struct stat *st, int type,
 int main(int argc, char **argv)
 {
 	char self[PATH_MAX], program[PATH_MAX + 64], libs[PATH_MAX + 64];
+	char path[4 * PATH_MAX];
 	char dir[] = "/dev/shm/pvvas-test-XXXXXX";
 	int status = 1;
 	ssize_t n;
@@ -41,6 +42,8 @@ int main(int argc, char **argv)
 	snprintf(program, sizeof(program), "%s/../guest/%s", self, argv[1]);
 	snprintf(libs, sizeof(libs), "%s/../../libpvvas", self);
 	setenv("LD_LIBRARY_PATH", libs, 1);
+	snprintf(path, sizeof(path), "%s:%s", libs, getenv("PATH"));
+	setenv("PATH", path, 1);
 	setenv("PVVAS_BACKEND", "soft", 1);
 	setenv("PVVAS_SOFT_DIR", dir, 1);
 	pid = fork();

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The command line tool, run as a user runs it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "tcase.h"
+
+#define BASE	((char *)VAS_WINDOW_FIRST)
+#define MIB	(1UL << 20)
+
+static char output[65536];
+
+/* Run "pvvas ARGUMENTS"; its exit status, and its output in output[]. */
+static int pvvas(const char *arguments)
+{
+	char command[1024];
+	size_t n;
+	FILE *f;
+	int status;
+
+	snprintf(command, sizeof(command), "pvvas %s 2>&1", arguments);
+	f = popen(command, "r");
+	check(f);
+	n = fread(output, 1, sizeof(output) - 1, f);
+	output[n] = '\0';
+	status = pclose(f);
+	check(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void makes_lists_and_removes(void)
+{
+	const char *name = tcase_name("tool");
+	char command[512];
+	int vid, sid;
+
+	snprintf(command, sizeof(command), "create vas %s -m 640", name);
+	check_eq(pvvas(command), 0);
+	vid = check_id(atoi(output));
+	tcase_track_vas(vid);
+	snprintf(command, sizeof(command), "create seg %s 8M -b 0x%lx", name,
+		 VAS_WINDOW_FIRST);
+	check_eq(pvvas(command), 0);
+	sid = check_id(atoi(output));
+	tcase_track_seg(sid);
+	check_eq(vas_find(name), vid);
+	check_eq(seg_find(name), sid);
+	snprintf(command, sizeof(command), "attach %s %s ro", name, name);
+	check_eq(pvvas(command), 0);
+	check_eq(pvvas("ls"), 0);
+	check(strstr(output, name));
+	check(strstr(output, "8388608"));
+	snprintf(command, sizeof(command), "stat vas %s", name);
+	check_eq(pvvas(command), 0);
+	check(strstr(output, "0640"));
+	check(strstr(output, "r- "));
+	snprintf(command, sizeof(command), "--json stat vas %s", name);
+	check_eq(pvvas(command), 0);
+	check(strstr(output, "\"writable\":false"));
+	snprintf(command, sizeof(command), "chmod 600 vas %s", name);
+	check_eq(pvvas(command), 0);
+	snprintf(command, sizeof(command), "detach %s %s", name, name);
+	check_eq(pvvas(command), 0);
+	snprintf(command, sizeof(command), "rm vas %s", name);
+	check_eq(pvvas(command), 0);
+	check_eq(vas_find(name), -ENOENT);
+	snprintf(command, sizeof(command), "rm seg '#%d'", sid);
+	check_eq(pvvas(command), 0);
+	check_eq(seg_find(name), -ENOENT);
+}
+
+static void exit_statuses_mean_something(void)
+{
+	check_eq(pvvas(""), 2);
+	check_eq(pvvas("nonsense"), 2);
+	check_eq(pvvas("create seg x notasize"), 2);
+	check_eq(pvvas("chmod 999 vas x"), 2);
+	check_eq(pvvas("stat vas no-such-vas"), 3);
+	check_eq(pvvas("rm seg no-such-segment"), 3);
+	check_eq(pvvas("cp seg:no-such-segment /tmp/file"), 3);
+	check_eq(pvvas("cp a b"), 2);
+	check_eq(pvvas("create vas x -b 0"), 2);
+}
+
+static void copies_a_sparse_segment_out_and_in(void)
+{
+	size_t size = 32UL << 30, last = size - 4096;
+	const char *name = tcase_name("copy");
+	const char *file = "/tmp/pvvas-copy";
+	struct seg_attr attr = { .size = sizeof(attr) };
+	char command[512];
+	int vid, sid, vh;
+	struct stat st;
+
+	sid = tcase_seg(name, BASE, size, 0600);
+	vid = tcase_vas(NULL, 0600);
+	check_eq(seg_attach(vid, sid), 0);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_switch(vh), 0);
+	strcpy(BASE + 5000, "first");
+	strcpy(BASE + last, "last");
+	check_eq(vas_switch(VAS_HOME), 0);
+
+	snprintf(command, sizeof(command), "cp seg:%s %s", name, file);
+	check_eq(pvvas(command), 0);
+	check_eq(stat(file, &st), 0);
+	check_eq(st.st_size, size);
+	check(st.st_blocks * 512 <= (blkcnt_t)MIB);
+
+	check_eq(vas_switch(vh), 0);
+	strcpy(BASE + 5000, "other");
+	strcpy(BASE + last, "else");
+	check_eq(vas_switch(VAS_HOME), 0);
+	snprintf(command, sizeof(command), "cp %s seg:%s", file, name);
+	check_eq(pvvas(command), 0);
+	check_eq(vas_switch(vh), 0);
+	check(!strcmp(BASE + 5000, "first"));
+	check(!strcmp(BASE + last, "last"));
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_GETATTR, &attr), 0);
+	check(attr.resident <= 8 * MIB);
+	unlink(file);
+}
+
+/* "tool" itself is the program that is run in the VAS. */
+static int inside(void)
+{
+	if (vas_current() == VAS_HOME || strcmp(BASE, "for you"))
+		return 1;
+	puts("inside");
+	return 0;
+}
+
+static void runs_a_program_in_a_vas(void)
+{
+	const char *name = tcase_name("run");
+	char command[512], self[256];
+	int vid = tcase_vas(name, 0600);
+	ssize_t n;
+
+	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	check(n > 0);
+	self[n] = '\0';
+	check_eq(seg_attach(vid, tcase_seg(NULL, BASE, MIB, 0600)), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	strcpy(BASE, "for you");
+	check_eq(vas_switch(VAS_HOME), 0);
+	snprintf(command, sizeof(command), "run %s -- %s inside", name, self);
+	check_eq(pvvas(command), 0);
+	check(!strcmp(output, "inside\n"));
+	check_eq(pvvas("run no-such-vas -- true"), 3);
+}
+
+static void doctor_finds_nothing_wrong(void)
+{
+	tcase_need(PVVAS_FEATURE_DRIVER);
+	check_eq(pvvas("doctor"), 0);
+	check(!strstr(output, "no "));
+	check_eq(pvvas("--json doctor"), 0);
+	check(strstr(output, "\"driver\":\"yes\""));
+}
+
+static const struct tcase cases[] = {
+	CASE(makes_lists_and_removes),
+	CASE(exit_statuses_mean_something),
+	CASE(copies_a_sparse_segment_out_and_in),
+	CASE(runs_a_program_in_a_vas),
+	CASE(doctor_finds_nothing_wrong),
+};
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "inside"))
+		return inside();
+	return tcase_main(cases, sizeof(cases) / sizeof(cases[0]), 0);
+}
