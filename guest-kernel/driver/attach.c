@@ -7,7 +7,8 @@
  * VAS, less what the VAS's mode denies the process.  Whoever links a segment
  * to a VAS vouches for it: attachers of the VAS need no right to the segment.
  */
-#include <linux/sched.h>
+#include <linux/jiffies.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "hv.h"
 
@@ -162,20 +163,36 @@ int pvvas_attach(struct pvvas_ioc_attach *arg)
 	return ret;
 }
 
-int pvvas_detach(struct pvvas_ioc_attach *arg)
+static int pvvas_detach_once(u32 handle)
 {
 	struct pvvas_att *att;
 	int ret;
 
-	if (arg->flags || arg->reserved)
-		return -EINVAL;
 	mutex_lock(&pvvas_lock);
-	att = pvvas_att_get(pvvas_proc_find(current->mm), arg->handle);
+	att = pvvas_att_get(pvvas_proc_find(current->mm), handle);
 	ret = att ? pvvas_slot_vacate(att) : -ENOENT;
 	if (!ret)
 		pvvas_att_free(att);
 	mutex_unlock(&pvvas_lock);
 	return ret;
+}
+
+/* Whoever has joined a thread need not know that it is not quite gone. */
+int pvvas_detach(struct pvvas_ioc_attach *arg)
+{
+	unsigned long end = jiffies + HZ;
+	int ret;
+
+	if (arg->flags || arg->reserved)
+		return -EINVAL;
+	for (;;) {
+		ret = pvvas_detach_once(arg->handle);
+		if (ret != -EAGAIN)
+			return ret;
+		if (time_after(jiffies, end) || fatal_signal_pending(current))
+			return -EBUSY;
+		schedule_timeout_killable(1);
+	}
 }
 
 int pvvas_resident(struct pvvas_ioc_attach *arg)

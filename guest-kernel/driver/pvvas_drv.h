@@ -174,6 +174,7 @@ enum pvvas_thread_state {
  * @node: in proc->threads
  * @running: on a CPU, with its context loaded
  * @slot: while not running, where to go back to
+ * @leaving: while not running, it never returns to user mode
  */
 struct pvvas_thread {
 	struct preempt_notifier notifier;
@@ -182,6 +183,7 @@ struct pvvas_thread {
 	struct list_head node;
 	enum pvvas_thread_state state;
 	bool running;
+	bool leaving;
 	u32 slot;
 	struct callback_head cover_work;
 	struct llist_node dead;

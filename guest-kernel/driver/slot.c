@@ -28,7 +28,16 @@ struct pvvas_poll {
 	const struct pvvas_proc *proc;
 	u32 handle;
 	bool busy;
+	bool leaving;
 };
+
+static void pvvas_poll_note(struct pvvas_poll *poll, bool leaving)
+{
+	if (leaving)
+		WRITE_ONCE(poll->leaving, true);
+	else
+		WRITE_ONCE(poll->busy, true);
+}
 
 /* On each CPU, in an interrupt. */
 static void pvvas_poll_cpu(void *arg)
@@ -41,49 +50,56 @@ static void pvvas_poll_cpu(void *arg)
 	    READ_ONCE(pvvas_identity->cookie) != poll->handle)
 		return;
 	if (cpu->running && cpu->running->proc == poll->proc)
-		WRITE_ONCE(poll->busy, true);
+		pvvas_poll_note(poll, current->flags & PF_EXITING);
 	else
 		/* A bystander's VMFUNC; it has no window and sees nothing. */
 		pvvas_vmfunc(0);
 }
 
-static bool pvvas_slot_occupied(struct pvvas_att *att)
+/* -EBUSY if a thread is in the view; -EAGAIN if all that are there exit. */
+static int pvvas_slot_occupied(struct pvvas_att *att)
 {
 	struct pvvas_poll poll = { .proc = att->proc, .handle = att->handle };
 	struct pvvas_thread *t;
-	bool busy;
 
 	on_each_cpu(pvvas_poll_cpu, &poll, 1);
-	busy = READ_ONCE(poll.busy);
 	spin_lock(&att->proc->lock);
 	list_for_each_entry(t, &att->proc->threads, node)
 		if (!READ_ONCE(t->running) && READ_ONCE(t->slot) == att->slot)
-			busy = true;
+			pvvas_poll_note(&poll, READ_ONCE(t->leaving));
 	spin_unlock(&att->proc->lock);
-	return busy;
+	if (READ_ONCE(poll.busy))
+		return -EBUSY;
+	return READ_ONCE(poll.leaving) ? -EAGAIN : 0;
 }
 
 static int pvvas_slot_take_out(struct pvvas_att *att)
 {
 	struct pvvas_proc *proc = att->proc;
+	int busy;
 	long ret;
 
-	if (pvvas_slot_occupied(att))
-		return -EBUSY;
+	busy = pvvas_slot_occupied(att);
+	if (busy)
+		return busy;
 	ret = pvvas_hc_view_place(proc->ctx, att->slot, 0);
 	if (ret < 0)
 		return ret;
-	if (pvvas_slot_occupied(att)) {
+	busy = pvvas_slot_occupied(att);
+	if (busy) {
 		ret = pvvas_hc_view_place(proc->ctx, att->slot, att->view);
 		if (ret >= 0)
-			return -EBUSY;
+			return busy;
 	}
 	proc->slots[att->slot] = NULL;
 	att->slot = 0;
 	return min(ret, 0L);
 }
 
-/* -EBUSY if a thread is in the view. */
+/*
+ * -EBUSY if a thread is in the view, -EAGAIN if only threads that exit are, who
+ * may still touch it in the kernel (robust futexes) but will be out of it soon.
+ */
 int pvvas_slot_vacate(struct pvvas_att *att)
 {
 	int ret;

@@ -65,6 +65,7 @@ static void pvvas_save_view(struct pvvas_thread *t, struct pvvas_cpu *cpu)
 		pvvas_vmfunc(0);
 	}
 	WRITE_ONCE(t->slot, slot);
+	WRITE_ONCE(t->leaving, current->flags & PF_EXITING);
 	cpu->running = NULL;
 	WRITE_ONCE(t->running, false);
 }
