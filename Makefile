@@ -41,7 +41,7 @@ test-guest: setup ## only the tests of driver and library, in the guest
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
 	@tests/bench/heap/run
 
-check: checkpatch check-patches shellcheck ## all checks of the sources
+check: check-runner checkpatch check-patches shellcheck ## all checks of the sources
 
 checkpatch: ## coding style of all C files and patches
 	@images/setup/all kernels
@@ -53,6 +53,9 @@ check-patches: ## do the patch series apply, and does each KVM patch build
 
 check-model: ## the Spin model of view invalidation, and that it notices what is left out
 	@tests/model/check
+
+check-runner: ## does the test runner call a failure a failure
+	@tests/lint/runner
 
 shellcheck: ## the shell scripts
 	@tests/lint/shell
