@@ -78,8 +78,11 @@ PVVAS_EXPORT void *seg_realloc(int sid, void *ptr, size_t size)
 
 PVVAS_EXPORT int seg_free(int sid, void *ptr)
 {
-	const struct seg_heap *sh = heap_of_seg(sid);
+	const struct seg_heap *sh;
 
+	if (!ptr)
+		return 0;
+	sh = heap_of_seg(sid);
 	return sh ? release(sh, ptr) : -errno;
 }
 
@@ -167,8 +170,11 @@ PVVAS_EXPORT void *vas_realloc(void *ptr, size_t size)
 
 PVVAS_EXPORT int vas_free(void *ptr)
 {
-	const struct seg_heap *sh = heap_of_vas();
+	const struct seg_heap *sh;
 
+	if (!ptr)
+		return 0;
+	sh = heap_of_vas();
 	return sh ? release(sh, ptr) : -errno;
 }
 

@@ -122,23 +122,18 @@ void pvvas_heap_run_unindex(const struct pvvas_heap *h, uint32_t g, uint32_t n)
  * Allocation.
  */
 
-/* The first granule of run @g, of @n, with an aligned address. */
-static uint32_t align_up(const struct pvvas_heap *h, uint32_t g, size_t align)
+/* Granules from @g on up to the next one with an aligned address. */
+static uint64_t padding(const struct pvvas_heap *h, uint32_t g, size_t align)
 {
 	uintptr_t p = (uintptr_t)heap_address(h, g);
-	uintptr_t q = (p + align - 1) & ~(align - 1);
 
-	return g + (uint32_t)((q - p) >> GRANULE_SHIFT);
+	return align > GRANULE ? (-p & (align - 1)) >> GRANULE_SHIFT : 0;
 }
 
 static bool fits(const struct pvvas_heap *h, uint32_t g, uint32_t n,
 		 size_t align)
 {
-	uint64_t len = WORD_LOW(heap_word(h, g));
-
-	if (align > GRANULE)
-		n += align_up(h, g, align) - g;
-	return len >= n;
+	return WORD_LOW(heap_word(h, g)) >= n + padding(h, g, align);
 }
 
 /* A free run that @n aligned granules fit into, soon; or 0. */
@@ -199,7 +194,7 @@ uint32_t pvvas_heap_run_alloc(const struct pvvas_heap *h, uint32_t n,
 	if (!g)
 		return 0;
 	len = WORD_LOW(heap_word(h, g));
-	start = align > GRANULE ? align_up(h, g, align) : g;
+	start = g + (uint32_t)padding(h, g, align);
 	rest = len - (start - g) - n;
 	log_start(h);
 	log_add(h, start);

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The host asks which pages are in use: what is used through a view is young,
+ * what is not grows old. DAMON asks, as reclaim would.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vm.h"
+
+#define SIZE		(2 * MIB)
+#define DAMON		"/sys/kernel/mm/damon/admin/kdamonds/"
+#define CONTEXT		DAMON "0/contexts/0/"
+#define SCHEME		CONTEXT "schemes/0/"
+
+static struct vm *vm;
+static struct scene s;
+static atomic_int stop;
+
+static void put(const char *file, const char *format, ...)
+{
+	char val[64];
+	va_list ap;
+	int fd;
+
+	va_start(ap, format);
+	vsnprintf(val, sizeof(val), format, ap);
+	va_end(ap);
+	fd = open(file, O_WRONLY);
+	if (fd < 0 || write(fd, val, strlen(val)) < 0)
+		host_fail(__FILE__, __LINE__, "%s < %s: %s", file, val,
+			  strerror(errno));
+	close(fd);
+}
+
+/* Watch this process's memory behind the segment, as one region. */
+static void watch(void)
+{
+	put(DAMON "nr_kdamonds", "1");
+	put(DAMON "0/contexts/nr_contexts", "1");
+	put(CONTEXT "operations", "vaddr");
+	put(CONTEXT "monitoring_attrs/intervals/sample_us", "2000");
+	put(CONTEXT "monitoring_attrs/intervals/aggr_us", "40000");
+	put(CONTEXT "monitoring_attrs/intervals/update_us", "1000000");
+	put(CONTEXT "monitoring_attrs/nr_regions/min", "3");
+	put(CONTEXT "monitoring_attrs/nr_regions/max", "3");
+	put(CONTEXT "targets/nr_targets", "1");
+	put(CONTEXT "targets/0/pid_target", "%d", getpid());
+	put(CONTEXT "targets/0/regions/nr_regions", "1");
+	put(CONTEXT "targets/0/regions/0/start", "%lu", (uint64_t)s.ram);
+	put(CONTEXT "targets/0/regions/0/end", "%lu", (uint64_t)s.ram + SIZE);
+	put(CONTEXT "schemes/nr_schemes", "1");
+	put(SCHEME "action", "stat");
+	put(SCHEME "access_pattern/sz/min", "0");
+	put(SCHEME "access_pattern/sz/max", "%lu", ~0UL);
+	put(SCHEME "access_pattern/nr_accesses/min", "0");
+	put(SCHEME "access_pattern/nr_accesses/max", "%u", ~0U);
+	put(SCHEME "access_pattern/age/min", "0");
+	put(SCHEME "access_pattern/age/max", "%u", ~0U);
+	put(DAMON "0/state", "on");
+}
+
+/* Accesses that were seen in the latest whole interval. */
+static long long seen(void)
+{
+	long long sum = 0, n, i;
+
+	usleep(120000);
+	put(DAMON "0/state", "update_schemes_tried_regions");
+	for (i = 0; i < 3; i++) {
+		n = host_number(SCHEME "tried_regions/%lld/nr_accesses", i);
+		if (n > 0)
+			sum += n;
+	}
+	return sum;
+}
+
+static uint64_t guest_use(uint64_t n)
+{
+	uint64_t i, sum = 0;
+
+	/* the host's ticks let it out; VMFUNC takes an emulator long */
+	for (i = 0; i < n && !atomic_load(&stop); i++) {
+		if (i % 4096 == 0)
+			vmfunc(0, 1 + i / 4096 % 2);
+		sum += *(volatile uint64_t *)(WINDOW_FREE + i % 512 * 4096);
+	}
+	return sum;
+}
+
+static void *use(void *arg)
+{
+	vcpu_call(arg, guest_use, ~0ULL);
+	return NULL;
+}
+
+static void begin(void)
+{
+	vm = vm_new(1);
+	scene_make(&s, vm, SIZE, 2);
+	memset(s.ram, 1, SIZE);
+	/* the leaves are there, and nobody but views uses the memory */
+	vcpu_call(s.v, guest_use, 1024);
+	watch();
+}
+
+static void what_a_view_uses_is_young(void)
+{
+	pthread_t t;
+	long long n;
+
+	begin();
+	check_eq(pthread_create(&t, NULL, use, s.v), 0);
+	seen();
+	n = seen();
+	atomic_store(&stop, 1);
+	pthread_join(t, NULL);
+	host_note("%lld accesses seen", n);
+	put(DAMON "0/state", "off");
+	check(n > 10);
+	vm_free(vm);
+}
+
+static void what_no_view_uses_grows_old(void)
+{
+	long long n;
+
+	begin();
+	seen();
+	n = seen();
+	host_note("%lld accesses seen", n);
+	put(DAMON "0/state", "off");
+	check_eq(n, 0);
+	vm_free(vm);
+}
+
+static const struct hostcase cases[] = {
+	CASE(what_a_view_uses_is_young),
+	CASE(what_no_view_uses_grows_old),
+};
+
+HOSTCASE_MAIN(cases)

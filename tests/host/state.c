@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_PVVAS_STATE: what is saved from one VM and restored into another is the
+ * same, and what is wrong is refused and leaves nothing.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vm.h"
+
+#define SIZE		(4 * MIB)
+#define AT(page)	(WINDOW_FREE + (page) * PAGE)
+#define MAX_RECORDS	256
+
+static struct vm *vm;
+static struct vcpu *v;
+static struct scene s;
+static struct kvm_pvvas_record records[MAX_RECORDS], again[MAX_RECORDS];
+
+static int state(struct vm *m, uint32_t op, struct kvm_pvvas_record *r,
+		 uint64_t *nr)
+{
+	struct kvm_pvvas_state st = { .size = sizeof(st), .op = op,
+				      .records = (uint64_t)r, .nr = *nr };
+	int ret = __vm_ioctl(m->fd, KVM_PVVAS_STATE, (uint64_t)&st);
+
+	*nr = st.nr;
+	return ret;
+}
+
+static uint64_t get(struct vm *m, struct kvm_pvvas_record *r)
+{
+	uint64_t nr = MAX_RECORDS;
+
+	check_eq(state(m, KVM_PVVAS_GET, r, &nr), 0);
+	check(nr <= MAX_RECORDS);
+	return nr;
+}
+
+static int set(struct vm *m, struct kvm_pvvas_record *r, uint64_t nr)
+{
+	return state(m, KVM_PVVAS_SET, r, &nr);
+}
+
+/* A VM with some of everything, vCPU 0 in view 1 and vCPU 1 in none. */
+static void begin(void)
+{
+	uint64_t other, seg, i;
+
+	vm = vm_new(2);
+	v = &vm->vcpus[0];
+	scene_make(&s, vm, SIZE, 3);
+	other = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, other, 0, 77);
+	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE,
+			 window_gpa(vm, WINDOW_FREE + GIB), 2 * MIB,
+			 PVVAS_SEG_DEMAND);
+	for (i = 0; i < 10; i++)
+		check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, seg, i * 2 * PAGE,
+				  TEST_GPA + i * PAGE, PAGE, 1 + i % 4 * 2), 1);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[1], seg, 1);
+	/* a generation above 1 */
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, s.ctx, 2, 0);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, s.ctx, 300, s.view[1]);
+	vcpu_vmfunc(v, 300);
+	vcpu_poke(v, AT(5), 555);
+	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_CTX_LOAD, other, 0, 0);
+}
+
+static struct vm *another(void)
+{
+	struct vm *m = vm_new(2);
+
+	vm_slot(m, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE, 0);
+	return m;
+}
+
+static uint64_t guest_identity(uint64_t view, uint64_t cookie, uint64_t slot,
+			       uint64_t generation)
+{
+	gcheck_eq(gc_identity()->view, view);
+	gcheck_eq(gc_identity()->cookie, cookie);
+	gcheck_eq(gc_identity()->slot, slot);
+	gcheck_eq(gc_identity()->generation, generation);
+	return gc_identity()->ctx;
+}
+
+static void a_restored_vm_goes_on_where_it_was(void)
+{
+	uint64_t nr, id;
+	struct vm *to;
+	int i;
+
+	begin();
+	nr = get(vm, records);
+	to = another();
+	/* whatever is there is replaced, also by a second restore */
+	scene_over(&(struct scene){}, to, TEST_GPA, SIZE, 1);
+	for (i = 0; i < 2; i++) {
+		check_eq(set(to, records, nr), 0);
+		check_eq(get(to, again), nr);
+		check(!memcmp(records, again, nr * sizeof(records[0])));
+	}
+	v = &to->vcpus[0];
+	check_eq(vcpu_call(v, guest_identity, s.view[1], 101, 300, 2), s.ctx);
+	check_eq(vcpu_peek(v, AT(5)), 555);
+	vcpu_poke(v, AT(5), 556);
+	check_eq(s.ram[5 * PAGE / 8], 556);
+	check_eq(vcpu_try_poke(v, WINDOW_FREE + GIB, 1), 14);
+	check_eq(vcpu_try_peek(v, WINDOW_FREE + GIB), -1);
+	vcpu_vmfunc(v, 1);
+	check_eq(vcpu_view(v), s.view[0]);
+	vcpu_vmfunc(v, 2);
+	check_eq(vcpu_view(v), 0);
+	check_eq(vcpu_view(&to->vcpus[1]), 0);
+	vcpu_vmfunc(&to->vcpus[1], 1);
+	check_eq(vcpu_view(&to->vcpus[1]), 0);
+	/* ids go on too */
+	id = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	check_eq(vcpu_hc_ok(&vm->vcpus[0], PVVAS_HC_CTX_CREATE, 0, 0, 0), id);
+	vm_free(to);
+	vm_free(vm);
+}
+
+static void saving_changes_nothing(void)
+{
+	struct pvvas_hc_stats before, after;
+	uint64_t nr;
+
+	begin();
+	vcpu_stats(v, &before);
+	nr = get(vm, records);
+	check_eq(get(vm, again), nr);
+	check(!memcmp(records, again, nr * sizeof(records[0])));
+	check_eq(vcpu_view(v), s.view[1]);
+	check_eq(vcpu_peek(v, AT(5)), 555);
+	vcpu_stats(v, &after);
+	check_eq(after.window_faults, before.window_faults + 1);
+	check_eq(after.views, before.views);
+	vm_free(vm);
+}
+
+static void an_idle_vm_is_saved_as_idle(void)
+{
+	struct vm *to;
+	uint64_t nr;
+
+	begin();
+	to = another();
+	nr = get(to, again);
+	check_eq(set(vm, again, nr), 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_views"), 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_segs"), 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_extents"), 0);
+	check_eq(vcpu_peek(v, TEST_GPA + 5 * PAGE), 555);
+	vm_free(to);
+	vm_free(vm);
+}
+
+static void reset_leaves_nothing(void)
+{
+	uint64_t nr = 0;
+
+	begin();
+	check_eq(state(vm, KVM_PVVAS_RESET, NULL, &nr), 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_ctxs"), 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_views"), 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_segs"), 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_attachments"), 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_extents"), 0);
+	check_eq(vcpu_peek(v, TEST_GPA + 5 * PAGE), 555);
+	scene_over(&s, vm, TEST_GPA, SIZE, 2);
+	vcpu_vmfunc(v, 2);
+	check_eq(vcpu_peek(v, AT(5)), 555);
+	vm_free(vm);
+}
+
+static void the_call_is_checked(void)
+{
+	struct kvm_pvvas_state st = { .size = sizeof(st), .op = KVM_PVVAS_GET };
+	struct vm *none;
+	uint64_t nr;
+
+	begin();
+	nr = get(vm, records);
+	check_eq(__vm_ioctl(vm->fd, KVM_PVVAS_STATE, 1), -EFAULT);
+	st.size = 0;
+	check_eq(__vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st), -EINVAL);
+	st.size = sizeof(st) + 8;
+	check_eq(__vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st), -EINVAL);
+	st.size = sizeof(st);
+	st.pad = 1;
+	check_eq(__vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st), -EINVAL);
+	st.pad = 0;
+	st.op = 0;
+	check_eq(__vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st), -EINVAL);
+	st.op = 4;
+	check_eq(__vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st), -EINVAL);
+	/* how many there are, if they do not fit */
+	st.op = KVM_PVVAS_GET;
+	st.records = (uint64_t)again;
+	st.nr = nr - 1;
+	check_eq(__vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st), -E2BIG);
+	check_eq(st.nr, nr);
+	st.records = 0;
+	st.nr = 0;
+	check_eq(__vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st), -E2BIG);
+	check_eq(st.nr, nr);
+	check_eq(__vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st), -EFAULT);
+	check_eq(vcpu_view(v), s.view[1]);
+
+	none = vm_bare();
+	vm_add_vcpu(none);
+	check_eq(state(none, KVM_PVVAS_GET, records, &nr), -ENXIO);
+	vm_free(none);
+	vm_free(vm);
+}
+
+/* Each field of each record set to nonsense: refused, and nothing is left. */
+static void bad_records_are_refused_and_leave_nothing(void)
+{
+	static const uint64_t bad[] = { 0, 1, 0xfff, 1ULL << 40, ~0ULL };
+	uint64_t nr, i, j, k, refused = 0;
+	struct vm *to;
+	int r;
+
+	begin();
+	nr = get(vm, records);
+	to = another();
+	for (i = 0; i < nr; i++)
+		for (j = 0; j < 6; j++)
+			for (k = 0; k < sizeof(bad) / sizeof(bad[0]); k++) {
+				memcpy(again, records, sizeof(again));
+				if (j < 4)
+					again[i].val[j] = bad[k];
+				else if (j == 4)
+					again[i].arg = bad[k];
+				else
+					again[i].type = bad[k];
+				r = set(to, again, nr);
+				if (!r)
+					continue;
+				check(r == -EINVAL || r == -ENOENT ||
+				      r == -EEXIST || r == -ENOSPC);
+				refused++;
+				check_eq(kvm_stat_of(to->fd, "pvvas_views"), 0);
+				check_eq(kvm_stat_of(to->fd, "pvvas_segs"), 0);
+			}
+	host_note("%lu records, %lu changes refused", nr, refused);
+	check(refused > nr * 6);
+	check_eq(set(to, records + 1, nr - 1), -EINVAL);
+	check_eq(set(to, (void *)8, nr), -EFAULT);
+	/* after all of it the good ones are still good */
+	check_eq(set(to, records, nr), 0);
+	check_eq(vcpu_view(&to->vcpus[0]), s.view[1]);
+	check_eq(vcpu_peek(&to->vcpus[0], AT(5)), 555);
+	vm_free(to);
+	vm_free(vm);
+}
+
+static atomic_int stop;
+
+static uint64_t guest_wait(void)
+{
+	while (!atomic_load(&stop))
+		;
+	return 0;
+}
+
+static void *run(void *arg)
+{
+	vcpu_call(arg, guest_wait, 0);
+	return NULL;
+}
+
+static void a_running_vcpu_is_busy(void)
+{
+	uint64_t nr = MAX_RECORDS;
+	pthread_t t;
+
+	begin();
+	check_eq(pthread_create(&t, NULL, run, &vm->vcpus[1]), 0);
+	usleep(5000);
+	check_eq(state(vm, KVM_PVVAS_GET, records, &nr), -EBUSY);
+	check_eq(state(vm, KVM_PVVAS_RESET, NULL, &nr), -EBUSY);
+	atomic_store(&stop, 1);
+	pthread_join(t, NULL);
+	nr = get(vm, records);
+	check_eq(set(vm, records, nr), 0);
+	vm_free(vm);
+}
+
+static const struct hostcase cases[] = {
+	CASE(a_restored_vm_goes_on_where_it_was),
+	CASE(saving_changes_nothing),
+	CASE(an_idle_vm_is_saved_as_idle),
+	CASE(reset_leaves_nothing),
+	CASE(the_call_is_checked),
+	CASE(bad_records_are_refused_and_leave_nothing),
+	CASE(a_running_vcpu_is_busy),
+};
+
+HOSTCASE_MAIN(cases)

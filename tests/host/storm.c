@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Storms: the host takes memory away by all means at once, while all vCPUs
+ * switch views and use it. A page may be empty again at any time, but it never
+ * shows what belongs to somebody else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "vm.h"
+
+#define SIZE		(4 * MIB)
+#define NR_PAGES	(SIZE / PAGE)
+#define NR_VCPUS	3
+#define NR_VIEWS	4
+#define POISON		0x5a5a5a5a5a5a5a5aULL
+#define PF_VECTOR	14
+/* A storm lasts until each vCPU has read so much, and some rounds. */
+#define ENOUGH		3000
+
+static struct vm *vm;
+static struct scene s;
+static atomic_int stop;
+
+static struct {
+	uint64_t reads, refused, zeros;
+} seen[MAX_VCPUS];
+
+static uint64_t next(uint64_t *x)
+{
+	*x ^= *x << 13;
+	*x ^= *x >> 7;
+	*x ^= *x << 17;
+	return *x;
+}
+
+/*
+ * Each page holds nothing or its own number. @may_fault: memslots come and go.
+ */
+static uint64_t guest_storm(uint64_t id, uint64_t may_fault)
+{
+	uint64_t x = 88172645463325252ULL + id, page, val, va;
+	long vector;
+
+	while (!atomic_load(&stop)) {
+		uint64_t slot = next(&x) % (NR_VIEWS + 1);
+		int i;
+
+		vmfunc(0, slot);
+		gcheck_eq(gc_identity()->view, slot ? s.view[slot - 1] : 0);
+		for (i = 0; slot && i < 32; i++) {
+			page = next(&x) % NR_PAGES;
+			va = WINDOW_FREE + page * PAGE;
+			vector = next(&x) % 2 ? try_read(va, &val) :
+						try_write(va, page + 1);
+			if (vector == PF_VECTOR && may_fault) {
+				seen[id].refused++;
+				continue;
+			}
+			gcheck_eq(vector, -1);
+			if (try_read(va, &val) != -1) {
+				gcheck(may_fault);
+				continue;
+			}
+			seen[id].reads++;
+			seen[id].zeros += !val;
+			gcheck(val == 0 || val == page + 1);
+		}
+	}
+	return 0;
+}
+
+struct runner {
+	pthread_t thread;
+	struct vcpu *v;
+	uint64_t may_fault;
+};
+
+static void *run(void *arg)
+{
+	struct runner *r = arg;
+
+	r->v->user = r->v->id & 1;
+	vcpu_call(r->v, guest_storm, r->v->id, r->may_fault);
+	return NULL;
+}
+
+static void begin(struct runner *r, bool may_fault)
+{
+	int i;
+
+	vm = vm_new(NR_VCPUS + 1);
+	scene_make(&s, vm, SIZE, NR_VIEWS);
+	vcpu_map(s.v, PVVAS_HC_SEG_PROTECT, s.seg, 0, 0, SIZE, 3);
+	for (i = 0; i < NR_VCPUS; i++) {
+		r[i].v = &vm->vcpus[i];
+		r[i].may_fault = may_fault;
+		vcpu_hc_ok(r[i].v, PVVAS_HC_CTX_LOAD, s.ctx, 0, 0);
+	}
+	for (i = 0; i < NR_VCPUS; i++)
+		check_eq(pthread_create(&r[i].thread, NULL, run, &r[i]), 0);
+}
+
+static bool enough(int rounds, int at_least)
+{
+	volatile uint64_t *reads;
+	int i;
+
+	/* the vCPUs want to run too */
+	if (rounds % 8 == 0)
+		usleep(300);
+	for (i = 0; i < NR_VCPUS; i++) {
+		reads = &seen[i].reads;
+		if (*reads < ENOUGH)
+			return false;
+	}
+	return rounds >= at_least;
+}
+
+static void end(struct runner *r)
+{
+	int i;
+
+	atomic_store(&stop, 1);
+	for (i = 0; i < NR_VCPUS; i++) {
+		pthread_join(r[i].thread, NULL);
+		host_note("vCPU %d: %lu reads, %lu zeros, %lu refused", i,
+			  seen[i].reads, seen[i].zeros, seen[i].refused);
+	}
+	vm_free(vm);
+}
+
+/* Pages that were given back are used at once for something else. */
+static void poison_freed_pages(void)
+{
+	uint64_t *p = mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int i;
+
+	check(p != MAP_FAILED);
+	for (i = 0; i < 64; i++)
+		p[i * PAGE / 8] = POISON;
+	munmap(p, 64 * PAGE);
+}
+
+static void madvise_storm(void)
+{
+	struct runner r[NR_VCPUS];
+	uint64_t x = 1, page, n;
+	int i;
+
+	begin(r, false);
+	for (i = 0; !enough(i, 60); i++) {
+		page = next(&x) % NR_PAGES;
+		n = 1 + next(&x) % 64;
+		if (n > NR_PAGES - page)
+			n = NR_PAGES - page;
+		switch (i % 4) {
+		case 0:
+			madvise(s.ram + page * PAGE / 8, n * PAGE,
+				MADV_DONTNEED);
+			poison_freed_pages();
+			break;
+		case 1:
+			mprotect(s.ram + page * PAGE / 8, n * PAGE,
+				 PROT_READ | PROT_WRITE | PROT_EXEC);
+			mprotect(s.ram + page * PAGE / 8, n * PAGE,
+				 PROT_READ | PROT_WRITE);
+			break;
+		case 2:
+			madvise(s.ram, 2 * MIB, MADV_HUGEPAGE);
+			madvise(s.ram, 2 * MIB, 25 /* MADV_COLLAPSE */);
+			break;
+		default:
+			check(mmap(s.ram + page * PAGE / 8, n * PAGE,
+				   PROT_READ | PROT_WRITE, MAP_PRIVATE |
+				   MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+			      MAP_FAILED);
+			poison_freed_pages();
+		}
+	}
+	end(r);
+}
+
+/* Each change of a slot waits for every vCPU: few rounds take long. */
+static void memslot_storm(void)
+{
+	struct runner r[NR_VCPUS];
+	int i;
+
+	begin(r, true);
+	for (i = 0; !enough(i, 12); i++) {
+		vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, 0, 0);
+		madvise(s.ram, SIZE, MADV_DONTNEED);
+		poison_freed_pages();
+		if (i % 4 == 0)
+			usleep(1000);
+		vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE,
+			i % 3 ? 0 : KVM_MEM_LOG_DIRTY_PAGES);
+		usleep(1000);
+		if (i % 3 == 0)
+			vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE, 0);
+	}
+	end(r);
+}
+
+static int uffd;
+
+static void *uffd_answer(void *arg)
+{
+	static char page[4096] __attribute__((aligned(4096)));
+	struct uffd_msg m;
+
+	(void)arg;
+	while (read(uffd, &m, sizeof(m)) == sizeof(m)) {
+		uint64_t at = m.arg.pagefault.address & ~(PAGE - 1);
+		struct uffdio_copy copy = { .dst = at, .src = (uint64_t)page,
+					    .len = PAGE };
+		struct uffdio_range wake = { at, PAGE };
+
+		*(uint64_t *)page = (at - (uint64_t)s.ram) / PAGE + 1;
+		if (ioctl(uffd, UFFDIO_COPY, &copy))
+			ioctl(uffd, UFFDIO_WAKE, &wake);
+	}
+	return NULL;
+}
+
+static void userfaultfd_storm(void)
+{
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_api api = { .api = UFFD_API };
+	struct runner r[NR_VCPUS];
+	uint64_t x = 1, page;
+	pthread_t t;
+	int i;
+
+	begin(r, false);
+	uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	check(uffd >= 0);
+	check_eq(ioctl(uffd, UFFDIO_API, &api), 0);
+	reg.range.start = (uint64_t)s.ram;
+	reg.range.len = SIZE;
+	check_eq(ioctl(uffd, UFFDIO_REGISTER, &reg), 0);
+	check_eq(pthread_create(&t, NULL, uffd_answer, NULL), 0);
+	for (i = 0; !enough(i, 60); i++) {
+		page = next(&x) % (NR_PAGES - 16);
+		madvise(s.ram + page * PAGE / 8, 16 * PAGE, MADV_DONTNEED);
+		poison_freed_pages();
+		usleep(500);
+	}
+	end(r);
+}
+
+/* Dirty logging on and off, and logs read, meanwhile. */
+static void dirty_log_storm(void)
+{
+	static uint64_t bits[NR_PAGES / 64];
+	struct kvm_dirty_log log = { .slot = FIRST_TEST_SLOT,
+				     .dirty_bitmap = bits };
+	struct runner r[NR_VCPUS];
+	int i, j;
+
+	begin(r, false);
+	for (i = 0; !enough(i, 8); i++) {
+		vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE,
+			KVM_MEM_LOG_DIRTY_PAGES);
+		for (j = 0; j < 5; j++) {
+			usleep(500);
+			vm_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log);
+		}
+		vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE, 0);
+		usleep(500);
+	}
+	end(r);
+}
+
+/* Another vCPU changes the views that are in use. */
+static void hypercall_storm(void)
+{
+	struct vcpu *m;
+	struct runner r[NR_VCPUS];
+	uint64_t x = 1, view;
+	int i;
+
+	begin(r, true);
+	m = &vm->vcpus[NR_VCPUS];
+	for (i = 0; !enough(i, 100); i++) {
+		uint64_t off = next(&x) % (NR_PAGES - 64) * PAGE;
+		int slot = next(&x) % NR_VIEWS;
+
+		vcpu_map(m, PVVAS_HC_SEG_UNMAP, s.seg, off, 0, 64 * PAGE, 0);
+		vcpu_map(m, PVVAS_HC_SEG_MAP, s.seg, off, TEST_GPA + off,
+			 64 * PAGE, 3);
+		vcpu_map(m, PVVAS_HC_SEG_PROTECT, s.seg, off, 0, 32 * PAGE, 1);
+		vcpu_map(m, PVVAS_HC_SEG_PROTECT, s.seg, off, 0, 32 * PAGE, 3);
+		vcpu_hc_ok(m, PVVAS_HC_VIEW_DETACH, s.view[slot], s.seg, 0);
+		vcpu_hc_ok(m, PVVAS_HC_VIEW_ATTACH, s.view[slot], s.seg, 3);
+		view = vcpu_hc_ok(m, PVVAS_HC_VIEW_CREATE, s.ctx, 0, 0);
+		vcpu_hc_ok(m, PVVAS_HC_VIEW_PLACE, s.ctx, 400, view);
+		vcpu_hc_ok(m, PVVAS_HC_VIEW_ATTACH, view, s.seg, 3);
+		vcpu_hc_ok(m, PVVAS_HC_VIEW_DESTROY, view, 0, 0);
+	}
+	end(r);
+}
+
+static const struct hostcase cases[] = {
+	CASE(madvise_storm),
+	CASE(memslot_storm),
+	CASE(userfaultfd_storm),
+	CASE(dirty_log_storm),
+	CASE(hypercall_storm),
+};
+
+HOSTCASE_MAIN(cases)
