@@ -35,6 +35,12 @@ test-unit: setup ## only the tests that need no virtual machine
 test-host: setup ## only the tests of KVM's interface, in the emulated host
 	@tests/run --where host
 
+test-flushes: ## each flush of the KVM patches left out in turn: does a test notice (emulator of TLB=sticky)
+	@TLB=sticky images/setup/all
+	@images/setup/kvm-modules -flushes >$(BUILD)/logs/kvm-modules-flushes.log 2>&1 || \
+		{ tail -n 20 $(BUILD)/logs/kvm-modules-flushes.log; exit 1; }
+	@tests/flushes/run
+
 test-guest: setup ## only the tests of driver and library, in the guest
 	@tests/run --where guest
 
@@ -68,5 +74,5 @@ clean: ## remove what the project's own sources produced, keep downloads and too
 distclean: ## remove build/ (the download cache in ~/.cache/pvvas stays)
 	rm -rf $(BUILD)
 
-.PHONY: help doctor setup demo test test-unit test-host test-guest check checkpatch check-patches check-model shellcheck \
-	bench-heap clean distclean
+.PHONY: help doctor setup demo test test-unit test-host test-guest test-flushes check checkpatch check-patches \
+	check-model shellcheck bench-heap clean distclean

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A translation that a change has made wrong is not used again. Each case is
+ * about one flush, or a pair of which either is enough; only a CPU that
+ * keeps what it need not drop can tell (make test TLB=sticky, docs/tlb.md).
+ */
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vm.h"
+
+#define PF_VECTOR	14
+#define SIZE		(2 * MIB)
+#define AT(page)	(WINDOW_FREE + (page) * PAGE)
+#define WORD(page)	((page) * PAGE / 8)
+#define RAM_GPA		(TEST_GPA + 16 * MIB)
+#define RAM_SLOT	(FIRST_TEST_SLOT + 1)
+
+static struct vm *vm;
+static struct vcpu *v;
+static struct scene s;
+
+static void begin(int vcpus)
+{
+	uint64_t i;
+
+	vm = vm_new(vcpus);
+	v = &vm->vcpus[0];
+	scene_make(&s, vm, SIZE, 2);
+	vcpu_vmfunc(v, 1);
+	for (i = 0; i < 16; i++)
+		vcpu_poke(v, AT(i), 1000 + i);
+}
+
+/* pvvas_view_detach() */
+static void a_detached_segment_is_gone_at_once(void)
+{
+	begin(1);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, s.view[0], s.seg, 0);
+	check_eq(vcpu_view(v), s.view[0]);
+	check_eq(vcpu_try_peek(v, AT(1)), PF_VECTOR);
+	check_eq(vcpu_try_poke(v, AT(2), 5), PF_VECTOR);
+	check_eq(s.ram[WORD(2)], 1002);
+	vcpu_vmfunc(v, 2);
+	check_eq(vcpu_peek(v, AT(1)), 1001);
+	vm_free(vm);
+}
+
+/* pvvas_unmap_one() */
+static void an_unmapped_page_is_gone_at_once(void)
+{
+	begin(1);
+	check_eq(vcpu_map(v, PVVAS_HC_SEG_UNMAP, s.seg, PAGE, 0, 2 * PAGE, 0),
+		 1);
+	check_eq(vcpu_try_peek(v, AT(1)), PF_VECTOR);
+	check_eq(vcpu_try_poke(v, AT(2), 5), PF_VECTOR);
+	check_eq(vcpu_peek(v, AT(3)), 1003);
+	check_eq(vcpu_map(v, PVVAS_HC_SEG_PROTECT, s.seg, 3 * PAGE, 0, PAGE,
+			  PVVAS_PROT_READ), 1);
+	check_eq(vcpu_try_poke(v, AT(3), 5), PF_VECTOR);
+	check_eq(s.ram[WORD(2)], 1002);
+	check_eq(s.ram[WORD(3)], 1003);
+	vm_free(vm);
+}
+
+/* kvm_unmap_gfn_range(): nothing but the window has this page */
+static void a_page_that_the_host_takes_is_gone_at_once(void)
+{
+	begin(1);
+	check_eq(madvise(s.ram, 8 * PAGE, MADV_DONTNEED), 0);
+	check_eq(vcpu_peek(v, AT(3)), 0);
+	vcpu_poke(v, AT(4), 5);
+	check_eq(s.ram[WORD(4)], 5);
+	vm_free(vm);
+}
+
+static volatile uint64_t beats, stop, gone;
+
+/* Read until it faults. */
+static uint64_t guest_beat(uint64_t va)
+{
+	vmfunc(0, 1);
+	while (!stop) {
+		if (try_read(va, NULL) != -1) {
+			gone = 1;
+			break;
+		}
+		beats++;
+	}
+	return 0;
+}
+
+/* Destroy what the other vCPU is in. Return: how often it beats after that. */
+static uint64_t guest_destroy(uint64_t nr, uint64_t id)
+{
+	uint64_t first, i;
+
+	while (beats < 1000)
+		asm volatile("pause");
+	hc(nr, id, 0, 0);
+	first = beats;
+	for (i = 0; i < 3000 && !gone; i++)
+		asm volatile("pause");
+	return beats - first;
+}
+
+static void *other_vcpu(void *arg)
+{
+	vcpu_call(arg, guest_beat, AT(1));
+	return NULL;
+}
+
+static void destroy_under_a_running_vcpu(uint64_t nr, const uint64_t *id)
+{
+	pthread_t t;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		host_skip("one CPU");
+	begin(2);
+	vcpu_vmfunc(v, 0);
+	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_CTX_LOAD, s.ctx, 0, 0);
+	check_eq(pthread_create(&t, NULL, other_vcpu, &vm->vcpus[1]), 0);
+	/* the read that was under way may still count */
+	check(vcpu_call(v, guest_destroy, nr, *id) <= 1);
+	stop = 1;
+	pthread_join(t, NULL);
+	check(gone);
+	vm_free(vm);
+}
+
+/* pvvas_view_destroy() */
+static void a_running_vcpu_leaves_a_destroyed_view(void)
+{
+	destroy_under_a_running_vcpu(PVVAS_HC_VIEW_DESTROY, &s.view[0]);
+}
+
+/* pvvas_ctx_free() */
+static void a_running_vcpu_leaves_a_destroyed_context(void)
+{
+	destroy_under_a_running_vcpu(PVVAS_HC_CTX_DESTROY, &s.ctx);
+}
+
+#define MANY	64
+
+static uint64_t make_views(struct vm *m, struct scene *sc, uint64_t first)
+{
+	struct vcpu *c = &m->vcpus[0];
+	uint64_t i, view;
+
+	for (i = first; i < first + MANY; i++) {
+		view = vcpu_hc_ok(c, PVVAS_HC_VIEW_CREATE, sc->ctx, 0, 0);
+		vcpu_hc_ok(c, PVVAS_HC_VIEW_ATTACH, view, sc->seg,
+			   PVVAS_PROT_ALL);
+		vcpu_hc_ok(c, PVVAS_HC_VIEW_PLACE, sc->ctx, i, view);
+	}
+	return first;
+}
+
+static uint64_t look_through_views(struct vm *m, uint64_t first)
+{
+	struct vcpu *c = &m->vcpus[0];
+	uint64_t i, sum = 0;
+
+	for (i = first; i < first + MANY; i++) {
+		vcpu_vmfunc(c, i);
+		sum += vcpu_peek(c, AT(1));
+	}
+	vcpu_vmfunc(c, 0);
+	return sum;
+}
+
+/* pvvas_view_place(): views of one VM, in pages that were roots of another's */
+static void a_root_page_that_was_another_vms_shows_nothing_of_it(void)
+{
+	struct vm *old, *new;
+	struct scene a, b;
+	uint64_t *own;
+
+	old = vm_new(1);
+	scene_make(&a, old, SIZE, 0);
+	own = a.ram;
+	own[WORD(1)] = 1;
+	make_views(old, &a, 1);
+
+	new = vm_new(1);
+	scene_make(&b, new, SIZE, 0);
+	b.ram[WORD(1)] = 1000000;
+	check_eq(vcpu_peek(&new->vcpus[0], TEST_GPA + PAGE), 1000000);
+
+	check_eq(look_through_views(old, 1), MANY);
+	vm_free(old);
+	make_views(new, &b, 1);
+	check_eq(look_through_views(new, 1), MANY * 1000000ULL);
+	vm_free(new);
+}
+
+/* pvvas_zap_everything(): two pages in each of more 2 MiB than tables allow */
+static void tables_that_were_taken_back_are_not_walked(void)
+{
+	struct kvm_pvvas_config config = { .size = sizeof(config),
+					   .max_tables = 40 };
+	const uint64_t n = 100;
+	uint64_t i, round, seg, ctx, view;
+	uint64_t *ram;
+
+	vm = vm_new_config(1, &config);
+	v = &vm->vcpus[0];
+	ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, SIZE, 0);
+	for (i = 0; i < 512; i++)
+		ram[WORD(i)] = i;
+	ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, WINDOW_FREE),
+			 n * SIZE, 0);
+	for (i = 0; i < n; i++)
+		check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, seg, i * SIZE,
+				  TEST_GPA + 2 * i * PAGE, 2 * PAGE, 3), 1);
+	view = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view, seg, 3);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, ctx, 1, view);
+	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, ctx, 0, 0);
+	vcpu_vmfunc(v, 1);
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < n; i++)
+			check_eq(vcpu_peek(v, WINDOW_FREE + i * SIZE), 2 * i);
+		for (i = n; i-- > 0;)
+			check_eq(vcpu_peek(v, WINDOW_FREE + i * SIZE + PAGE),
+				 2 * i + 1);
+	}
+	vm_free(vm);
+}
+
+static void other_ram(uint64_t val)
+{
+	uint64_t *mem = vm_mem(SIZE);
+
+	mem[0] = val;
+	vm_slot(vm, RAM_SLOT, RAM_GPA, NULL, 0, 0);
+	vm_slot(vm, RAM_SLOT, RAM_GPA, mem, SIZE, 0);
+}
+
+/* kvm_pvvas_zap_all(), and vmx_flush_tlb_current() when roots are loaded */
+static void other_ram_shows_in_views_at_once(void)
+{
+	uint64_t i;
+
+	begin(1);
+	vm_ram(vm, RAM_SLOT, RAM_GPA, SIZE, 0);
+	for (i = 1; i < 10; i++) {
+		vcpu_vmfunc(v, i % 3);
+		vcpu_peek(v, RAM_GPA);
+		other_ram(i);
+		check_eq(vcpu_peek(v, RAM_GPA), i);
+	}
+	vm_free(vm);
+}
+
+/* pvvas_reset(), and pvvas_activate() after it */
+static void the_plain_view_starts_clean_after_a_reset(void)
+{
+	uint64_t i;
+
+	begin(1);
+	vm_ram(vm, RAM_SLOT, RAM_GPA, SIZE, 0);
+	for (i = 1; i < 10; i++) {
+		vcpu_vmfunc(v, 0);
+		vcpu_peek(v, RAM_GPA);
+		vcpu_hc_ok(v, PVVAS_HC_RESET, 0, 0, 0);
+		other_ram(i);
+		vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+		check_eq(vcpu_peek(v, RAM_GPA), i);
+	}
+	vm_free(vm);
+}
+
+static const struct hostcase cases[] = {
+	CASE(a_detached_segment_is_gone_at_once),
+	CASE(an_unmapped_page_is_gone_at_once),
+	CASE(a_page_that_the_host_takes_is_gone_at_once),
+	CASE_ONLY_NAMED(a_running_vcpu_leaves_a_destroyed_view),
+	CASE_ONLY_NAMED(a_running_vcpu_leaves_a_destroyed_context),
+	CASE(a_root_page_that_was_another_vms_shows_nothing_of_it),
+	CASE(tables_that_were_taken_back_are_not_walked),
+	CASE(other_ram_shows_in_views_at_once),
+	CASE(the_plain_view_starts_clean_after_a_reset),
+};
+
+HOSTCASE_MAIN(cases)
