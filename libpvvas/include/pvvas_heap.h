@@ -35,6 +35,14 @@ extern "C" {
 /** seg_heap_init - make a heap in a segment, or find that there is one */
 int seg_heap_init(int sid);
 
+/**
+ * seg_root - the address of a word in the segment that is the program's own
+ *
+ * NULL is in it at first.  It is for the pointer that leads to all others; who
+ * shares it with other threads or processes uses atomic operations.
+ */
+void **seg_root(int sid);
+
 /** seg_malloc - a block of @size bytes, aligned to 16; one byte if @size is 0 */
 void *seg_malloc(int sid, size_t size);
 
@@ -111,6 +119,7 @@ void seg_heap_on_misuse(void (*handler)(int sid, void *ptr, int error));
 /** vas_heap - the segment that these functions use here */
 int vas_heap(void);
 
+void **vas_root(void);
 void *vas_malloc(size_t size);
 void *vas_calloc(size_t n, size_t size);
 void *vas_realloc(void *ptr, size_t size);

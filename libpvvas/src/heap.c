@@ -87,6 +87,11 @@ int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
 	return h->hdr->size == size ? 0 : -ESTALE;
 }
 
+void **pvvas_heap_root(const struct pvvas_heap *h)
+{
+	return (void **)&h->hdr->root;
+}
+
 static void *large_alloc(const struct pvvas_heap *h, size_t size, size_t align,
 			 bool *fresh)
 {

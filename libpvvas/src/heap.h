@@ -72,6 +72,9 @@ int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
 /* Is there a heap in this memory? */
 bool pvvas_heap_is_there(const void *base);
 
+/* A word for the program's use, NULL in a new heap. */
+void **pvvas_heap_root(const struct pvvas_heap *h);
+
 /* NULL and errno: ENOMEM, EINVAL (alignment) */
 void *pvvas_heap_malloc(const struct pvvas_heap *h, size_t size);
 void *pvvas_heap_calloc(const struct pvvas_heap *h, size_t n, size_t size);

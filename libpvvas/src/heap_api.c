@@ -98,6 +98,13 @@ PVVAS_EXPORT int seg_heap_init(int sid)
 	return heap_of_seg(sid) ? 0 : -errno;
 }
 
+PVVAS_EXPORT void **seg_root(int sid)
+{
+	const struct seg_heap *sh = heap_of_seg(sid);
+
+	return sh ? pvvas_heap_root(&sh->heap) : NULL;
+}
+
 PVVAS_EXPORT int seg_heap_check(int sid)
 {
 	const struct seg_heap *sh = heap_of_seg(sid);
@@ -138,6 +145,13 @@ PVVAS_EXPORT int vas_heap(void)
 	const struct seg_heap *sh = heap_of_vas();
 
 	return sh ? sh->sid : -errno;
+}
+
+PVVAS_EXPORT void **vas_root(void)
+{
+	const struct seg_heap *sh = heap_of_vas();
+
+	return sh ? pvvas_heap_root(&sh->heap) : NULL;
 }
 
 PVVAS_EXPORT void *vas_malloc(size_t size)

@@ -103,7 +103,8 @@ extern const uint8_t pvvas_heap_class_of[HEAP_SMALL_MAX / 16 + 1];
 struct pvvas_heap_header {
 	_Atomic uint64_t magic;
 	uint64_t size;
-	uint64_t reserved[2];
+	uint64_t root;		/* the program's own */
+	uint64_t reserved;
 
 	/* LOCK_WORD(), or 0; on a cache line of its own */
 	_Atomic uint64_t lock __attribute__((aligned(64)));

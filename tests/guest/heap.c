@@ -72,6 +72,9 @@ static void use_named(void *arg)
 	int sid = check_id(seg_find(tcase_name("s")));
 
 	check_eq(vas_switch(vh), 0);
+	check(*seg_root(sid) == *word);
+	check(vas_root() == seg_root(sid));
+	*vas_root() = BASE;
 	check(!strcmp(*word, "from the first"));
 	check_eq(seg_free(sid, *word), 0);
 	*word = seg_malloc(sid, 5000);
@@ -90,7 +93,10 @@ static void another_process_frees_and_allocates(void)
 	*word = seg_malloc(sid, 100);
 	check(*word);
 	strcpy(*word, "from the first");
+	check(!*seg_root(sid));
+	*seg_root(sid) = *word;
 	tcase_join(tcase_spawn(use_named, word));
+	check(*seg_root(sid) == BASE);
 	check(!strcmp(*word, "from the second"));
 	check_eq(blocks(sid), 1);
 	check_eq(seg_free(sid, *word), 0);
