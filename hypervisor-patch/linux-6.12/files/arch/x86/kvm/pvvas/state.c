@@ -69,8 +69,9 @@ static void pvvas_save_seg(struct pvvas_out *out, struct pvvas_seg *seg)
 /* Context and view of a stopped vCPU. */
 static void pvvas_save_vcpu(struct pvvas_out *out, struct kvm_vcpu *vcpu)
 {
+	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
 	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
-	struct pvvas_view *view;
+	struct pvvas_view *view = NULL;
 	u64 eptp, view_id = 0;
 
 	vcpu_load(vcpu);
@@ -78,15 +79,18 @@ static void pvvas_save_vcpu(struct pvvas_out *out, struct kvm_vcpu *vcpu)
 	vcpu_put(vcpu);
 
 	write_lock(&vcpu->kvm->mmu_lock);
-	view = vcpu->arch.pvvas.reset_view ? NULL : pvvas_view_by_eptp(pv, eptp);
-	if (!view)
-		view = pvvas_view_by_eptp(pv, vcpu->arch.pvvas.eptp);
-	if (view && view->ctx && view->ctx->id == vcpu->arch.pvvas.ctx)
+	/* What kvm_pvvas_choose() will find at the next entry. */
+	if (!a->reset_view) {
+		if (!a->restored)
+			view = pvvas_view_by_eptp(pv, eptp);
+		if (!view)
+			view = pvvas_view_by_eptp(pv, a->eptp);
+	}
+	if (view && view->ctx && view->ctx->id == a->ctx)
 		view_id = view->id;
 	write_unlock(&vcpu->kvm->mmu_lock);
 
-	pvvas_put(out, KVM_PVVAS_VCPU, vcpu->vcpu_id, vcpu->arch.pvvas.ctx,
-		  view_id, 0, 0);
+	pvvas_put(out, KVM_PVVAS_VCPU, vcpu->vcpu_id, a->ctx, view_id, 0, 0);
 }
 
 /* kvm_pvvas.lock held */
@@ -246,6 +250,9 @@ static int pvvas_restore(struct kvm *kvm,
 			r = pvvas_load_header(kvm, &rec);
 		else
 			r = pvvas_load_record(kvm, &rec);
+		/* xa_insert()'s word for an id that is there; ours means vCPUs. */
+		if (r == -EBUSY)
+			r = -EEXIST;
 		if (!r && fatal_signal_pending(current))
 			r = -EINTR;
 		if (r)
