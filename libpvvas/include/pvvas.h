@@ -146,7 +146,8 @@ int seg_find(const char *name);
  *	handle: for this process only
  * @sid: the segment
  *
- * -EEXIST: it, or another one that it overlaps, is attached there already.
+ * -EEXIST: it, or another one that it overlaps or shares an aligned block of
+ * 2 MiB with, is attached there already.
  * -ENOENT: no such segment, VAS or handle.  -EACCES: the segment's mode does
  * not give these rights, or the VAS's no right to write.
  */

@@ -64,9 +64,13 @@ static int detach(const struct pvvas_ioc_attach *arg)
 	return 0;
 }
 
+/* In whole blocks, as the driver has them: see seg_attach(3). */
 static bool overlap(const struct soft_object *a, const struct soft_object *b)
 {
-	return a->base < b->base + b->length && b->base < a->base + a->length;
+	const uint64_t block = 2 << 20;
+
+	return a->base / block <= (b->base + b->length - 1) / block &&
+	       b->base / block <= (a->base + a->length - 1) / block;
 }
 
 /* Does a segment of the VAS, or of one of its attachments, overlap @seg? */

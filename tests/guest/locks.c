@@ -315,8 +315,8 @@ static void switches_do_not_wait_in_a_circle(void)
 {
 	struct stage *s = tcase_shared(sizeof(*s));
 	int one = lockable((void *)BASE);
-	int two = lockable((char *)BASE + MIB);
-	int three = lockable((char *)BASE + 2 * MIB);
+	int two = lockable((char *)BASE + 2 * MIB);
+	int three = lockable((char *)BASE + 4 * MIB);
 	pid_t pids[4];
 	int i;
 
