@@ -44,6 +44,9 @@ test-flushes: ## each flush of the KVM patches left out in turn: does a test not
 test-guest: setup ## only the tests of driver and library, in the guest
 	@tests/run --where guest
 
+test-long: setup ## the tests that take long or need two emulated CPUs
+	@tests/run --group long
+
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
 	@tests/bench/heap/run
 
@@ -74,5 +77,5 @@ clean: ## remove what the project's own sources produced, keep downloads and too
 distclean: ## remove build/ (the download cache in ~/.cache/pvvas stays)
 	rm -rf $(BUILD)
 
-.PHONY: help doctor setup demo test test-unit test-host test-guest test-flushes check checkpatch check-patches \
+.PHONY: help doctor setup demo test test-unit test-host test-guest test-long test-flushes check checkpatch check-patches \
 	check-model shellcheck bench-heap clean distclean

@@ -36,14 +36,14 @@ wait_status() { # NAME STATE
 	done
 }
 
-for rounds in 150000 1000000; do
+for rounds in 100000 500000; do
 	printf '#!/bin/sh\n%s/wanderer %s\n' $tests $rounds >/tmp/wander-$rounds
 done
 
 echo 1..5
 
 # 1: to a file, and on from there
-run-guest --name file1 --mem 128 --job /tmp/wander-150000 --background >/tmp/file1.pid
+run-guest --name file1 --mem 128 --job /tmp/wander-100000 --background >/tmp/file1.pid
 wait_for /out/file1/console wandering
 result $? two_threads_are_inside_their_vases
 $hmp /tmp/file1.monitor stop >/dev/null
@@ -51,7 +51,7 @@ $hmp /tmp/file1.monitor "migrate exec:cat>/tmp/state" >/dev/null
 wait_status file1 completed
 result $? a_vm_with_live_views_is_saved
 $hmp /tmp/file1.monitor quit >/dev/null
-run-guest --name file2 --mem 128 --job /tmp/wander-150000 --background -- -incoming "exec:cat /tmp/state" >/tmp/file2.pid
+run-guest --name file2 --mem 128 --job /tmp/wander-100000 --background -- -incoming "exec:cat /tmp/state" >/tmp/file2.pid
 wait_status file2 completed
 $hmp /tmp/file2.monitor cont >/dev/null
 wait_for /out/file2/console "wandered: 0 wrong"
@@ -61,8 +61,8 @@ rm -f /tmp/state
 
 # 2: live, source and target at the same time
 rm -f /tmp/live.sock
-run-guest --name live2 --mem 128 --job /tmp/wander-1000000 --background -- -incoming unix:/tmp/live.sock >/tmp/live2.pid
-run-guest --name live1 --mem 128 --job /tmp/wander-1000000 --background >/tmp/live1.pid
+run-guest --name live2 --mem 128 --job /tmp/wander-500000 --background -- -incoming unix:/tmp/live.sock >/tmp/live2.pid
+run-guest --name live1 --mem 128 --job /tmp/wander-500000 --background >/tmp/live1.pid
 wait_for /out/live1/console wandering
 $hmp /tmp/live1.monitor "migrate_set_parameter max-bandwidth 64m" >/dev/null
 $hmp /tmp/live1.monitor "migrate -d unix:/tmp/live.sock" >/dev/null
