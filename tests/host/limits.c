@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "vm.h"
@@ -115,6 +116,42 @@ static void at_the_limit_of_tables_accesses_still_progress(void)
 	vm_free(vm);
 }
 
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+static uint64_t guest_copy(uint64_t to, uint64_t from, uint64_t n)
+{
+	asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+	return 0;
+}
+
+/* One instruction that needs pages of several tables at once. */
+static void at_the_limit_an_instruction_may_need_several_tables(void)
+{
+	struct itimerval timer = { .it_value.tv_usec = 300000 };
+	struct kvm_pvvas_config c = { .max_tables = 40 };
+	struct sigaction sa = { .sa_handler = nothing };
+	struct vm *vm = vm_new_config(1, &c);
+	uint64_t args[4] = { WINDOW_FREE + 2 * MIB - 8,
+			     WINDOW_FREE + 6 * MIB - 8, 16 };
+	struct scene s;
+
+	scene_make(&s, vm, SIZE, 2);
+	while (vcpu_hc(s.v, PVVAS_HC_CTX_CREATE, 0, 0, 0) >= 0)
+		;
+	memset((char *)s.ram + 6 * MIB - 8, 'x', 16);
+	vcpu_vmfunc(s.v, 1);
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	vcpu_prepare(s.v, (guest_fn)(void *)guest_copy, args);
+	check_eq(vcpu_run_once(s.v), 0);
+	check(vcpu_done(s.v, NULL));
+	check(!memcmp((char *)s.ram + 2 * MIB - 8, "xxxxxxxxxxxxxxxx", 16));
+	vm_free(vm);
+}
+
 static struct pvvas_extent *rows;
 static uint64_t done, calls;
 
@@ -168,11 +205,6 @@ static void the_longest_batch_is_done_in_one_call(void)
 	vm_free(vm);
 }
 
-static void nothing(int sig)
-{
-	(void)sig;
-}
-
 static volatile bool stop;
 static pthread_t runner;
 
@@ -214,6 +246,7 @@ static void interrupted_batches_are_continued(void)
 static const struct hostcase cases[] = {
 	CASE(limits_of_objects_are_kept),
 	CASE(at_the_limit_of_tables_accesses_still_progress),
+	CASE_ONLY_NAMED(at_the_limit_an_instruction_may_need_several_tables),
 	CASE(the_longest_batch_is_done_in_one_call),
 	CASE(interrupted_batches_are_continued),
 };

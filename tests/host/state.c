@@ -70,6 +70,17 @@ static void begin(void)
 	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_CTX_LOAD, other, 0, 0);
 }
 
+static void compare(uint64_t nr)
+{
+	uint64_t i;
+
+	for (i = 0; i < nr; i++)
+		if (memcmp(&records[i], &again[i], sizeof(again[i])))
+			host_fail(__FILE__, __LINE__,
+				  "record %lu (type %u) is another", i,
+				  records[i].type);
+}
+
 static struct vm *another(void)
 {
 	struct vm *m = vm_new(2);
@@ -102,7 +113,7 @@ static void a_restored_vm_goes_on_where_it_was(void)
 	for (i = 0; i < 2; i++) {
 		check_eq(set(to, records, nr), 0);
 		check_eq(get(to, again), nr);
-		check(!memcmp(records, again, nr * sizeof(records[0])));
+		compare(nr);
 	}
 	v = &to->vcpus[0];
 	check_eq(vcpu_call(v, guest_identity, s.view[1], 101, 300, 2), s.ctx);
@@ -134,7 +145,7 @@ static void saving_changes_nothing(void)
 	vcpu_stats(v, &before);
 	nr = get(vm, records);
 	check_eq(get(vm, again), nr);
-	check(!memcmp(records, again, nr * sizeof(records[0])));
+	compare(nr);
 	check_eq(vcpu_view(v), s.view[1]);
 	check_eq(vcpu_peek(v, AT(5)), 555);
 	vcpu_stats(v, &after);
@@ -243,8 +254,11 @@ static void bad_records_are_refused_and_leave_nothing(void)
 				r = set(to, again, nr);
 				if (!r)
 					continue;
-				check(r == -EINVAL || r == -ENOENT ||
-				      r == -EEXIST || r == -ENOSPC);
+				if (r != -EINVAL && r != -ENOENT &&
+				    r != -EEXIST && r != -ENOSPC)
+					host_fail(__FILE__, __LINE__,
+						  "record %lu (type %u): %d", i,
+						  records[i].type, r);
 				refused++;
 				check_eq(kvm_stat_of(to->fd, "pvvas_views"), 0);
 				check_eq(kvm_stat_of(to->fd, "pvvas_segs"), 0);

@@ -39,7 +39,8 @@ static uint64_t next(uint64_t *x)
 	*x ^= *x << 13;
 	*x ^= *x >> 7;
 	*x ^= *x << 17;
-	return *x;
+	/* the low bits of one number decide those of the next */
+	return *x >> 24;
 }
 
 /*
