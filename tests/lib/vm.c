@@ -10,7 +10,8 @@
 
 #include "vm.h"
 
-#define ARENA		0x10000000UL
+/* Beyond where the kernel puts a heap, below 4 GiB. */
+#define ARENA		0x60000000UL
 #define ARENA_SIZE	(32 * MIB)
 #define IDENTITY_GIBS	4
 #define WINDOW_GIBS	8
