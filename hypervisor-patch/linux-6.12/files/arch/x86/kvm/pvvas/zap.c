@@ -58,7 +58,13 @@ void kvm_pvvas_zap_slot(struct kvm *kvm, const struct kvm_memory_slot *slot)
 	if (!kvm->arch.pvvas)
 		return;
 	write_lock(&kvm->mmu_lock);
-	kvm_pvvas_zap_gfns(kvm, slot->base_gfn, slot->base_gfn + slot->npages);
+	/*
+	 * The caller flushes, but later: until then a notifier would find
+	 * nothing mapped and free the page unflushed.
+	 */
+	if (kvm_pvvas_zap_gfns(kvm, slot->base_gfn,
+			       slot->base_gfn + slot->npages))
+		pvvas_flush(kvm);
 	write_unlock(&kvm->mmu_lock);
 }
 
