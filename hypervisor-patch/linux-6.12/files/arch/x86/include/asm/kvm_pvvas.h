@@ -70,7 +70,8 @@ bool kvm_pvvas_age_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range,
 			     bool test_only);
 bool kvm_pvvas_zap_gfns(struct kvm *kvm, gfn_t start, gfn_t end);
 void kvm_pvvas_zap_all(struct kvm *kvm);
-/* The same, taking mmu_lock; the caller flushes. */
+void kvm_pvvas_root_spte_zapped(struct kvm *kvm, u64 spte);
+/* The same, taking mmu_lock, and flushing under it. */
 void kvm_pvvas_zap_slot(struct kvm *kvm, const struct kvm_memory_slot *slot);
 
 /* Vendor side. */

@@ -151,6 +151,7 @@ struct pvvas_extent_node {
  * @rmap: extents by guest frame
  * @plain: the plain view
  * @null_list: EPTP list of vCPUs with no context: the plain view 512 times
+ * @emptying: who frees tables under mmu_lock; for pvvas_debug
  */
 struct kvm_pvvas {
 	struct mutex lock; /* see the top of this file */
@@ -166,6 +167,7 @@ struct kvm_pvvas {
 	struct rb_root_cached rmap;
 	struct pvvas_view plain;
 	u64 *null_list;
+	struct task_struct *emptying;
 };
 
 static inline unsigned int pvvas_index(gfn_t gfn, int level)
@@ -208,6 +210,7 @@ static inline bool pvvas_in_window(struct kvm_pvvas *pv, gfn_t gfn)
 }
 
 /* main.c */
+extern bool pvvas_debug;
 void *pvvas_take_page(struct kvm *kvm, struct kvm_mmu_memory_cache *mc);
 void pvvas_put_page(struct kvm *kvm, void *page);
 int pvvas_room_for_tables(struct kvm *kvm, u64 n);
@@ -224,7 +227,7 @@ long pvvas_ctx_load(struct kvm_vcpu *vcpu, u64 id);
 void pvvas_ctx_free(struct kvm *kvm, struct pvvas_ctx *ctx);
 
 /* view.c */
-int pvvas_view_init(struct kvm *kvm, struct pvvas_view *view);
+bool pvvas_is_window_index(struct kvm_pvvas *pv, unsigned int i);
 void pvvas_view_uninit(struct kvm *kvm, struct pvvas_view *view);
 struct pvvas_view *pvvas_view_by_eptp(struct kvm_pvvas *pv, u64 eptp);
 void pvvas_view_scrub_ram(struct pvvas_view *view, struct kvm_pvvas *pv);
@@ -240,6 +243,7 @@ void pvvas_view_free(struct kvm *kvm, struct pvvas_view *view);
 /* link.c */
 u64 *pvvas_walk(struct kvm *kvm, u64 *root, gfn_t gfn, int level,
 		struct kvm_mmu_memory_cache *mc);
+void pvvas_assert_unreachable(struct kvm *kvm, const void *page);
 void pvvas_empty_tables(struct kvm *kvm, u64 *root);
 void pvvas_free_tables(struct kvm *kvm, u64 *root);
 void pvvas_each_link(struct kvm *kvm, struct pvvas_att *att, bool link);

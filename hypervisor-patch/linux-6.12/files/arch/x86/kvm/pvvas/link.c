@@ -56,6 +56,60 @@ u64 *pvvas_walk(struct kvm *kvm, u64 *root, gfn_t gfn, int level,
 	return entry;
 }
 
+static bool pvvas_leads_to(const u64 *table, int level, const void *page)
+{
+	int i;
+
+	for (i = 0; level > PG_LEVEL_4K && i < 512; i++) {
+		u64 entry = READ_ONCE(table[i]);
+
+		if (!pvvas_present(entry) ||
+		    (level == PG_LEVEL_2M && (entry & PVVAS_LARGE)))
+			continue;
+		if (pvvas_table(entry) == page ||
+		    pvvas_leads_to(pvvas_table(entry), level - 1, page))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * @page is about to be freed: no view's root may lead to it.  Takes mmu_lock
+ * unless the caller has it; if another has it for writing, the check is left
+ * out.  Below the entries outside the window are tables of the TDP MMU.
+ */
+void pvvas_assert_unreachable(struct kvm *kvm, const void *page)
+{
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct pvvas_view *view;
+	unsigned long i;
+	bool own, bad = false;
+	int e;
+
+	if (!pv)
+		return;
+	own = READ_ONCE(pv->emptying) == current;
+	if (!own && !read_trylock(&kvm->mmu_lock))
+		return;
+	xa_for_each(&pv->roots, i, view) {
+		bad |= view->root == page;
+		for (e = 0; e < 512; e++) {
+			u64 entry = READ_ONCE(view->root[e]);
+
+			if (!pvvas_present(entry))
+				continue;
+			bad |= pvvas_table(entry) == page;
+			if (pvvas_is_window_index(pv, e))
+				bad |= pvvas_leads_to(pvvas_table(entry),
+						      PVVAS_ROOT_LEVEL - 1,
+						      page);
+		}
+	}
+	if (!own)
+		read_unlock(&kvm->mmu_lock);
+	WARN_ONCE(bad, "pvvas: a view leads to a table that is freed\n");
+}
+
 static void pvvas_free_level(struct kvm *kvm, u64 *table, int level)
 {
 	int i;

@@ -25,6 +25,10 @@ module_param(pvvas_max_extents, ulong, 0444);
 static unsigned long __read_mostly pvvas_max_tables = 1UL << 18;
 module_param(pvvas_max_tables, ulong, 0444);
 
+/* Look through all views whenever a table is freed: slow, for tests. */
+bool __read_mostly pvvas_debug;
+module_param(pvvas_debug, bool, 0444);
+
 /* One root entry; the window is made of whole ones (see link.c). */
 #define PVVAS_WINDOW_UNIT	(1ULL << 39)
 #define PVVAS_DEFAULT_WINDOW	(16 * PVVAS_WINDOW_UNIT)
@@ -39,6 +43,8 @@ void pvvas_put_page(struct kvm *kvm, void *page)
 {
 	if (!page)
 		return;
+	if (pvvas_debug)
+		pvvas_assert_unreachable(kvm, page);
 	free_page((unsigned long)page);
 	atomic64_dec(&kvm->stat.pvvas_tables);
 }
@@ -336,6 +342,7 @@ void kvm_pvvas_destroy_vm(struct kvm *kvm)
 	if (!pv)
 		return;
 	pvvas_reset(kvm);
+	xa_erase(&pv->roots, PHYS_PFN(__pa(pv->plain.root)));
 	pvvas_empty_tables(kvm, pv->plain.root);
 	pvvas_put_page(kvm, pv->plain.identity);
 	kvm->arch.pvvas = NULL;

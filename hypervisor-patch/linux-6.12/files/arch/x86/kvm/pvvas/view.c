@@ -23,7 +23,7 @@ struct pvvas_view *pvvas_view_by_eptp(struct kvm_pvvas *pv, u64 eptp)
 	return xa_load(&pv->roots, (eptp & PVVAS_ADDR_MASK) >> PAGE_SHIFT);
 }
 
-static bool pvvas_is_window_index(struct kvm_pvvas *pv, unsigned int i)
+bool pvvas_is_window_index(struct kvm_pvvas *pv, unsigned int i)
 {
 	unsigned int first = pvvas_index(pv->window, PVVAS_ROOT_LEVEL);
 

@@ -164,6 +164,33 @@ void pvvas_zap_everything(struct kvm *kvm)
 			pvvas_each_link(kvm, att, false);
 	}
 	pvvas_flush(kvm);
+	WRITE_ONCE(pv->emptying, current);
 	xa_for_each(&pv->segs, i, seg)
 		pvvas_empty_tables(kvm, seg->root);
+	WRITE_ONCE(pv->emptying, NULL);
+}
+
+/**
+ * kvm_pvvas_root_spte_zapped - an entry of a root of the VM's own is cleared
+ * @kvm: the VM
+ * @spte: what it was
+ *
+ * The tables below will be freed: views, which copy such entries, must have
+ * been scrubbed.  mmu_lock held; only looks if pvvas_debug is set.
+ */
+void kvm_pvvas_root_spte_zapped(struct kvm *kvm, u64 spte)
+{
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct pvvas_view *view;
+	bool bad = false;
+	unsigned long i;
+	int e;
+
+	if (!pv || !pvvas_debug)
+		return;
+	xa_for_each(&pv->roots, i, view)
+		for (e = 0; e < 512; e++)
+			bad |= pvvas_present(view->root[e]) &&
+			       !((view->root[e] ^ spte) & PVVAS_ADDR_MASK);
+	WARN_ONCE(bad, "pvvas: a view holds an entry of a zapped root\n");
 }
