@@ -24,14 +24,19 @@ static struct pvvas_att *pvvas_att_get(struct pvvas_proc *proc, u32 handle)
 	return att && att->handle == handle ? att : NULL;
 }
 
-/* The index, and a generation that tells the next user of it from this one. */
+/*
+ * An index is used again as late as possible, and a generation tells its next
+ * user from this one: so that a thread with a stale handle is not, on trying
+ * it, for a moment in somebody else's view, which then could not be detached.
+ */
 static int pvvas_att_number(struct pvvas_proc *proc, struct pvvas_att *att)
 {
 	u32 index;
 	int ret;
 
-	ret = xa_alloc(&proc->atts, &index, att, PVVAS_ATT_LIMIT, GFP_KERNEL);
-	if (ret)
+	ret = xa_alloc_cyclic(&proc->atts, &index, att, PVVAS_ATT_LIMIT,
+			      &proc->next_index, GFP_KERNEL);
+	if (ret < 0)
 		return ret == -EBUSY ? -ENOSPC : ret;
 	proc->generation = (proc->generation + 1) & 0x3fff;
 	att->handle = PVVAS_HANDLE | proc->generation << 16 | index;

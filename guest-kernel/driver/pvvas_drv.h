@@ -157,6 +157,7 @@ struct pvvas_proc {
 	struct xarray atts;
 	struct pvvas_att *slots[PVVAS_NR_SLOTS];
 	u32 hand;
+	u32 next_index;
 	u32 generation;
 	struct list_head owned;
 	struct work_struct free_work;
