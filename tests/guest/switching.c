@@ -161,9 +161,12 @@ static void a_million_switches_exit_nowhere(void)
 {
 	struct pvvas_stats before = { .size = sizeof(before) };
 	struct pvvas_stats after = { .size = sizeof(after) };
-	int a = attached(1), b = attached(2);
 	unsigned long wrong = 0, i;
+	int a, b;
 
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	a = attached(1);
+	b = attached(2);
 	check_eq(vas_switch(a), 0);
 	check_eq(vas_switch(b), 0);
 	check_eq(pvvas_stats(&before), 0);
