@@ -124,7 +124,8 @@ static enum kvm_pvvas_result pvvas_install(struct kvm_vcpu *vcpu,
 			prot &= ~PVVAS_PROT_WRITE;
 	}
 
-	if (pvvas_tables_left(kvm) < PVVAS_FAULT_PAGES)
+	if (atomic64_read(&kvm->stat.pvvas_tables) + PVVAS_FAULT_PAGES >
+	    kvm->arch.pvvas->config.max_tables)
 		pvvas_zap_everything(kvm);
 
 	if (pvvas_large_ok(kvm, hit, fault)) {
