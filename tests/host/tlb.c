@@ -201,7 +201,7 @@ static void a_root_page_that_was_another_vms_shows_nothing_of_it(void)
 static void tables_that_were_taken_back_are_not_walked(void)
 {
 	struct kvm_pvvas_config config = { .size = sizeof(config),
-					   .max_tables = 40 };
+					   .max_tables = 72 };
 	const uint64_t n = 100;
 	uint64_t i, round, seg, ctx, view;
 	uint64_t *ram;
