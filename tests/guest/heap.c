@@ -329,7 +329,7 @@ static void killed_processes_leave_a_sound_heap(void)
 	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
 	for (i = 0; i < 4; i++)
 		pids[i] = tcase_spawn(hammer, s);
-	for (i = 0; i < 20; i++) {
+	for (i = 0; i < 8; i++) {
 		nanosleep(&ts, NULL);
 		kill(pids[i % 4], SIGKILL);
 		tcase_join_killed(pids[i % 4], SIGKILL);
