@@ -200,6 +200,42 @@ static void neighbours_at_2_mib_share_a_view(void)
 	vm_free(vm);
 }
 
+/* Tables of a view that nothing hangs from yet belong to somebody even so. */
+static void a_neighbour_that_was_not_used_yet_outlives_a_detach(void)
+{
+	struct vm *vm = vm_new(1);
+	struct vcpu *v = &vm->vcpus[0];
+	uint64_t ctx, view, seg[3], i;
+	struct pvvas_hc_stats st;
+
+	vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, 8 * MIB, 0);
+	ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	view = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, ctx, 1, view);
+	for (i = 0; i < 3; i++) {
+		/* two in a GiB, one in the next */
+		seg[i] = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE,
+				    window_gpa(vm, WINDOW_FREE +
+					       (i == 2 ? GIB : i * 2 * MIB)),
+				    2 * MIB, 0);
+		vcpu_map(v, PVVAS_HC_SEG_MAP, seg[i], 0,
+			 TEST_GPA + i * 2 * MIB, 2 * MIB, 3);
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view, seg[i], 3);
+	}
+	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, ctx, 0, 0);
+	vcpu_vmfunc(v, 1);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, view, seg[0], 0);
+	vcpu_poke(v, WINDOW_FREE + 2 * MIB, 1);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, view, seg[1], 0);
+	vcpu_poke(v, WINDOW_FREE + GIB, 2);
+	check_eq(vcpu_peek(v, TEST_GPA + 2 * MIB), 1);
+	check_eq(vcpu_peek(v, TEST_GPA + 4 * MIB), 2);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, view, seg[2], 0);
+	vcpu_stats(v, &st);
+	check_eq(st.attachments, 0);
+	vm_free(vm);
+}
+
 /* A segment that begins and ends inside of GiBs, over two of them. */
 static void a_segment_over_borders_of_gibs_is_whole_in_every_view(void)
 {
@@ -321,6 +357,7 @@ static const struct hostcase cases[] = {
 	CASE(one_idle_view_costs_three_pages_at_most),
 	CASE(tables_come_back_when_views_and_segments_go),
 	CASE(neighbours_at_2_mib_share_a_view),
+	CASE(a_neighbour_that_was_not_used_yet_outlives_a_detach),
 	CASE(a_segment_over_borders_of_gibs_is_whole_in_every_view),
 	CASE(huge_pages_of_the_host_are_mapped_by_one_fault),
 	CASE(a_large_leaf_splits_where_rights_differ),

@@ -124,8 +124,7 @@ static enum kvm_pvvas_result pvvas_install(struct kvm_vcpu *vcpu,
 			prot &= ~PVVAS_PROT_WRITE;
 	}
 
-	if (atomic64_read(&kvm->stat.pvvas_tables) + PVVAS_FAULT_PAGES >
-	    kvm->arch.pvvas->config.max_tables)
+	if (pvvas_tables_left(kvm) < PVVAS_FAULT_PAGES)
 		pvvas_zap_everything(kvm);
 
 	if (pvvas_large_ok(kvm, hit, fault)) {

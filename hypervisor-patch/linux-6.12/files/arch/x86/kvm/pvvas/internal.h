@@ -43,6 +43,11 @@
 /* Hugepages of a segment: 2 MiB, its granularity too. */
 #define PVVAS_LARGE_PAGES	512UL
 
+/* What the first look at a view's identity page takes: three tables, it. */
+#define PVVAS_IDENTITY_PAGES	4
+/* Hypercalls leave this to faults: one instruction may touch several pages. */
+#define PVVAS_FAULT_ROOM	32
+
 /* An EPTP of four levels, write-back, with accessed and dirty flags. */
 #define PVVAS_EPTP_FLAGS	(VMX_EPTP_MT_WB | VMX_EPTP_PWL_4 | \
 				 VMX_EPTP_AD_ENABLE_BIT)
@@ -144,6 +149,8 @@ struct pvvas_extent_node {
  * @window_pages: its size
  * @config: limits
  * @next_id: for every kind of object
+ * @promised: tables and identity pages of views that were not looked at yet;
+ *	written under mmu_lock
  * @ctxs: by id
  * @views: by id
  * @segs: by id
@@ -160,6 +167,7 @@ struct kvm_pvvas {
 	u64 window_pages;
 	struct kvm_pvvas_config config;
 	u64 next_id;
+	u64 promised;
 	struct xarray ctxs;
 	struct xarray views;
 	struct xarray segs;
@@ -213,6 +221,7 @@ static inline bool pvvas_in_window(struct kvm_pvvas *pv, gfn_t gfn)
 extern bool pvvas_debug;
 void *pvvas_take_page(struct kvm *kvm, struct kvm_mmu_memory_cache *mc);
 void pvvas_put_page(struct kvm *kvm, void *page);
+s64 pvvas_tables_left(struct kvm *kvm);
 int pvvas_room_for_tables(struct kvm *kvm, u64 n);
 void pvvas_flush(struct kvm *kvm);
 void pvvas_activate(struct kvm *kvm);

@@ -300,7 +300,8 @@ static bool pvvas_table_empty(const u64 *table)
 
 /*
  * Unhook the view's own tables around @gfn that have become empty and put them
- * on @freed.  mmu_lock held for writing; the caller flushes, then frees.
+ * on @freed, unless another attachment is there: it counts on its tables, used
+ * or not.  mmu_lock held for writing; the caller flushes, then frees.
  */
 static void pvvas_prune(struct kvm *kvm, struct pvvas_view *view, gfn_t gfn,
 			struct list_head *freed)
@@ -309,12 +310,15 @@ static void pvvas_prune(struct kvm *kvm, struct pvvas_view *view, gfn_t gfn,
 
 	for (level = PG_LEVEL_1G; level <= PVVAS_ROOT_LEVEL; level++) {
 		u64 *entry = pvvas_walk(kvm, view->root, gfn, level, NULL);
+		gfn_t first = gfn & ~(pvvas_level_pages(level) - 1);
+		gfn_t last = first + pvvas_level_pages(level) - 1;
 		u64 *table;
 
 		if (!entry || !(*entry & PVVAS_OWN))
 			continue;
 		table = pvvas_table(*entry);
-		if (!pvvas_table_empty(table))
+		if (!pvvas_table_empty(table) ||
+		    interval_tree_iter_first(&view->atts, first, last))
 			return;
 		WRITE_ONCE(*entry, 0);
 		list_add(&virt_to_page(table)->lru, freed);

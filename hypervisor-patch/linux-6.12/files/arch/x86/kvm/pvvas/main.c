@@ -49,12 +49,30 @@ void pvvas_put_page(struct kvm *kvm, void *page)
 	atomic64_dec(&kvm->stat.pvvas_tables);
 }
 
-/* Only hypercalls ask: a fault at the cap makes room by zapping (fault.c). */
+/* Up to the cap, with what views may ask for kept aside. */
+s64 pvvas_tables_left(struct kvm *kvm)
+{
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+
+	return pv->config.max_tables - atomic64_read(&kvm->stat.pvvas_tables) -
+	       READ_ONCE(pv->promised);
+}
+
+/*
+ * Only hypercalls ask, and only what is left without the segments' tables
+ * counts: those come back by faults. Without PVVAS_FAULT_ROOM an instruction
+ * that touches two pages could lose one whenever it gains the other (fault.c).
+ */
 int pvvas_room_for_tables(struct kvm *kvm, u64 n)
 {
-	u64 used = atomic64_read(&kvm->stat.pvvas_tables);
+	s64 need = n + PVVAS_FAULT_ROOM;
 
-	return used + n > kvm->arch.pvvas->config.max_tables ? -ENOSPC : 0;
+	if (pvvas_tables_left(kvm) < need) {
+		write_lock(&kvm->mmu_lock);
+		pvvas_zap_everything(kvm);
+		write_unlock(&kvm->mmu_lock);
+	}
+	return pvvas_tables_left(kvm) < need ? -ENOSPC : 0;
 }
 
 /*

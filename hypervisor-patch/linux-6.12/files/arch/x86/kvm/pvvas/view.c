@@ -114,6 +114,8 @@ int pvvas_view_show_identity(struct kvm *kvm, struct pvvas_view *view,
 	if (WARN_ON_ONCE(!entry))
 		return -EIO;
 	view->identity = pvvas_take_page(kvm, mc);
+	if (view->ctx)
+		kvm->arch.pvvas->promised -= PVVAS_IDENTITY_PAGES;
 	pvvas_fill_identity(view);
 	WRITE_ONCE(*entry, __pa(view->identity) | VMX_EPT_READABLE_MASK |
 		   (MTRR_TYPE_WRBACK << VMX_EPT_MT_EPTE_SHIFT) |
@@ -141,6 +143,10 @@ void pvvas_view_free(struct kvm *kvm, struct pvvas_view *view)
 
 	xa_erase(&pv->views, view->id);
 	list_del(&view->ctx_node);
+	write_lock(&kvm->mmu_lock);
+	if (!view->identity)
+		pv->promised -= PVVAS_IDENTITY_PAGES;
+	write_unlock(&kvm->mmu_lock);
 	pvvas_view_uninit(kvm, view);
 	kvm->stat.pvvas_views--;
 	kfree(view);
@@ -160,7 +166,7 @@ int pvvas_view_make(struct kvm *kvm, u64 id, u64 ctx_id, u64 cookie)
 		return -ENOENT;
 	if (kvm->stat.pvvas_views >= pv->config.max_views)
 		return -ENOSPC;
-	r = pvvas_room_for_tables(kvm, 1);
+	r = pvvas_room_for_tables(kvm, 1 + PVVAS_IDENTITY_PAGES);
 	if (r)
 		return r;
 
@@ -192,6 +198,7 @@ int pvvas_view_make(struct kvm *kvm, u64 id, u64 ctx_id, u64 cookie)
 	xa_store(&pv->roots, pfn, view, GFP_NOWAIT);
 	list_add_tail(&view->ctx_node, &ctx->views);
 	kvm->stat.pvvas_views++;
+	pv->promised += PVVAS_IDENTITY_PAGES;
 	write_unlock(&kvm->mmu_lock);
 	kvm_mmu_free_memory_cache(&mc);
 	return 0;
