@@ -277,6 +277,32 @@ static void a_view_that_goes_becomes_the_plain_one(void)
 	vm_free(vm);
 }
 
+/*
+ * The page of its root is that of a new view's before the vCPU has noticed.
+ * Which of the new ones gets it is the host's affair.
+ */
+static void a_new_view_is_not_taken_for_one_that_went(void)
+{
+	struct vcpu *w;
+	int i, j;
+
+	begin(2);
+	w = &vm->vcpus[1];
+	for (i = 0; i < 8; i++) {
+		vcpu_vmfunc(v, 0);
+		vcpu_hc_ok(w, PVVAS_HC_CTX_LOAD, s.ctx, 0, 0);
+		vcpu_vmfunc(w, 2);
+		check_eq(vcpu_view(w), s.view[1]);
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_DESTROY, s.view[1], 0, 0);
+		for (j = 0; j < 32; j++)
+			s.view[1] = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, s.ctx,
+					       0, 0);
+		check_eq(vcpu_view(w), 0);
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, s.ctx, 2, s.view[1]);
+	}
+	vm_free(vm);
+}
+
 /* A reset by one vCPU while the others are in views. */
 static void reset_takes_every_vcpu_home(void)
 {
@@ -307,6 +333,7 @@ static const struct hostcase cases[] = {
 	CASE(init_ends_it),
 	CASE(loading_a_context_leads_to_the_plain_view),
 	CASE(a_view_that_goes_becomes_the_plain_one),
+	CASE(a_new_view_is_not_taken_for_one_that_went),
 	CASE(reset_takes_every_vcpu_home),
 };
 

@@ -23,6 +23,9 @@ struct x86_exception;
  * @list: physical address of that list; written under mmu_lock
  * @eptp: the view to go on in when the vCPU's EPT_POINTER is not one, e.g.
  *	after SMM; written under mmu_lock
+ * @older_than: until the next load, EPT_POINTER and @eptp mean only views with
+ *	a smaller id: a view was destroyed, and its root's page may be that of
+ *	a newer one; written under mmu_lock
  * @reset_view: the next load goes to the plain view
  * @restored: the next load goes to @eptp, whatever EPT_POINTER says
  * @pages: zeroed pages for tables, filled before mmu_lock is taken
@@ -32,6 +35,7 @@ struct kvm_vcpu_pvvas {
 	u64 ctx;
 	u64 list;
 	u64 eptp;
+	u64 older_than;
 	bool reset_view;
 	bool restored;
 	struct kvm_mmu_memory_cache pages;

@@ -134,6 +134,34 @@ long pvvas_ctx_load(struct kvm_vcpu *vcpu, u64 id)
 	return 0;
 }
 
+/* The view that @vcpu's EPT_POINTER, or what was noted of it, means. */
+struct pvvas_view *pvvas_view_in_force(struct kvm_vcpu *vcpu, u64 eptp)
+{
+	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
+	struct pvvas_view *view = pvvas_view_by_eptp(pv, eptp);
+
+	lockdep_assert_held(&vcpu->kvm->mmu_lock);
+
+	return view && view->id < vcpu->arch.pvvas.older_than ? view : NULL;
+}
+
+/* The view that @vcpu goes on in; EPT_POINTER is @eptp. */
+struct pvvas_view *pvvas_view_to_load(struct kvm_vcpu *vcpu, u64 eptp)
+{
+	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
+	struct pvvas_view *view = NULL;
+
+	if (!a->reset_view) {
+		if (!a->restored)
+			view = pvvas_view_in_force(vcpu, eptp);
+		if (!view)
+			view = pvvas_view_in_force(vcpu, a->eptp);
+	}
+	if (!view || (view->ctx && view->ctx->id != a->ctx))
+		view = &vcpu->kvm->arch.pvvas->plain;
+	return view;
+}
+
 /**
  * kvm_pvvas_choose - which view and list a vCPU is to run with
  * @vcpu: the vCPU
@@ -147,21 +175,12 @@ long pvvas_ctx_load(struct kvm_vcpu *vcpu, u64 id)
 void kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list)
 {
 	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
-	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
-	struct pvvas_view *view = NULL;
 
 	write_lock(&vcpu->kvm->mmu_lock);
-	if (!a->reset_view) {
-		if (!a->restored)
-			view = pvvas_view_by_eptp(pv, *eptp);
-		if (!view)
-			view = pvvas_view_by_eptp(pv, a->eptp);
-	}
-	if (!view || (view->ctx && view->ctx->id != a->ctx))
-		view = &pv->plain;
+	a->eptp = pvvas_view_to_load(vcpu, *eptp)->eptp;
 	a->reset_view = false;
 	a->restored = false;
-	a->eptp = view->eptp;
+	a->older_than = U64_MAX;
 	*eptp = a->eptp;
 	*list = a->list;
 	write_unlock(&vcpu->kvm->mmu_lock);

@@ -29,15 +29,16 @@ struct pvvas_hit {
 };
 
 /* mmu_lock held.  What is found is good while it stays held. */
-static enum kvm_pvvas_result pvvas_lookup(struct kvm *kvm, u64 eptp, gfn_t gfn,
-					  u32 access, struct pvvas_hit *hit)
+static enum kvm_pvvas_result pvvas_lookup(struct kvm_vcpu *vcpu, u64 eptp,
+					  gfn_t gfn, u32 access,
+					  struct pvvas_hit *hit)
 {
-	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
 	struct interval_tree_node *node;
 	struct pvvas_att *att;
 
 	memset(hit, 0, sizeof(*hit));
-	hit->view = pvvas_view_by_eptp(pv, eptp);
+	hit->view = pvvas_view_in_force(vcpu, eptp);
 	if (!hit->view)
 		return KVM_PVVAS_REFLECT;
 
@@ -230,7 +231,7 @@ static int pvvas_fill_from(struct kvm_vcpu *vcpu, u64 eptp, gfn_t gfn,
 	 * and go round once more if it is another page now.
 	 */
 	write_lock(&kvm->mmu_lock);
-	r = pvvas_lookup(kvm, eptp, gfn, access, &hit);
+	r = pvvas_lookup(vcpu, eptp, gfn, access, &hit);
 	if (r == KVM_PVVAS_RETRY && hit.gfn == base_gfn &&
 	    !is_page_fault_stale(vcpu, &fault))
 		r = pvvas_install(vcpu, &hit, &fault);
@@ -270,7 +271,7 @@ int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
 		return r;
 
 	write_lock(&kvm->mmu_lock);
-	r = pvvas_lookup(kvm, eptp, gfn, access, &hit);
+	r = pvvas_lookup(vcpu, eptp, gfn, access, &hit);
 	if (r == KVM_PVVAS_RETRY && hit.identity) {
 		r = pvvas_view_show_identity(kvm, hit.view, mc);
 		vcpu->stat.pvvas_filled++;
@@ -321,7 +322,7 @@ gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 	int r;
 
 	read_lock(&kvm->mmu_lock);
-	r = pvvas_lookup(kvm, eptp, gpa_to_gfn(gpa),
+	r = pvvas_lookup(vcpu, eptp, gpa_to_gfn(gpa),
 			 pvvas_access_from_pferr(access), &hit);
 	if (r == KVM_PVVAS_RETRY && hit.identity)
 		r = KVM_PVVAS_REFLECT;

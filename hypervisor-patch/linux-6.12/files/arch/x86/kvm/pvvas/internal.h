@@ -234,6 +234,8 @@ long pvvas_ctx_create(struct kvm_vcpu *vcpu, u64 flags);
 long pvvas_ctx_destroy(struct kvm_vcpu *vcpu, u64 id);
 long pvvas_ctx_load(struct kvm_vcpu *vcpu, u64 id);
 void pvvas_ctx_free(struct kvm *kvm, struct pvvas_ctx *ctx);
+struct pvvas_view *pvvas_view_in_force(struct kvm_vcpu *vcpu, u64 eptp);
+struct pvvas_view *pvvas_view_to_load(struct kvm_vcpu *vcpu, u64 eptp);
 
 /* view.c */
 bool pvvas_is_window_index(struct kvm_pvvas *pv, unsigned int i);
@@ -260,6 +262,7 @@ u64 *pvvas_seg_entry(struct kvm *kvm, struct pvvas_seg *seg, gfn_t gfn,
 		     int level, struct kvm_mmu_memory_cache *mc);
 void pvvas_seg_set(struct pvvas_seg *seg, gfn_t gfn, int level, u64 *entry,
 		   u64 val);
+bool pvvas_seg_accessed(struct pvvas_seg *seg, gfn_t gfn, int level, u64 leaf);
 bool pvvas_seg_zap(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
 		   gfn_t end);
 int pvvas_attach(struct kvm *kvm, u64 view, u64 seg, u64 prot);

@@ -70,27 +70,18 @@ static void pvvas_save_seg(struct pvvas_out *out, struct pvvas_seg *seg)
 static void pvvas_save_vcpu(struct pvvas_out *out, struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
-	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
-	struct pvvas_view *view = NULL;
-	u64 eptp, view_id = 0;
+	u64 eptp, view;
 
 	vcpu_load(vcpu);
 	eptp = kvm_x86_call(pvvas_eptp)(vcpu);
 	vcpu_put(vcpu);
 
-	write_lock(&vcpu->kvm->mmu_lock);
-	/* What kvm_pvvas_choose() will find at the next entry. */
-	if (!a->reset_view) {
-		if (!a->restored)
-			view = pvvas_view_by_eptp(pv, eptp);
-		if (!view)
-			view = pvvas_view_by_eptp(pv, a->eptp);
-	}
-	if (view && view->ctx && view->ctx->id == a->ctx)
-		view_id = view->id;
-	write_unlock(&vcpu->kvm->mmu_lock);
+	/* What kvm_pvvas_choose() will find at the next entry; the plain one is 0. */
+	read_lock(&vcpu->kvm->mmu_lock);
+	view = pvvas_view_to_load(vcpu, eptp)->id;
+	read_unlock(&vcpu->kvm->mmu_lock);
 
-	pvvas_put(out, KVM_PVVAS_VCPU, vcpu->vcpu_id, a->ctx, view_id, 0, 0);
+	pvvas_put(out, KVM_PVVAS_VCPU, vcpu->vcpu_id, a->ctx, view, 0, 0);
 }
 
 /* kvm_pvvas.lock held */
@@ -200,6 +191,7 @@ static int pvvas_load_vcpu(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 	vcpu->arch.pvvas.list = __pa(ctx ? ctx->list : pv->null_list);
 	/* EPT_POINTER is no view of this VM: all were made just now. */
 	vcpu->arch.pvvas.eptp = view ? view->eptp : pv->plain.eptp;
+	vcpu->arch.pvvas.older_than = U64_MAX;
 	vcpu->arch.pvvas.restored = true;
 	vcpu->arch.pvvas.reset_view = false;
 	write_unlock(&kvm->mmu_lock);

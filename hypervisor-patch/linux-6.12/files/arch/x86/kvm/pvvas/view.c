@@ -245,9 +245,14 @@ long pvvas_view_destroy(struct kvm_vcpu *vcpu, u64 id)
 	write_lock(&kvm->mmu_lock);
 	pvvas_view_unplace(kvm, view);
 	xa_erase(&pv->roots, PHYS_PFN(__pa(view->root)));
-	kvm_for_each_vcpu(i, v, kvm)
-		if (v->arch.pvvas.ctx == view->ctx->id)
-			kvm_make_request(KVM_REQ_LOAD_MMU_PGD, v);
+	kvm_for_each_vcpu(i, v, kvm) {
+		if (v->arch.pvvas.ctx != view->ctx->id)
+			continue;
+		/* Views made from now on: not what its EPT_POINTER means. */
+		v->arch.pvvas.older_than = min(v->arch.pvvas.older_than,
+					       pv->next_id);
+		kvm_make_request(KVM_REQ_LOAD_MMU_PGD, v);
+	}
 	pvvas_detach_all(kvm, view);
 	pvvas_flush(kvm);
 	write_unlock(&kvm->mmu_lock);
