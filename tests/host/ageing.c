@@ -101,22 +101,31 @@ static void *use(void *arg)
 	return NULL;
 }
 
-static void begin(void)
+static void begin(bool huge)
 {
+	struct pvvas_hc_stats before, after;
+
 	vm = vm_new(1);
-	scene_make(&s, vm, SIZE, 2);
+	s.ram = vm_mem(SIZE);
+	check_eq(madvise(s.ram, SIZE, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE),
+		 0);
 	memset(s.ram, 1, SIZE);
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE, 0);
+	scene_over(&s, vm, TEST_GPA, SIZE, 2);
+	vcpu_stats(s.v, &before);
 	/* the leaves are there, and nobody but views uses the memory */
-	vcpu_call(s.v, guest_use, 1024);
+	vcpu_call(s.v, guest_use, 8192);
+	vcpu_stats(s.v, &after);
+	check_eq(after.filled - before.filled, huge ? 1 : 512);
 	watch();
 }
 
-static void what_a_view_uses_is_young(void)
+static void used_is_young(bool huge)
 {
 	pthread_t t;
 	long long n;
 
-	begin();
+	begin(huge);
 	check_eq(pthread_create(&t, NULL, use, s.v), 0);
 	seen();
 	n = seen();
@@ -128,11 +137,21 @@ static void what_a_view_uses_is_young(void)
 	vm_free(vm);
 }
 
-static void what_no_view_uses_grows_old(void)
+static void what_a_view_uses_is_young(void)
+{
+	used_is_young(false);
+}
+
+static void what_a_view_uses_of_a_huge_page_is_young(void)
+{
+	used_is_young(true);
+}
+
+static void unused_grows_old(bool huge)
 {
 	long long n;
 
-	begin();
+	begin(huge);
 	seen();
 	n = seen();
 	host_note("%lld accesses seen", n);
@@ -141,9 +160,21 @@ static void what_no_view_uses_grows_old(void)
 	vm_free(vm);
 }
 
+static void what_no_view_uses_grows_old(void)
+{
+	unused_grows_old(false);
+}
+
+static void a_huge_page_that_no_view_uses_grows_old(void)
+{
+	unused_grows_old(true);
+}
+
 static const struct hostcase cases[] = {
 	CASE(what_a_view_uses_is_young),
+	CASE(what_a_view_uses_of_a_huge_page_is_young),
 	CASE(what_no_view_uses_grows_old),
+	CASE(a_huge_page_that_no_view_uses_grows_old),
 };
 
 HOSTCASE_MAIN(cases)

@@ -201,11 +201,33 @@ u64 *pvvas_seg_entry(struct kvm *kvm, struct pvvas_seg *seg, gfn_t gfn,
 	return entry;
 }
 
-static void pvvas_drop_leaf(struct kvm *kvm, u64 leaf)
+/*
+ * Has a leaf been used?  Where views link leaves, each copy has a flag of its
+ * own; pvvas_seg_set() overwrites them all.  mmu_lock held.
+ */
+bool pvvas_seg_accessed(struct pvvas_seg *seg, gfn_t gfn, int level, u64 leaf)
+{
+	struct pvvas_att *att;
+
+	if (leaf & VMX_EPT_ACCESS_BIT)
+		return true;
+	if (level != pvvas_link_level(seg, gfn))
+		return false;
+	list_for_each_entry(att, &seg->atts, seg_node) {
+		u64 *copy = pvvas_walk(NULL, att->view->root, gfn, level, NULL);
+
+		if (copy && READ_ONCE(*copy) & VMX_EPT_ACCESS_BIT)
+			return true;
+	}
+	return false;
+}
+
+static void pvvas_drop_leaf(struct kvm *kvm, u64 leaf, bool accessed)
 {
 	kvm_pfn_t pfn = (leaf & PVVAS_ADDR_MASK) >> PAGE_SHIFT;
 
-	kvm_set_pfn_accessed(pfn);
+	if (accessed)
+		kvm_set_pfn_accessed(pfn);
 	if (leaf & VMX_EPT_WRITABLE_MASK)
 		kvm_set_pfn_dirty(pfn);
 	kvm->stat.pvvas_zapped++;
@@ -233,7 +255,9 @@ bool pvvas_seg_zap(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
 		}
 		next = ALIGN(gfn + 1, pvvas_level_pages(level));
 		if (pvvas_present(*entry)) {
-			pvvas_drop_leaf(kvm, *entry);
+			pvvas_drop_leaf(kvm, *entry,
+					pvvas_seg_accessed(seg, gfn, level,
+							   *entry));
 			pvvas_seg_set(seg, gfn, level, entry, 0);
 			flush = true;
 		}

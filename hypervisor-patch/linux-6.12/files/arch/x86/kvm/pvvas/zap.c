@@ -68,11 +68,6 @@ void kvm_pvvas_zap_slot(struct kvm *kvm, const struct kvm_memory_slot *slot)
 	write_unlock(&kvm->mmu_lock);
 }
 
-/*
- * A 2 MiB leaf at the end of a segment is copied into each view, and each copy
- * has an accessed flag of its own.  Reporting "young" too often is harmless:
- * flags of copies are cleared with the segment's, by copying it again.
- */
 static bool pvvas_age(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
 		      gfn_t end, bool clear)
 {
@@ -92,7 +87,7 @@ static bool pvvas_age(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
 			continue;
 		if (level == PG_LEVEL_2M && !(*entry & PVVAS_LARGE))
 			continue;
-		if (!(*entry & VMX_EPT_ACCESS_BIT) && level == PG_LEVEL_4K)
+		if (!pvvas_seg_accessed(seg, gfn, level, *entry))
 			continue;
 		young = true;
 		if (clear)
