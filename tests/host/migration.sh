@@ -17,13 +17,12 @@ result() { # STATUS NAME
 	fi
 }
 
-# While the guest runs, a second of the emulated clock is some 3e9 instructions: looks are frequent and counted.
 wait_for() { # FILE TEXT
 	i=0
 	while ! grep -q "$2" "$1" 2>/dev/null; do
 		i=$((i + 1))
 		[ $i -lt 1000 ] || return 1
-		usleep 3000
+		usleep 50000
 	done
 }
 
@@ -32,7 +31,7 @@ wait_status() { # NAME STATE
 	until $hmp "/tmp/$1.monitor" "info migrate" 2>/dev/null | grep -q "Migration status: $2"; do
 		i=$((i + 1))
 		[ $i -lt 1000 ] || return 1
-		usleep 3000
+		usleep 50000
 	done
 }
 
