@@ -28,6 +28,7 @@ struct x86_exception;
  *	a newer one; written under mmu_lock
  * @reset_view: the next load goes to the plain view
  * @restored: the next load goes to @eptp, whatever EPT_POINTER says
+ * @traced_view: id of the view seen at the latest exit that was traced
  * @pages: zeroed pages for tables, filled before mmu_lock is taken
  * @fault: newest demand fault, for PVVAS_HC_FAULT; vCPU's own thread only
  */
@@ -38,6 +39,7 @@ struct kvm_vcpu_pvvas {
 	u64 older_than;
 	bool reset_view;
 	bool restored;
+	u64 traced_view;
 	struct kvm_mmu_memory_cache pages;
 	struct {
 		bool pending;
@@ -81,6 +83,7 @@ void kvm_pvvas_zap_slot(struct kvm *kvm, const struct kvm_memory_slot *slot);
 /* Vendor side. */
 bool kvm_pvvas_active(struct kvm_vcpu *vcpu);
 bool kvm_pvvas_gpa_in_window(struct kvm_vcpu *vcpu, gpa_t gpa);
+void kvm_pvvas_trace_switch(struct kvm_vcpu *vcpu, u64 eptp);
 void kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list);
 bool kvm_pvvas_link_ram(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa);
 int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,

@@ -5,6 +5,7 @@
 #include <linux/kvm_host.h>
 
 #include "internal.h"
+#include "trace.h"
 
 int pvvas_ctx_make(struct kvm *kvm, u64 id)
 {
@@ -161,6 +162,29 @@ struct pvvas_view *pvvas_view_to_load(struct kvm_vcpu *vcpu, u64 eptp)
 		view = &vcpu->kvm->arch.pvvas->plain;
 	return view;
 }
+
+/**
+ * kvm_pvvas_trace_switch - say so if a vCPU has come out of another view
+ * @vcpu: the vCPU
+ * @eptp: its EPT_POINTER
+ */
+void kvm_pvvas_trace_switch(struct kvm_vcpu *vcpu, u64 eptp)
+{
+	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
+	struct pvvas_view *view;
+	u64 id, ctx;
+
+	read_lock(&vcpu->kvm->mmu_lock);
+	view = pvvas_view_in_force(vcpu, eptp);
+	id = view ? view->id : 0;
+	ctx = a->ctx;
+	read_unlock(&vcpu->kvm->mmu_lock);
+
+	if (id != a->traced_view)
+		trace_kvm_pvvas_switch(vcpu->vcpu_id, ctx, a->traced_view, id);
+	a->traced_view = id;
+}
+EXPORT_SYMBOL_GPL(kvm_pvvas_trace_switch);
 
 /**
  * kvm_pvvas_choose - which view and list a vCPU is to run with

@@ -9,6 +9,7 @@
 #include "mmu/mmu_internal.h"
 #include "mmu/page_track.h"
 #include "mmu/spte.h"
+#include "trace.h"
 
 /* Level 3, 2 and 1 for a segment, or these and the identity page. */
 #define PVVAS_FAULT_PAGES	4
@@ -159,6 +160,7 @@ static enum kvm_pvvas_result pvvas_install(struct kvm_vcpu *vcpu,
 		}
 	}
 	pvvas_seg_set(hit->seg, gfn, level, entry, leaf);
+	trace_kvm_pvvas_fill(hit->seg->id, gfn, hit->gfn, level, leaf);
 	vcpu->stat.pvvas_filled++;
 	return KVM_PVVAS_RETRY;
 }
@@ -261,6 +263,7 @@ int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
 	gfn_t gfn = gpa_to_gfn(gpa);
 	struct pvvas_hit hit;
 	gfn_t base_gfn;
+	u64 view;
 	int r;
 
 	vcpu->stat.pvvas_window_faults++;
@@ -272,11 +275,12 @@ int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
 
 	write_lock(&kvm->mmu_lock);
 	r = pvvas_lookup(vcpu, eptp, gfn, access, &hit);
+	view = hit.view ? hit.view->id : 0;
 	if (r == KVM_PVVAS_RETRY && hit.identity) {
 		r = pvvas_view_show_identity(kvm, hit.view, mc);
 		vcpu->stat.pvvas_filled++;
 		write_unlock(&kvm->mmu_lock);
-		return r;
+		goto out;
 	}
 	if (r == KVM_PVVAS_DEMAND)
 		pvvas_note_demand(vcpu, &hit, gpa, access, gla, flags);
@@ -289,6 +293,8 @@ int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
 		vcpu->stat.pvvas_reflected++;
 	else if (r == KVM_PVVAS_DEMAND)
 		vcpu->stat.pvvas_demand++;
+out:
+	trace_kvm_pvvas_fault(vcpu->vcpu_id, view, gpa, access, r);
 	return r;
 }
 EXPORT_SYMBOL_GPL(kvm_pvvas_window_fault);

@@ -223,7 +223,8 @@ void *pvvas_take_page(struct kvm *kvm, struct kvm_mmu_memory_cache *mc);
 void pvvas_put_page(struct kvm *kvm, void *page);
 s64 pvvas_tables_left(struct kvm *kvm);
 int pvvas_room_for_tables(struct kvm *kvm, u64 n);
-void pvvas_flush(struct kvm *kvm);
+void __pvvas_flush(struct kvm *kvm, const char *why);
+#define pvvas_flush(kvm)	__pvvas_flush(kvm, __func__)
 void pvvas_activate(struct kvm *kvm);
 void pvvas_reset_locked(struct kvm *kvm);
 void pvvas_reset(struct kvm *kvm);

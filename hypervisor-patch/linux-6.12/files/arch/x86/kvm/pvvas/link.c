@@ -16,6 +16,7 @@
 #include <linux/kvm_host.h>
 
 #include "internal.h"
+#include "trace.h"
 
 /* The level whose entries views share for @gfn. */
 static int pvvas_link_level(const struct pvvas_seg *seg, gfn_t gfn)
@@ -240,9 +241,8 @@ static void pvvas_drop_leaf(struct kvm *kvm, u64 leaf, bool accessed)
 bool pvvas_seg_zap(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
 		   gfn_t end)
 {
-	bool flush = false;
 	gfn_t gfn, next;
-	u64 *entry;
+	u64 *entry, n = 0;
 
 	for (gfn = start; gfn < end; gfn = next) {
 		int level = PVVAS_ROOT_LEVEL;
@@ -259,10 +259,12 @@ bool pvvas_seg_zap(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
 					pvvas_seg_accessed(seg, gfn, level,
 							   *entry));
 			pvvas_seg_set(seg, gfn, level, entry, 0);
-			flush = true;
+			n++;
 		}
 	}
-	return flush;
+	if (n)
+		trace_kvm_pvvas_zap(seg->id, start, end, n);
+	return n;
 }
 
 /*
@@ -365,6 +367,8 @@ static void pvvas_unlink(struct kvm *kvm, struct pvvas_att *att)
 	pvvas_each_link(kvm, att, false);
 	interval_tree_remove(&att->node, &att->view->atts);
 	list_del(&att->seg_node);
+	trace_kvm_pvvas_link(att->view->id, att->seg->id, att->seg->base,
+			     att->seg->npages, 0);
 	kvm->stat.pvvas_attachments--;
 }
 
@@ -422,6 +426,7 @@ int pvvas_attach(struct kvm *kvm, u64 view_id, u64 seg_id, u64 prot)
 	list_add_tail(&att->seg_node, &seg->atts);
 	kvm->stat.pvvas_attachments++;
 	pvvas_each_link(kvm, att, true);
+	trace_kvm_pvvas_link(view_id, seg_id, seg->base, seg->npages, prot);
 	write_unlock(&kvm->mmu_lock);
 
 	kvm_mmu_free_memory_cache(&mc);

@@ -13,6 +13,11 @@
 #include "mmu/spte.h"
 #include "smm.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+EXPORT_TRACEPOINT_SYMBOL_GPL(kvm_pvvas_switch);
+
 /* Upper bounds of what KVM_ENABLE_CAP may ask for, and the defaults. */
 static unsigned int __read_mostly pvvas_max_ctxs = 4096;
 module_param(pvvas_max_ctxs, uint, 0444);
@@ -79,8 +84,9 @@ int pvvas_room_for_tables(struct kvm *kvm, u64 n)
  * Wait until every vCPU has left the guest; each flushes all its EPT roots
  * before it enters again.
  */
-void pvvas_flush(struct kvm *kvm)
+void __pvvas_flush(struct kvm *kvm, const char *why)
 {
+	trace_kvm_pvvas_flush(why);
 	kvm->stat.pvvas_flushes++;
 	kvm_flush_remote_tlbs(kvm);
 }

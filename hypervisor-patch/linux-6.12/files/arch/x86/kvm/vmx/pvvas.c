@@ -164,6 +164,12 @@ int vmx_pvvas_ept_violation(struct kvm_vcpu *vcpu, gpa_t gpa,
 	return kvm_pvvas_link_ram(vcpu, vmcs_read64(EPT_POINTER), gpa);
 }
 
+void __vmx_pvvas_trace_exit(struct kvm_vcpu *vcpu)
+{
+	if (!is_guest_mode(vcpu) && vmx_pvvas_wants_vmfunc(vcpu))
+		kvm_pvvas_trace_switch(vcpu, vmx_pvvas_eptp(vcpu));
+}
+
 /*
  * VMFUNC that the CPU refused: a function other than 0 or an index beyond the
  * list.  Guest user code can do this at will.
