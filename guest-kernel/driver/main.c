@@ -62,14 +62,19 @@ static int __init pvvas_init(void)
 	ret = pvvas_fault_init();
 	if (ret)
 		goto err_cpuhp;
-	ret = misc_register(&pvvas_misc);
+	ret = pvvas_fixup_init();
 	if (ret)
 		goto err_fault;
+	ret = misc_register(&pvvas_misc);
+	if (ret)
+		goto err_fixup;
 	pr_info("window of %llu GiB at guest-physical 0x%llx, %u slots\n",
 		pvvas_hv.window_size >> 30, pvvas_hv.window_gpa,
 		pvvas_hv.slots);
 	return 0;
 
+err_fixup:
+	pvvas_fixup_exit();
 err_fault:
 	pvvas_fault_exit();
 err_cpuhp:
@@ -96,6 +101,7 @@ static void __exit pvvas_exit(void)
 	pvvas_thread_flush();
 	destroy_workqueue(pvvas_wq);
 	pvvas_thread_exit();
+	pvvas_fixup_exit();
 	pvvas_fault_exit();
 	cpuhp_remove_state_nocalls(pvvas_cpuhp_state);
 	pvvas_hv_remove();

@@ -310,7 +310,12 @@ int pvvas_fault_init(void);
 void pvvas_fault_exit(void);
 void pvvas_fault_work(struct callback_head *work);
 
+/* fixup.c */
+int pvvas_fixup_init(void);
+void pvvas_fixup_exit(void);
+
 /* window.c, ioctl.c */
+bool pvvas_is_window(const struct vm_area_struct *vma);
 int pvvas_mmap(struct file *file, struct vm_area_struct *vma);
 long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 

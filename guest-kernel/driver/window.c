@@ -92,6 +92,11 @@ static const struct vm_operations_struct pvvas_vm_ops = {
 	.mprotect	= pvvas_mprotect,
 };
 
+bool pvvas_is_window(const struct vm_area_struct *vma)
+{
+	return vma->vm_ops == &pvvas_vm_ops;
+}
+
 int pvvas_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	const vm_flags_t need = VM_SHARED | VM_READ | VM_WRITE;
