@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What views cost in pages of the host: KVM's own count of tables, and what
+ * the host says of small objects.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vm.h"
+
+#define NR_CTXS		10
+#define NR_VIEWS	(NR_CTXS * 400)
+#define PIECES		512	/* of 2 MiB: 1 GiB */
+
+/* Pages that the host's small objects take. */
+static int64_t slab_pages(void)
+{
+	long long kb = -1;
+	char line[128];
+	FILE *f;
+
+	f = fopen("/proc/meminfo", "r");
+	check(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "Slab: %lld", &kb) == 1)
+			break;
+	fclose(f);
+	check(kb > 0);
+	return kb / 4;
+}
+
+static void an_idle_view_costs_at_most_three_pages(void)
+{
+	struct pvvas_hc_stats before, after;
+	struct vm *vm = vm_new(1);
+	struct vcpu *v = &vm->vcpus[0];
+	uint64_t ctx[NR_CTXS], view, i;
+	int64_t slab, tables;
+
+	for (i = 0; i < NR_CTXS; i++)
+		ctx[i] = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	vcpu_stats(v, &before);
+	slab = slab_pages();
+	for (i = 0; i < NR_VIEWS; i++) {
+		view = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx[i % NR_CTXS], 0,
+				  i);
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, ctx[i % NR_CTXS],
+			   1 + i / NR_CTXS, view);
+	}
+	slab = slab_pages() - slab;
+	vcpu_stats(v, &after);
+	tables = after.tables - before.tables;
+	host_note("%d views: %ld tables, %ld pages of small objects", NR_VIEWS,
+		  tables, slab);
+	check(tables >= NR_VIEWS && slab > 0);
+	check(tables + slab <= 3 * NR_VIEWS);
+	vm_free(vm);
+}
+
+/* Read a word of each piece. */
+static uint64_t guest_touch(uint64_t va, uint64_t n, uint64_t step)
+{
+	uint64_t i, sum = 0;
+
+	for (i = 0; i < n; i++)
+		sum += *(volatile uint64_t *)(va + i * step);
+	return sum;
+}
+
+/* 1 GiB of which each 2 MiB is the same memory, and has leaf or table. */
+static void attach_twice(bool huge)
+{
+	struct pvvas_hc_stats before, attached, used;
+	struct vm *vm = vm_new(1);
+	struct vcpu *v = &vm->vcpus[0];
+	uint64_t *ram = vm_mem(2 * MIB);
+	uint64_t ctx, seg, view[2], i;
+
+	madvise(ram, 2 * MIB, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	memset(ram, 0, 2 * MIB);
+	ram[0] = 3;
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, ram, 2 * MIB, 0);
+	ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, WINDOW_FREE),
+			 GIB, 0);
+	for (i = 0; i < PIECES; i++)
+		check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, seg, i * 2 * MIB,
+				  TEST_GPA, 2 * MIB, 3), 1);
+	for (i = 0; i < 2; i++) {
+		view[i] = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, ctx, 1 + i, view[i]);
+	}
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view[0], seg, 3);
+	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, ctx, 0, 0);
+	vcpu_vmfunc(v, 1);
+	vcpu_stats(v, &attached);
+	check_eq(vcpu_call(v, guest_touch, WINDOW_FREE, PIECES, 2 * MIB),
+		 3 * PIECES);
+	vcpu_stats(v, &before);
+	check_eq(before.filled - attached.filled, PIECES);
+	/* tables of levels 3 and 2, and of level 1 where leaves are small */
+	check_eq(before.tables - attached.tables, huge ? 2 : 2 + PIECES);
+
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view[1], seg, 3);
+	vcpu_vmfunc(v, 2);
+	vcpu_stats(v, &attached);
+	check_eq(vcpu_call(v, guest_touch, WINDOW_FREE, PIECES, 2 * MIB),
+		 3 * PIECES);
+	vcpu_stats(v, &used);
+	host_note("second view: %llu pages, %llu faults in the window",
+		  used.tables - before.tables,
+		  used.window_faults - attached.window_faults);
+	check(used.tables - before.tables <= 2);
+	check_eq(used.window_faults, attached.window_faults);
+	vm_free(vm);
+}
+
+static void a_second_view_of_1_gib_costs_two_pages_and_no_fault(void)
+{
+	attach_twice(false);
+}
+
+static void a_second_view_of_1_gib_in_large_leaves_costs_no_more(void)
+{
+	attach_twice(true);
+}
+
+static const struct hostcase cases[] = {
+	CASE(an_idle_view_costs_at_most_three_pages),
+	CASE(a_second_view_of_1_gib_costs_two_pages_and_no_fault),
+	CASE(a_second_view_of_1_gib_in_large_leaves_costs_no_more),
+};
+
+HOSTCASE_MAIN(cases)
