@@ -8,6 +8,9 @@ INPUT ?=
 WORDS ?=
 TESTS ?=
 TLB ?=
+ONLY ?=
+REPEAT ?=
+BASELINE ?=
 export BUILD JOBS TLB
 
 .DEFAULT_GOAL := help
@@ -47,6 +50,9 @@ test-guest: setup ## only the tests of driver and library, in the guest
 test-long: setup ## the tests that take long or need two emulated CPUs
 	@tests/run --group long
 
+bench: setup ## benchmarks of everything, in one boot: docs/benchmarks.md (ONLY, REPEAT, BASELINE)
+	@ONLY="$(ONLY)" REPEAT="$(REPEAT)" BASELINE="$(BASELINE)" tests/bench/run
+
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
 	@tests/bench/heap/run
 
@@ -78,4 +84,4 @@ distclean: ## remove build/ (the download cache in ~/.cache/pvvas stays)
 	rm -rf $(BUILD)
 
 .PHONY: help doctor setup demo test test-unit test-host test-guest test-long test-flushes check checkpatch check-patches \
-	check-model shellcheck bench-heap clean distclean
+	check-model shellcheck bench bench-heap clean distclean

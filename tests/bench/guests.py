@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guests of one run, and what each of them does."""
+import fnmatch
+import os
+import shlex
+
+# group of results -> program
+PROGRAMS = {
+    "frame": "bench-frame",
+    "switching": "bench-switching",
+}
+
+# name, options of run-guest, groups, further patterns that restrict them
+GUESTS = [
+    ("main", "--mem 768 --pvvas on", list(PROGRAMS), None),
+    # the stock kernel's own default, which turns on its mitigations for this CPU; all but one, of which it says so loudly
+    # that it cannot do much that the run would fail
+    ("mitigated", "--mem 512 --pvvas on --append 'mitigations=auto retbleed=off'", ["switching"],
+     ["switching/empty_system_call", "switching/ping_pong_process_pipe"]),
+]
+
+GUEST_JOB = """#!/bin/sh
+export LD_LIBRARY_PATH=/usr/lib:/bench/lib PATH=/bench/bin:/bin:/usr/bin PVVAS_BENCH=/bench
+exec >/dev/vport0p2
+"""
+
+
+def group_wanted(group, only):
+    """Can a pattern mean something of this group? The programs look at the names themselves."""
+    words = only.replace(",", " ").split()
+    return not words or any("/" not in w or fnmatch.fnmatch(group, w.split("/")[0]) for w in words)
+
+
+def write_jobs(folder, only, repeat):
+    """Scripts of the host and of each guest; returns the guests' names."""
+    host = ["#!/bin/sh"]
+    names = []
+    for name, options, groups, patterns in GUESTS:
+        groups = [g for g in groups if group_wanted(g, only)]
+        wanted = only
+        if patterns:
+            words = only.replace(",", " ").split()
+            patterns = [p for p in patterns if not words or any(
+                fnmatch.fnmatch(x, w) for w in words for x in (p, p.split("/")[0], p.split("/")[1]))]
+            wanted = " ".join(patterns)
+            if not patterns:
+                groups = []
+        if not groups:
+            continue
+        names.append(name)
+        with open(os.path.join(folder, name), "w") as f:
+            f.write(GUEST_JOB)
+            for g in groups:
+                f.write(f"echo '{name}: {g}' >&2\n")
+                f.write(f"{PROGRAMS[g]} -o {shlex.quote(wanted)} -r {repeat} || exit 1\n")
+        host.append(f"run-guest --name {name} --job /jobs/{name} {options} --add /bench:bench --timeout 3600 "
+                    f"|| echo $? >/out/{name}/failed")
+    host.append("exit 0")
+    with open(os.path.join(folder, "host"), "w") as f:
+        f.write("\n".join(host) + "\n")
+    return names

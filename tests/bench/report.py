@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Table, targets, and comparison of two runs."""
+
+SAME = 0.02        # two runs are the same within this
+COLUMNS = [("exits", "exits"), ("hypercalls", "hcalls"), ("ept_violations", "EPT"), ("system_calls", "syscalls"),
+           ("page_faults", "faults"), ("context_switches", "ctxsw"), ("guest_flushes", "gflush"),
+           ("host_flushes", "hflush")]
+
+
+def number(x):
+    """A count, short."""
+    if x is None:
+        return "-"
+    if x == 0:
+        return "0"
+    if abs(x) >= 100:
+        return f"{x:.0f}"
+    if abs(x) >= 10:
+        return f"{x:.1f}"
+    return f"{x:.2f}"
+
+
+def params_text(r):
+    return " ".join(f"{k}={v}" for k, v in r["params"].items())
+
+
+def key(r):
+    return (r["guest"], r["group"], r["name"], params_text(r))
+
+
+def label(r):
+    where = "" if r["guest"] == "main" else f" [{r['guest']}]"
+    return f"{r['name']} {params_text(r)}".strip() + where
+
+
+def main_figure(r):
+    return r["ticks"]["median"] if "ticks" in r else r["value"]
+
+
+def table(results):
+    unit = results["machine"]["unit"]
+    group = None
+    for r in results["results"]:
+        if r["group"] != group:
+            group = r["group"]
+            heads = "".join(f" {h:>9}" for _, h in COLUMNS)
+            print(f"\n{group:52} {unit:>13} {'user':>9}{heads}")
+        if "ticks" in r:
+            counters = "".join(f" {number(r['counters'][c]):>9}" for c, _ in COLUMNS)
+            print(f"  {label(r):50} {number(r['ticks']['median']):>13} {number(r['user']):>9}{counters}")
+        else:
+            print(f"  {label(r):50} {number(r['value']):>13} {r['unit']}")
+
+
+def compare(before, after):
+    """What changed by more than it varies."""
+    old = {key(r): r for r in before["results"]}
+    changed = gone = 0
+    print(f"\nagainst the run of {before['date']} ({before['machine']['commit']}):")
+    if before["machine"]["unit"] != after["machine"]["unit"]:
+        print("  not comparable: the units differ")
+        return
+    for r in after["results"]:
+        o = old.pop(key(r), None)
+        if o is None:
+            print(f"  new: {label(r)}")
+            continue
+        a, b = main_figure(o), main_figure(r)
+        # what the batches of one run differ by is no change
+        spread = 0
+        if "ticks" in r:
+            spread = max(x["ticks"]["p90"] - x["ticks"]["median"] for x in (o, r))
+        if abs(b - a) > max(SAME * abs(a), spread, 0.5):
+            changed += 1
+            print(f"  {r['group']}/{label(r)}: {number(a)} -> {number(b)} ({100 * (b - a) / a if a else 0:+.1f} %)")
+        for c, _ in COLUMNS:
+            x, y = (z.get("counters", {}).get(c) for z in (o, r))
+            if x is not None and y is not None and abs(x - y) > max(SAME * abs(x), 0.05):
+                changed += 1
+                print(f"  {r['group']}/{label(r)}: {c} {number(x)} -> {number(y)}")
+    gone = len(old)
+    print(f"  {changed} figures changed by more than they vary; {gone} results of that run were not taken in this one")
+
+
+class Figures:
+    """Look up results by guest, group and name."""
+
+    def __init__(self, results):
+        self.rows = results["results"]
+
+    def find(self, group, name, guest="main", **params):
+        for r in self.rows:
+            if (r["group"], r["name"], r["guest"]) == (group, name, guest) and \
+                    all(r["params"].get(k) == v for k, v in params.items()):
+                return r
+        return None
+
+    def cost(self, *args, **params):
+        r = self.find(*args, **params)
+        return main_figure(r) if r else None
+
+
+def targets(results):
+    """Each target: text, figure, limit, met (None: not measured in this run)."""
+    f = Figures(results)
+    found = []
+
+    def add(text, figure, limit, better):
+        met = None
+        if figure is not None:
+            met = figure <= limit if better == "at most" else figure >= limit
+        found.append({"target": text, "figure": figure, "limit": f"{better} {limit:g}", "met": met})
+
+    def ratio(a, b):
+        return a / b if a is not None and b else None
+
+    def minus(a, b):
+        return a - b if a is not None and b is not None else None
+
+    switch = f.cost("switching", "vas_switch", attachments=8)
+    add("vas_switch: instructions above a bare VMFUNC",
+        minus(switch, f.cost("switching", "bare_vmfunc", attachments=8)), 15, "at most")
+    add("empty system call (mitigations=off) over vas_switch",
+        ratio(f.cost("switching", "empty_system_call"), switch), 15, "at least")
+    add("empty system call (the kernel's own mitigations) over vas_switch",
+        ratio(f.cost("switching", "empty_system_call", "mitigated"), switch), 15, "at least")
+    row = f.find("switching", "vas_switch", attachments=8)
+    add("vas_switch: exits", row["counters"]["exits"] if row else None, 0, "at most")
+    return found
+
+
+def print_targets(results):
+    print("\ntargets")
+    for t in results["targets"]:
+        word = {True: "met", False: "MISSED", None: "not measured"}[t["met"]]
+        print(f"  {word:12} {t['target']}: {number(t['figure'])} ({t['limit']})")
