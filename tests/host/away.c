@@ -8,6 +8,7 @@
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -19,6 +20,14 @@
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
+#endif
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT	21
 #endif
 
 #define PF_VECTOR	14
@@ -268,6 +277,65 @@ static void ksm_merges_and_a_write_unmerges(void)
 	vm_free(vm);
 }
 
+/* What the host says of the page at an address of this process. */
+static uint64_t pagemap(const void *addr)
+{
+	uint64_t entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	check(fd >= 0);
+	check_eq(pread(fd, &entry, 8, (uint64_t)addr / PAGE * 8), 8);
+	close(fd);
+	return entry;
+}
+
+#define PAGEMAP_SWAPPED	(1ULL << 62)
+#define PAGEMAP_PFN	((1ULL << 55) - 1)
+
+static void pages_are_swapped_out_and_in_again(void)
+{
+	int i;
+
+	check_eq(system("insmod /modules/loop.ko 2>/dev/null;"
+			"dd if=/dev/zero of=/tmp/swap bs=1M count=8 2>/dev/null &&"
+			"losetup /dev/loop0 /tmp/swap &&"
+			"mkswap /dev/loop0 >/dev/null && swapon /dev/loop0"), 0);
+	begin();
+	check_eq(madvise(s.ram, 16 * PAGE, MADV_PAGEOUT), 0);
+	for (i = 0; i < 16; i++)
+		check(pagemap(s.ram + WORD(i)) & PAGEMAP_SWAPPED);
+	for (i = 0; i < 8; i++) {
+		check_eq(vcpu_peek(v, AT(i)), 1000 + i);
+		check(!(pagemap(s.ram + WORD(i)) & PAGEMAP_SWAPPED));
+	}
+	/* a write brings it back too */
+	vcpu_poke(v, AT(9), 5009);
+	check_eq(s.ram[WORD(9)], 5009);
+	for (i = 0; i < 16; i++)
+		check_same(i);
+	vm_free(vm);
+	check_eq(system("swapoff /dev/loop0; losetup -d /dev/loop0;"
+			"rm /tmp/swap"), 0);
+}
+
+/* What migration does to a page, whyever: soft offlining needs no reason. */
+static void pages_migrate(void)
+{
+	uint64_t pfn[4];
+	int i;
+
+	begin();
+	for (i = 0; i < 4; i++)
+		pfn[i] = pagemap(s.ram + WORD(i)) & PAGEMAP_PFN;
+	check_eq(madvise(s.ram, 4 * PAGE, MADV_SOFT_OFFLINE), 0);
+	for (i = 0; i < 4; i++) {
+		check(pfn[i] != (pagemap(s.ram + WORD(i)) & PAGEMAP_PFN));
+		check_eq(vcpu_peek(v, AT(i)), 1000 + i);
+		check_same(i);
+	}
+	vm_free(vm);
+}
+
 /* Soft-dirty tracking of the host sees what views write. */
 static void soft_dirty_bits_see_writes(void)
 {
@@ -378,6 +446,8 @@ static const struct hostcase cases[] = {
 	CASE(part_of_a_huge_page_goes_away),
 	CASE(pages_collapse_into_a_huge_one),
 	CASE(ksm_merges_and_a_write_unmerges),
+	CASE(pages_are_swapped_out_and_in_again),
+	CASE(pages_migrate),
 	CASE(soft_dirty_bits_see_writes),
 	CASE(userfaultfd_gives_the_pages),
 	CASE(userfaultfd_sees_writes),

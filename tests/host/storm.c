@@ -312,12 +312,132 @@ static void hypercall_storm(void)
 	end(r);
 }
 
+static atomic_ulong newest_ctx;
+
+/* Load what the other vCPU is about to make, at the first moment it is there. */
+static uint64_t guest_load_early(void)
+{
+	uint64_t loads = 0, slot = 1;
+
+	while (!atomic_load(&stop)) {
+		if (__hc(PVVAS_HC_CTX_LOAD, atomic_load(&newest_ctx) + 1, 0, 0))
+			continue;
+		loads++;
+		slot = slot % 511 + 1;
+		gcheck_eq(try_vmfunc(0, slot), -1);
+		gcheck_eq(gc_identity()->view, 0);
+	}
+	return loads;
+}
+
+static void *load_early(void *arg)
+{
+	uint64_t n = vcpu_call(arg, guest_load_early, 0);
+
+	host_note("%lu contexts loaded while they were new", n);
+	return NULL;
+}
+
+static void a_context_is_whole_when_it_can_be_loaded(void)
+{
+	pthread_t t;
+	int i;
+
+	vm = vm_new(2);
+	s.ctx = vcpu_hc_ok(&vm->vcpus[0], PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	atomic_store(&newest_ctx, s.ctx);
+	check_eq(pthread_create(&t, NULL, load_early, &vm->vcpus[1]), 0);
+	for (i = 0; i < 1500; i++) {
+		s.ctx = vcpu_hc_ok(&vm->vcpus[0], PVVAS_HC_CTX_CREATE, 0, 0, 0);
+		if (i % 8 == 0)
+			usleep(300);
+		atomic_store(&newest_ctx, s.ctx);
+		vcpu_hc_ok(&vm->vcpus[0], PVVAS_HC_CTX_DESTROY, s.ctx, 0, 0);
+	}
+	atomic_store(&stop, 1);
+	pthread_join(t, NULL);
+	vm_free(vm);
+}
+
+#define PIECES		1536	/* of 2 MiB, all the same memory */
+
+static uint64_t guest_touch_pieces(void)
+{
+	uint64_t x = 88172645463325252ULL, i;
+
+	while (!atomic_load(&stop)) {
+		vmfunc(0, 1);
+		for (i = 0; i < 4096; i++)
+			try_read(WINDOW_FREE + next(&x) % PIECES * 2 * MIB, NULL);
+	}
+	return 0;
+}
+
+static void *touch_pieces(void *arg)
+{
+	vcpu_call(arg, guest_touch_pieces, 0);
+	return NULL;
+}
+
+/* How many can be read. */
+static uint64_t guest_count_pieces(void)
+{
+	uint64_t i, n = 0;
+
+	for (i = 0; i < PIECES; i++)
+		n += try_read(WINDOW_FREE + i * 2 * MIB, NULL) == -1;
+	return n;
+}
+
+/* KVM pauses in the middle of it, and the other vCPU must not fill again. */
+static void a_large_unmap_ends_although_a_vcpu_faults(void)
+{
+	struct pvvas_extent *rows = vm_shared(PIECES * sizeof(*rows));
+	struct vcpu *v;
+	pthread_t t;
+	int round, i;
+
+	vm = vm_new(2);
+	v = &vm->vcpus[0];
+	s.ram = vm_mem(2 * MIB);
+	madvise(s.ram, 2 * MIB, MADV_HUGEPAGE);
+	memset(s.ram, 0, 2 * MIB);
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, 2 * MIB, 0);
+	s.ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	s.seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, WINDOW_FREE),
+			   PIECES * 2 * MIB, 0);
+	s.view[0] = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, s.ctx, 0, 0);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[0], s.seg, 3);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, s.ctx, 1, s.view[0]);
+	for (i = 0; i < 2; i++)
+		vcpu_hc_ok(&vm->vcpus[i], PVVAS_HC_CTX_LOAD, s.ctx, 0, 0);
+	for (i = 0; i < PIECES; i++)
+		rows[i] = (struct pvvas_extent){ i * 2 * MIB, TEST_GPA, 2 * MIB,
+						 3, 0 };
+	vcpu_vmfunc(v, 1);
+	check_eq(pthread_create(&t, NULL, touch_pieces, &vm->vcpus[1]), 0);
+	for (round = 0; round < 8; round++) {
+		for (i = 0; i < PIECES;)
+			i += vcpu_hc_ok(v, PVVAS_HC_SEG_MAP, s.seg, rows + i,
+					PIECES - i);
+		check_eq(vcpu_call(v, guest_count_pieces, 0), PIECES);
+		check_eq(vcpu_map(v, PVVAS_HC_SEG_UNMAP, s.seg, 0, 0,
+				  PIECES * 2 * MIB, 0), 1);
+		check_eq(vcpu_call(v, guest_count_pieces, 0), 0);
+	}
+	atomic_store(&stop, 1);
+	pthread_join(t, NULL);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(madvise_storm),
 	CASE(memslot_storm),
 	CASE(userfaultfd_storm),
 	CASE(dirty_log_storm),
 	CASE(hypercall_storm),
+	CASE(a_context_is_whole_when_it_can_be_loaded),
+	CASE(a_large_unmap_ends_although_a_vcpu_faults),
 };
 
 HOSTCASE_MAIN(cases)

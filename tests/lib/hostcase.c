@@ -71,6 +71,45 @@ long long host_kvm_counter(const char *name)
 	return host_number("/sys/kernel/debug/kvm/%s", name);
 }
 
+/* Pages that the host counts as second level page tables, views' among them. */
+static long long table_pages(void)
+{
+	long long kb = -1;
+	char line[128];
+	FILE *f;
+
+	/* the CPUs' own shares too */
+	f = fopen("/proc/sys/vm/stat_refresh", "w");
+	if (f) {
+		fputs("1", f);
+		fclose(f);
+	}
+	f = fopen("/proc/meminfo", "r");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "SecPageTables: %lld", &kb) == 1)
+			break;
+	fclose(f);
+	return kb < 0 ? kb : kb / 4;
+}
+
+/* KVM frees tables when RCU lets it: up to a second later. */
+static bool tables_leak(long long before)
+{
+	long long now;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		now = table_pages();
+		if (now <= before)
+			return false;
+		usleep(10000);
+	}
+	host_note("leak: %lld pages of tables, before %lld", now, before);
+	return true;
+}
+
 /* Objects of VMs that are gone. */
 static bool leaks(void)
 {
@@ -117,8 +156,9 @@ static int run_case(const struct hostcase *c)
 
 static int one(const struct hostcase *c, size_t number)
 {
+	long long before = table_pages();
 	int status = run_case(c);
-	bool leak = leaks();
+	bool leak = leaks() | tables_leak(before);
 
 	if (WIFSIGNALED(status))
 		host_note("killed by signal %d%s", WTERMSIG(status),

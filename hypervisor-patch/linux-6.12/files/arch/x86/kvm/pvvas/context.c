@@ -29,16 +29,18 @@ int pvvas_ctx_make(struct kvm *kvm, u64 id)
 
 	ctx->id = id;
 	INIT_LIST_HEAD(&ctx->views);
+	ctx->list = pvvas_take_page(kvm, &mc);
+	for (i = 0; i < PVVAS_NR_SLOTS; i++)
+		ctx->list[i] = pv->plain.eptp;
+	/* Whole by now: PVVAS_HC_CTX_LOAD takes no mutex. */
 	r = xa_insert(&pv->ctxs, ctx->id, ctx, GFP_KERNEL_ACCOUNT);
 	if (r)
 		goto fail;
-	ctx->list = pvvas_take_page(kvm, &mc);
 	kvm_mmu_free_memory_cache(&mc);
-	for (i = 0; i < PVVAS_NR_SLOTS; i++)
-		ctx->list[i] = pv->plain.eptp;
 	kvm->stat.pvvas_ctxs++;
 	return 0;
 fail:
+	pvvas_put_page(kvm, ctx->list);
 	kvm_mmu_free_memory_cache(&mc);
 	kfree(ctx);
 	return r;

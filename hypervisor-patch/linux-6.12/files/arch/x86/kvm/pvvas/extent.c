@@ -57,7 +57,7 @@ static void pvvas_extent_clip(struct pvvas_extent_node *e, u64 first, u64 last)
 	e->fwd.last = last;
 }
 
-/* mmu_lock held for writing, nothing is mapped from @seg any more */
+/* mmu_lock held for writing, nothing is or will be mapped from @seg any more */
 void pvvas_extents_free(struct kvm *kvm, struct pvvas_seg *seg)
 {
 	struct interval_tree_node *node;
@@ -68,6 +68,7 @@ void pvvas_extents_free(struct kvm *kvm, struct pvvas_seg *seg)
 		e = container_of(node, struct pvvas_extent_node, fwd);
 		pvvas_extent_remove(kvm, e);
 		kfree(e);
+		cond_resched_rwlock_write(&kvm->mmu_lock);
 	}
 }
 
@@ -155,7 +156,6 @@ static int pvvas_unmap_one(struct kvm *kvm, struct pvvas_seg *seg,
 	u64 first = row->offset >> PAGE_SHIFT;
 	u64 last = first + (row->size >> PAGE_SHIFT) - 1;
 	struct interval_tree_node *node, *next;
-	bool flush;
 	int r;
 
 	if (row->gpa)
@@ -165,7 +165,10 @@ static int pvvas_unmap_one(struct kvm *kvm, struct pvvas_seg *seg,
 		return r;
 
 	write_lock(&kvm->mmu_lock);
-	flush = pvvas_seg_zap(kvm, seg, seg->base + first, seg->base + last + 1);
+	kvm->arch.pvvas->frozen = seg;
+	if (pvvas_seg_zap_yielding(kvm, seg, seg->base + first,
+				   seg->base + last + 1))
+		pvvas_flush(kvm);
 	for (node = interval_tree_iter_first(&seg->extents, first, last); node;
 	     node = next) {
 		struct pvvas_extent_node *e;
@@ -174,13 +177,14 @@ static int pvvas_unmap_one(struct kvm *kvm, struct pvvas_seg *seg,
 		next = interval_tree_iter_next(node, first, last);
 		if (row->prot) {
 			e->prot = row->prot;
-			continue;
+		} else {
+			pvvas_extent_remove(kvm, e);
+			kfree(e);
 		}
-		pvvas_extent_remove(kvm, e);
-		kfree(e);
+		/* kvm_pvvas.lock keeps the tree as it is. */
+		cond_resched_rwlock_write(&kvm->mmu_lock);
 	}
-	if (flush)
-		pvvas_flush(kvm);
+	kvm->arch.pvvas->frozen = NULL;
 	write_unlock(&kvm->mmu_lock);
 	return 0;
 }

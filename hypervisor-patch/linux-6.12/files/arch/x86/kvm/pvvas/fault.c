@@ -235,6 +235,7 @@ static int pvvas_fill_from(struct kvm_vcpu *vcpu, u64 eptp, gfn_t gfn,
 	write_lock(&kvm->mmu_lock);
 	r = pvvas_lookup(vcpu, eptp, gfn, access, &hit);
 	if (r == KVM_PVVAS_RETRY && hit.gfn == base_gfn &&
+	    hit.seg != kvm->arch.pvvas->frozen &&
 	    !is_page_fault_stale(vcpu, &fault))
 		r = pvvas_install(vcpu, &hit, &fault);
 	else

@@ -149,6 +149,8 @@ struct pvvas_extent_node {
  * @window_pages: its size
  * @config: limits
  * @next_id: for every kind of object
+ * @frozen: a segment whose leaves are being removed with pauses: faults fill
+ *	nothing until it is done.  Written under both locks
  * @promised: tables and identity pages of views that were not looked at yet;
  *	written under mmu_lock
  * @ctxs: by id
@@ -167,6 +169,7 @@ struct kvm_pvvas {
 	u64 window_pages;
 	struct kvm_pvvas_config config;
 	u64 next_id;
+	struct pvvas_seg *frozen;
 	u64 promised;
 	struct xarray ctxs;
 	struct xarray views;
@@ -266,6 +269,8 @@ void pvvas_seg_set(struct pvvas_seg *seg, gfn_t gfn, int level, u64 *entry,
 bool pvvas_seg_accessed(struct pvvas_seg *seg, gfn_t gfn, int level, u64 leaf);
 bool pvvas_seg_zap(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
 		   gfn_t end);
+bool pvvas_seg_zap_yielding(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
+			    gfn_t end);
 int pvvas_attach(struct kvm *kvm, u64 view, u64 seg, u64 prot);
 long pvvas_view_detach(struct kvm_vcpu *vcpu, u64 view, u64 seg);
 void pvvas_detach_all(struct kvm *kvm, struct pvvas_view *view);

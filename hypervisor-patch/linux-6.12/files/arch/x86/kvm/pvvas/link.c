@@ -268,6 +268,31 @@ bool pvvas_seg_zap(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
 }
 
 /*
+ * The same for a range of any size, letting go of mmu_lock now and then.  Faults
+ * must not fill meanwhile what was zapped: @seg is frozen, or in no view.
+ */
+bool pvvas_seg_zap_yielding(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
+			    gfn_t end)
+{
+	bool flush = false;
+	gfn_t gfn, next;
+
+	for (gfn = start; gfn < end; gfn = next) {
+		next = min(end, ALIGN(gfn + 1, pvvas_level_pages(PG_LEVEL_1G)));
+		flush |= pvvas_seg_zap(kvm, seg, gfn, next);
+		if (next == end || (!need_resched() &&
+				    !rwlock_needbreak(&kvm->mmu_lock)))
+			continue;
+		/* A notifier finds nothing mapped and frees the page. */
+		if (flush)
+			pvvas_flush(kvm);
+		flush = false;
+		cond_resched_rwlock_write(&kvm->mmu_lock);
+	}
+	return flush;
+}
+
+/*
  * Call pvvas_set_link() for each populated link of an attachment, with the
  * segment's entry or with 0.
  */

@@ -40,8 +40,11 @@ module_param(pvvas_debug, bool, 0444);
 
 void *pvvas_take_page(struct kvm *kvm, struct kvm_mmu_memory_cache *mc)
 {
+	void *page = kvm_mmu_memory_cache_alloc(mc);
+
 	atomic64_inc(&kvm->stat.pvvas_tables);
-	return kvm_mmu_memory_cache_alloc(mc);
+	kvm_account_pgtable_pages(page, +1);
+	return page;
 }
 
 void pvvas_put_page(struct kvm *kvm, void *page)
@@ -50,6 +53,7 @@ void pvvas_put_page(struct kvm *kvm, void *page)
 		return;
 	if (pvvas_debug)
 		pvvas_assert_unreachable(kvm, page);
+	kvm_account_pgtable_pages(page, -1);
 	free_page((unsigned long)page);
 	atomic64_dec(&kvm->stat.pvvas_tables);
 }
@@ -174,10 +178,10 @@ static struct kvm_pvvas *pvvas_alloc(struct kvm *kvm,
 	pv->window = gpa_to_gfn(config->window_gpa);
 	pv->window_pages = config->window_size >> PAGE_SHIFT;
 	pv->next_id = 1;
-	xa_init(&pv->ctxs);
-	xa_init(&pv->views);
-	xa_init(&pv->segs);
-	xa_init(&pv->roots);
+	xa_init_flags(&pv->ctxs, XA_FLAGS_ACCOUNT);
+	xa_init_flags(&pv->views, XA_FLAGS_ACCOUNT);
+	xa_init_flags(&pv->segs, XA_FLAGS_ACCOUNT);
+	xa_init_flags(&pv->roots, XA_FLAGS_ACCOUNT);
 	pv->rmap = RB_ROOT_CACHED;
 	pv->plain.atts = RB_ROOT_CACHED;
 
@@ -257,7 +261,8 @@ int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
 	else if (copy_to_user(uconfig, &config, sizeof(config)))
 		r = -EFAULT;
 	else
-		kvm->arch.pvvas = pv;
+		/* mmu notifiers may look at it at once. */
+		smp_store_release(&kvm->arch.pvvas, pv);
 	mutex_unlock(&kvm->slots_lock);
 	mutex_unlock(&kvm->lock);
 

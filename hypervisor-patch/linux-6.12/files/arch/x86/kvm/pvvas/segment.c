@@ -78,7 +78,7 @@ void pvvas_seg_free(struct kvm *kvm, struct pvvas_seg *seg)
 
 	xa_erase(&pv->segs, seg->id);
 	write_lock(&kvm->mmu_lock);
-	pvvas_seg_zap(kvm, seg, seg->base, seg->base + seg->npages);
+	pvvas_seg_zap_yielding(kvm, seg, seg->base, seg->base + seg->npages);
 	pvvas_extents_free(kvm, seg);
 	write_unlock(&kvm->mmu_lock);
 

@@ -40,6 +40,7 @@ static void pvvas_save_view(struct pvvas_out *out, struct pvvas_view *view)
 
 	pvvas_put(out, KVM_PVVAS_VIEW, view->slot, view->id, view->ctx->id,
 		  view->cookie, view->generation);
+	cond_resched();
 	for (node = interval_tree_iter_first(&view->atts, 0, ULONG_MAX); node;
 	     node = interval_tree_iter_next(node, 0, ULONG_MAX)) {
 		struct pvvas_att *att = container_of(node, struct pvvas_att, node);
@@ -63,6 +64,7 @@ static void pvvas_save_seg(struct pvvas_out *out, struct pvvas_seg *seg)
 		pvvas_put(out, KVM_PVVAS_EXTENT, e->prot, seg->id,
 			  node->start << PAGE_SHIFT, gfn_to_gpa(e->rev.start),
 			  (node->last - node->start + 1) << PAGE_SHIFT);
+		cond_resched();
 	}
 }
 
@@ -144,7 +146,11 @@ static int pvvas_load_view(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 		pvvas_view_put_in(kvm, view, rec->arg);
 		write_unlock(&kvm->mmu_lock);
 	}
-	/* One step of it was the placing just now. */
+	/*
+	 * One step of it was the placing just now.  That later placings flush
+	 * no more is right: the vCPUs flush before they enter again, as the
+	 * activation asked for.
+	 */
 	view->generation = rec->val[3];
 	return 0;
 }

@@ -112,6 +112,7 @@ static bool pvvas_age_test(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
 bool kvm_pvvas_age_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range,
 			     bool test_only)
 {
+	lockdep_assert_held_write(&kvm->mmu_lock);
 	return pvvas_each_alias(kvm, range->start, range->end,
 				test_only ? pvvas_age_test : pvvas_age_clear);
 }
