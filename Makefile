@@ -56,7 +56,7 @@ bench: setup ## benchmarks of everything, in one boot: docs/benchmarks.md (ONLY,
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
 	@tests/bench/heap/run
 
-check: check-runner checkpatch check-patches shellcheck ## all checks of the sources
+check: check-runner checkpatch check-patches check-driver-builds shellcheck ## all checks of the sources
 
 checkpatch: ## coding style of all C files and patches
 	@images/setup/all kernels
@@ -65,6 +65,9 @@ checkpatch: ## coding style of all C files and patches
 check-patches: ## do the patch series apply, and does each KVM patch build
 	@images/setup/all kernels
 	@tests/lint/patches
+
+check-driver-builds: ## the guest driver against the headers of every flavour of 6.12, and of 6.1
+	@tests/lint/driver-builds
 
 check-model: ## the Spin model of view invalidation, and that it notices what is left out
 	@tests/model/check
@@ -84,4 +87,4 @@ distclean: ## remove build/ (the download cache in ~/.cache/pvvas stays)
 	rm -rf $(BUILD)
 
 .PHONY: help doctor setup demo test test-unit test-host test-guest test-long test-flushes check checkpatch check-patches \
-	check-model shellcheck bench bench-heap clean distclean
+	check-model check-driver-builds shellcheck bench bench-heap clean distclean

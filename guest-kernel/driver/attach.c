@@ -11,6 +11,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "hv.h"
+#include "trace.h"
 
 /* Most attachments of a process: the index has 16 bits, 0 is no attachment. */
 #define PVVAS_ATT_LIMIT	XA_LIMIT(1, 0xffff)
@@ -78,6 +79,7 @@ static void pvvas_att_free(struct pvvas_att *att)
 	list_del(&att->in_vas);
 	att->vas->obj.users--;
 	pvvas_object_put(&att->vas->obj);
+	pvvas_quota_uncharge(att->charged, PVVAS_QUOTA_ATTACHMENTS);
 	atomic_dec(&pvvas_counts.attachments);
 	kfree(att);
 }
@@ -90,8 +92,15 @@ static struct pvvas_att *pvvas_att_new(struct pvvas_proc *proc,
 
 	if (!att)
 		return ERR_PTR(-ENOMEM);
+	att->charged = pvvas_quota_charge(PVVAS_QUOTA_ATTACHMENTS);
+	if (IS_ERR(att->charged)) {
+		ret = PTR_ERR(att->charged);
+		kfree(att);
+		return ERR_PTR(ret);
+	}
 	kref_get(&vas->obj.ref);
 	vas->obj.users++;
+	vas->obj.atime = ktime_get_real_seconds();
 	att->proc = proc;
 	att->vas = vas;
 	att->rights = rights;
@@ -149,6 +158,7 @@ static int pvvas_attach_locked(struct pvvas_proc *proc,
 	}
 	arg->handle = att->handle;
 	arg->slot = att->slot;
+	trace_pvvas_attach(vas->obj.id, att->handle, att->slot);
 	return 0;
 }
 

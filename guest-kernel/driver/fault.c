@@ -20,6 +20,7 @@
 #include <linux/slab.h>
 #include <asm/traps.h>
 #include "hv.h"
+#include "trace.h"
 
 /* What hypercalls read and write; the per-CPU area is not linearly mapped. */
 struct pvvas_fault_buf {
@@ -132,6 +133,8 @@ static int pvvas_die(struct notifier_block *nb, unsigned long val, void *data)
 	this_cpu_inc(pvvas_cpu.demand_faults);
 	user = user_mode(args->regs);
 	ret = pvvas_fault_fill(buf, user);
+	trace_pvvas_fault(buf->fault.gla, buf->fault.seg, buf->fault.offset,
+			  user, ret);
 	if (!ret)
 		return NOTIFY_STOP;
 	if (!user)

@@ -32,7 +32,7 @@ union pvvas_arg {
 
 /* Sizes that programs are compiled with. */
 static_assert(sizeof(struct pvvas_ioc_info) == 40);
-static_assert(sizeof(struct pvvas_ioc_create) == 40);
+static_assert(sizeof(struct pvvas_ioc_create) == 48);
 static_assert(sizeof(struct pvvas_ioc_find) == 16);
 static_assert(sizeof(struct pvvas_ioc_id) == 8);
 static_assert(sizeof(struct pvvas_ioc_attach) == 24);
@@ -205,40 +205,40 @@ static int pvvas_do_stats(union pvvas_arg *arg)
 	return min(ret, 0L);
 }
 
-/* @size: of version 1, the least that is accepted */
+/* @size: of version 1, the least that is accepted; @known: of now, if larger */
 static const struct pvvas_command {
 	u32 size;
+	u32 known;
 	int (*call)(union pvvas_arg *arg);
 } pvvas_commands[] = {
-	[_IOC_NR(PVVAS_IOC_INFO)] = { 40, pvvas_do_info },
-	[_IOC_NR(PVVAS_IOC_VAS_CREATE)] = { 40, pvvas_do_vas_create },
-	[_IOC_NR(PVVAS_IOC_VAS_FIND)] = { 16, pvvas_do_vas_find },
-	[_IOC_NR(PVVAS_IOC_VAS_DELETE)] = { 8, pvvas_do_vas_delete },
-	[_IOC_NR(PVVAS_IOC_VAS_ATTACH)] = { 24, pvvas_do_vas_attach },
-	[_IOC_NR(PVVAS_IOC_VAS_DETACH)] = { 24, pvvas_do_vas_detach },
-	[_IOC_NR(PVVAS_IOC_VAS_RESIDENT)] = { 24, pvvas_do_vas_resident },
-	[_IOC_NR(PVVAS_IOC_SEG_CREATE)] = { 40, pvvas_do_seg_create },
-	[_IOC_NR(PVVAS_IOC_SEG_FIND)] = { 16, pvvas_do_seg_find },
-	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, pvvas_do_seg_delete },
-	[_IOC_NR(PVVAS_IOC_SEG_ATTACH)] = { 24, pvvas_do_seg_attach },
-	[_IOC_NR(PVVAS_IOC_SEG_DETACH)] = { 24, pvvas_do_seg_detach },
-	[_IOC_NR(PVVAS_IOC_LINK_NEXT)] = { 24, pvvas_do_link_next },
-	[_IOC_NR(PVVAS_IOC_SEG_LOCKING)] = { 16, pvvas_do_seg_locking },
-	[_IOC_NR(PVVAS_IOC_SEG_LOCK_FILE)] = { 16, pvvas_do_seg_lock_file },
-	[_IOC_NR(PVVAS_IOC_SEG_NEXT_DATA)] = { 24, pvvas_do_seg_next_data },
-	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, pvvas_do_getattr },
-	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, pvvas_do_setattr },
-	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, pvvas_do_stats },
+	[_IOC_NR(PVVAS_IOC_INFO)] = { 40, 0, pvvas_do_info },
+	[_IOC_NR(PVVAS_IOC_VAS_CREATE)] = { 40, 48, pvvas_do_vas_create },
+	[_IOC_NR(PVVAS_IOC_VAS_FIND)] = { 16, 0, pvvas_do_vas_find },
+	[_IOC_NR(PVVAS_IOC_VAS_DELETE)] = { 8, 0, pvvas_do_vas_delete },
+	[_IOC_NR(PVVAS_IOC_VAS_ATTACH)] = { 24, 0, pvvas_do_vas_attach },
+	[_IOC_NR(PVVAS_IOC_VAS_DETACH)] = { 24, 0, pvvas_do_vas_detach },
+	[_IOC_NR(PVVAS_IOC_VAS_RESIDENT)] = { 24, 0, pvvas_do_vas_resident },
+	[_IOC_NR(PVVAS_IOC_SEG_CREATE)] = { 40, 48, pvvas_do_seg_create },
+	[_IOC_NR(PVVAS_IOC_SEG_FIND)] = { 16, 0, pvvas_do_seg_find },
+	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, 0, pvvas_do_seg_delete },
+	[_IOC_NR(PVVAS_IOC_SEG_ATTACH)] = { 24, 0, pvvas_do_seg_attach },
+	[_IOC_NR(PVVAS_IOC_SEG_DETACH)] = { 24, 0, pvvas_do_seg_detach },
+	[_IOC_NR(PVVAS_IOC_LINK_NEXT)] = { 24, 0, pvvas_do_link_next },
+	[_IOC_NR(PVVAS_IOC_SEG_LOCKING)] = { 16, 0, pvvas_do_seg_locking },
+	[_IOC_NR(PVVAS_IOC_SEG_LOCK_FILE)] = { 16, 0, pvvas_do_seg_lock_file },
+	[_IOC_NR(PVVAS_IOC_SEG_NEXT_DATA)] = { 24, 0, pvvas_do_seg_next_data },
+	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, 0, pvvas_do_getattr },
+	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, 0, pvvas_do_setattr },
+	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, 0, pvvas_do_stats },
 };
 
-/* All structs have one version so far: known size and least size are one. */
 long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long ptr)
 {
 	void __user *user = (void __user *)ptr;
 	const struct pvvas_command *command;
 	unsigned int nr = _IOC_NR(cmd);
 	union pvvas_arg arg = {};
-	u32 size;
+	u32 size, known;
 	int ret;
 
 	if (_IOC_TYPE(cmd) != PVVAS_IOC_TYPE ||
@@ -254,12 +254,13 @@ long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long ptr)
 		return -EINVAL;
 	if (size > PVVAS_ARG_MAX)
 		return -E2BIG;
-	ret = copy_struct_from_user(&arg, command->size, user, size);
+	known = command->known ?: command->size;
+	ret = copy_struct_from_user(&arg, known, user, size);
 	if (ret)
 		return ret;
 	arg.size = size;
 	ret = command->call(&arg);
-	if (!ret && copy_to_user(user, &arg, command->size))
+	if (!ret && copy_to_user(user, &arg, min(size, known)))
 		ret = -EFAULT;
 	return ret;
 }

@@ -8,6 +8,9 @@
 #include <linux/module.h>
 #include "pvvas_drv.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
 DEFINE_MUTEX(pvvas_lock);	/* see pvvas_drv.h */
 struct workqueue_struct *pvvas_wq;
 struct pvvas_counts pvvas_counts;
@@ -65,14 +68,19 @@ static int __init pvvas_init(void)
 	ret = pvvas_fixup_init();
 	if (ret)
 		goto err_fault;
-	ret = misc_register(&pvvas_misc);
+	ret = pvvas_fs_init();
 	if (ret)
 		goto err_fixup;
+	ret = misc_register(&pvvas_misc);
+	if (ret)
+		goto err_fs;
 	pr_info("window of %llu GiB at guest-physical 0x%llx, %u slots\n",
 		pvvas_hv.window_size >> 30, pvvas_hv.window_gpa,
 		pvvas_hv.slots);
 	return 0;
 
+err_fs:
+	pvvas_fs_exit();
 err_fixup:
 	pvvas_fixup_exit();
 err_fault:
@@ -96,6 +104,7 @@ err_hv:
 static void __exit pvvas_exit(void)
 {
 	misc_deregister(&pvvas_misc);
+	pvvas_fs_exit();
 	mmu_notifier_synchronize();
 	pvvas_cover_exit();
 	pvvas_thread_flush();

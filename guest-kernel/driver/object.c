@@ -30,7 +30,7 @@ static u32 pvvas_name_key(u32 kind, const char *name)
 	return jhash(name, strlen(name), kind);
 }
 
-/* A kfree()able copy; -EINVAL if empty, -ENAMETOOLONG, -EFAULT. */
+/* A kfree()able copy; -EINVAL if no file can have it, -ENAMETOOLONG, -EFAULT. */
 char *pvvas_name_from_user(u64 addr)
 {
 	char *name;
@@ -38,14 +38,15 @@ char *pvvas_name_from_user(u64 addr)
 	name = strndup_user(u64_to_user_ptr(addr), PVVAS_NAME_MAX + 1);
 	if (IS_ERR(name))
 		return PTR_ERR(name) == -EINVAL ? ERR_PTR(-ENAMETOOLONG) : name;
-	if (!*name) {
+	if (!*name || strchr(name, '/') || !strcmp(name, ".") ||
+	    !strcmp(name, "..")) {
 		kfree(name);
 		return ERR_PTR(-EINVAL);
 	}
 	return name;
 }
 
-static struct pvvas_object *pvvas_object_by_name(u32 kind, const char *name)
+struct pvvas_object *pvvas_object_by_name(u32 kind, const char *name)
 {
 	struct pvvas_object *obj;
 
@@ -61,9 +62,27 @@ struct pvvas_object *pvvas_object_by_id(u32 kind, u32 id)
 	return xa_load(pvvas_ids(kind), id);
 }
 
-/* The caller owns the first reference. */
-void pvvas_object_init(struct pvvas_object *obj, u32 kind, umode_t mode)
+/* The first one with an id above @id, which becomes its id. */
+struct pvvas_object *pvvas_object_after(u32 kind, unsigned long *id)
 {
+	return xa_find_after(pvvas_ids(kind), id, PVVAS_HANDLE, XA_PRESENT);
+}
+
+/* The caller owns the first reference.  Not under pvvas_lock. */
+int pvvas_object_init(struct pvvas_object *obj, u32 kind, umode_t mode)
+{
+	struct pvvas_user *user;
+
+	mutex_lock(&pvvas_lock);
+	user = pvvas_quota_charge(PVVAS_QUOTA_OBJECTS);
+	mutex_unlock(&pvvas_lock);
+	if (IS_ERR(user))
+		return PTR_ERR(user);
+	obj->charged = user;
+	obj->free = capable(CAP_SYS_RESOURCE);
+	obj->ctime = ktime_get_real_seconds();
+	obj->mtime = obj->ctime;
+	obj->atime = obj->ctime;
 	obj->kind = kind;
 	obj->mode = mode;
 	obj->uid = current_fsuid();
@@ -72,6 +91,7 @@ void pvvas_object_init(struct pvvas_object *obj, u32 kind, umode_t mode)
 	INIT_HLIST_NODE(&obj->hash);
 	INIT_LIST_HEAD(&obj->owned);
 	__module_get(THIS_MODULE);
+	return 0;
 }
 
 /*
@@ -106,6 +126,7 @@ int pvvas_object_publish(struct pvvas_object *obj, char *name,
 static void pvvas_object_free(struct kref *ref)
 {
 	struct pvvas_object *obj = container_of(ref, struct pvvas_object, ref);
+	struct pvvas_user *user = obj->charged;
 
 	if (obj->id)
 		xa_erase(pvvas_ids(obj->kind), obj->id);
@@ -113,6 +134,7 @@ static void pvvas_object_free(struct kref *ref)
 		pvvas_vas_free(container_of(obj, struct pvvas_vas, obj));
 	else
 		pvvas_seg_free(container_of(obj, struct pvvas_seg, obj));
+	pvvas_quota_uncharge(user, PVVAS_QUOTA_OBJECTS);
 	module_put(THIS_MODULE);
 }
 
@@ -168,7 +190,7 @@ int pvvas_object_find(struct pvvas_ioc_find *arg, u32 kind)
 }
 
 /* Take away what keeps an unused object alive: its name, or its creator. */
-static void pvvas_object_drop(struct pvvas_object *obj)
+void pvvas_object_drop(struct pvvas_object *obj)
 {
 	if (obj->name) {
 		hash_del(&obj->hash);
@@ -246,8 +268,7 @@ int pvvas_getattr(struct pvvas_ioc_attr *arg)
 		return -EINVAL;
 	mutex_lock(&pvvas_lock);
 	if (arg->valid & PVVAS_ATTR_NEXT)
-		obj = xa_find_after(pvvas_ids(arg->kind), &id, PVVAS_HANDLE,
-				    XA_PRESENT);
+		obj = pvvas_object_after(arg->kind, &id);
 	else
 		obj = pvvas_object_by_id(arg->kind, id);
 	if (obj)
@@ -305,6 +326,7 @@ int pvvas_setattr(struct pvvas_ioc_attr *arg)
 			obj->uid = uid;
 		if (arg->valid & PVVAS_ATTR_GID)
 			obj->gid = gid;
+		obj->ctime = ktime_get_real_seconds();
 	}
 	mutex_unlock(&pvvas_lock);
 	return ret;

@@ -15,6 +15,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
+#include "compat.h"
 #include "hv.h"
 
 /* Outermost lock: which processes exist, and the two counts below. */
@@ -61,6 +62,20 @@ bool pvvas_proc_covered(struct mm_struct *mm)
 	covered = proc && smp_load_acquire(&proc->covered);
 	spin_unlock(&pvvas_hash_lock);
 	return covered;
+}
+
+/* Under pvvas_lock. */
+void pvvas_procs_show(struct seq_file *m,
+		      void (*show)(struct seq_file *m,
+				   struct pvvas_proc *proc))
+{
+	struct pvvas_proc *proc;
+	int bucket;
+
+	spin_lock(&pvvas_hash_lock);
+	hash_for_each(pvvas_procs, bucket, proc, hash)
+		show(m, proc);
+	spin_unlock(&pvvas_hash_lock);
 }
 
 /* Both under pvvas_procs_lock.  The first get must not hold mmap_lock. */

@@ -25,6 +25,7 @@
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/preempt.h>
+#include <linux/seq_file.h>
 #include <linux/spinlock.h>
 #include <linux/task_work.h>
 #include <linux/uidgid.h>
@@ -36,6 +37,7 @@
 
 struct file;
 struct mem_cgroup;
+struct pvvas_user;
 
 extern struct mutex pvvas_lock;
 extern struct workqueue_struct *pvvas_wq;
@@ -48,6 +50,10 @@ extern struct workqueue_struct *pvvas_wq;
  * @name: NULL if anonymous or deleted
  * @hash: in the table of names, while @name is set
  * @owned: in proc->owned of the creator, if anonymous
+ * @charged: whose quota it counts against
+ * @free: its creator was above the user's quotas
+ * @atime: last attach; @mtime: last change of what it holds; @ctime: of owner,
+ *	group, mode; seconds
  *
  * All of it is guarded by pvvas_lock.
  */
@@ -62,6 +68,11 @@ struct pvvas_object {
 	char *name;
 	struct hlist_node hash;
 	struct list_head owned;
+	struct pvvas_user *charged;
+	bool free;
+	time64_t atime;
+	time64_t mtime;
+	time64_t ctime;
 };
 
 struct pvvas_vas {
@@ -88,6 +99,8 @@ struct pvvas_vas {
  * @resident: bytes in @pages
  * @faulting: demand faults that look at it now
  * @memcg: who pays for the pages
+ * @huge: 2 MiB at a time, where they fit and there are any
+ * @node: where its pages come from, or NUMA_NO_NODE
  * @lockable: a switch locks it (lock.c)
  * @lock_file: memory for the lock, once it was lockable
  */
@@ -103,6 +116,8 @@ struct pvvas_seg {
 	atomic64_t resident;
 	atomic_t faulting;
 	struct mem_cgroup *memcg;
+	bool huge;
+	int node;
 	bool lockable;
 	struct file *lock_file;
 };
@@ -118,6 +133,7 @@ struct pvvas_link {
  * struct pvvas_att - an attachment: a VAS in a process
  * @slot: where its view is resident, or 0
  * @rights: PVVAS_READ and _WRITE, what the process may do in the VAS
+ * @charged: whose quota it counts against
  */
 struct pvvas_att {
 	struct pvvas_proc *proc;
@@ -126,6 +142,7 @@ struct pvvas_att {
 	u32 handle;
 	u32 slot;
 	u32 rights;
+	struct pvvas_user *charged;
 	struct list_head in_vas;
 	struct list_head links;
 };
@@ -225,11 +242,15 @@ static inline u64 pvvas_va_to_gpa(u64 va)
 
 /* object.c; pvvas_lock held but for pvvas_name_from_user() */
 char *pvvas_name_from_user(u64 addr);
-void pvvas_object_init(struct pvvas_object *obj, u32 kind, umode_t mode);
+int __must_check pvvas_object_init(struct pvvas_object *obj, u32 kind,
+				   umode_t mode);
 int pvvas_object_publish(struct pvvas_object *obj, char *name,
 			 struct pvvas_proc *owner);
 void pvvas_object_put(struct pvvas_object *obj);
 struct pvvas_object *pvvas_object_by_id(u32 kind, u32 id);
+struct pvvas_object *pvvas_object_by_name(u32 kind, const char *name);
+struct pvvas_object *pvvas_object_after(u32 kind, unsigned long *id);
+void pvvas_object_drop(struct pvvas_object *obj);
 u32 pvvas_object_rights(const struct pvvas_object *obj);
 bool pvvas_object_is_owner(const struct pvvas_object *obj);
 int pvvas_object_find(struct pvvas_ioc_find *arg, u32 kind);
@@ -258,6 +279,8 @@ struct pvvas_seg *pvvas_seg_fault_begin(u64 hv);
 void pvvas_seg_fault_end(struct pvvas_seg *seg);
 int pvvas_seg_fill(struct pvvas_seg *seg, u64 offset, gfp_t gfp,
 		   struct pvvas_extent *ext);
+int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
+		   bool write);
 
 /* attach.c */
 int pvvas_attach(struct pvvas_ioc_attach *arg);
@@ -282,6 +305,9 @@ struct pvvas_proc *pvvas_proc_find(struct mm_struct *mm);
 struct pvvas_proc *pvvas_proc_current(void);
 bool pvvas_proc_covered(struct mm_struct *mm);
 void pvvas_proc_put(struct pvvas_proc *proc);
+void pvvas_procs_show(struct seq_file *m,
+		      void (*show)(struct seq_file *m,
+				   struct pvvas_proc *proc));
 
 /* cover.c */
 int pvvas_cover_init(void);
@@ -309,6 +335,26 @@ void pvvas_cpu_unload(void *proc);
 int pvvas_fault_init(void);
 void pvvas_fault_exit(void);
 void pvvas_fault_work(struct callback_head *work);
+
+/* quota.c */
+enum pvvas_quota { PVVAS_QUOTA_OBJECTS, PVVAS_QUOTA_ATTACHMENTS,
+		   PVVAS_NR_QUOTAS };
+
+struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind);
+void pvvas_quota_uncharge(struct pvvas_user *user, enum pvvas_quota kind);
+int pvvas_quota_memory(struct pvvas_user *user, bool free, s64 bytes);
+void pvvas_quota_memory_back(struct pvvas_user *user, s64 bytes);
+void pvvas_quota_show(struct seq_file *m);
+
+/* fs.c, show.c */
+int pvvas_fs_init(void);
+void pvvas_fs_exit(void);
+void pvvas_show_object(struct seq_file *m, struct pvvas_object *obj);
+void pvvas_show_processes(struct seq_file *m);
+
+/* access.c */
+int pvvas_window_access(struct vm_area_struct *vma, unsigned long addr,
+			void *buf, int len, int write);
 
 /* fixup.c */
 int pvvas_fixup_init(void);

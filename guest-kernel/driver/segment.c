@@ -11,9 +11,11 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include "compat.h"
 #include "hv.h"
 
 #define PVVAS_BATCH	(PAGE_SIZE / sizeof(struct pvvas_extent))
+#define PVVAS_BLOCK_PAGES	(PVVAS_BLOCK >> PAGE_SHIFT)
 
 /* All segments by base, those being created included; under pvvas_lock. */
 static LIST_HEAD(pvvas_segs);
@@ -26,10 +28,26 @@ static u64 pvvas_window_end(void)
 	return PVVAS_WINDOW_VA + pvvas_hv.window_size;
 }
 
+#define PVVAS_CREATE_ALL	(PVVAS_CREATE_POPULATE | PVVAS_CREATE_HUGE | \
+				 PVVAS_CREATE_NODE | PVVAS_CREATE_LOCK)
+
+/* As mlock(2).  Pages of segments are never moved or swapped anyway. */
+static bool pvvas_may_lock(u64 length)
+{
+	return length <= rlimit(RLIMIT_MEMLOCK) || capable(CAP_IPC_LOCK);
+}
+
 static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 {
-	if (arg->flags & ~PVVAS_CREATE_POPULATE || arg->mode & ~0777)
+	if (arg->flags & ~PVVAS_CREATE_ALL || arg->mode & ~0777 ||
+	    arg->reserved)
 		return -EINVAL;
+	if (arg->flags & PVVAS_CREATE_NODE ?
+	    arg->node < 0 || arg->node >= nr_node_ids ||
+	    !node_state(arg->node, N_MEMORY) : arg->node)
+		return -EINVAL;
+	if (arg->flags & PVVAS_CREATE_LOCK && !pvvas_may_lock(arg->length))
+		return -EPERM;
 	if (!arg->length || !PAGE_ALIGNED(arg->length | arg->base))
 		return -EINVAL;
 	if (arg->length > pvvas_window_end() - PVVAS_WINDOW_FIRST)
@@ -76,38 +94,81 @@ static int pvvas_seg_place(struct pvvas_seg *seg)
 static struct page *pvvas_seg_alloc(struct pvvas_seg *seg, gfp_t gfp,
 				    unsigned int order)
 {
-	struct mem_cgroup *old = set_active_memcg(seg->memcg);
+	s64 bytes = PAGE_SIZE << order;
+	struct mem_cgroup *old;
 	struct page *page;
+	int ret;
 
-	page = alloc_pages(gfp | __GFP_ZERO | __GFP_NOWARN | __GFP_ACCOUNT |
-			   (order ? __GFP_COMP : 0), order);
+	ret = pvvas_quota_memory(seg->obj.charged, seg->obj.free, bytes);
+	if (ret)
+		return ERR_PTR(ret);
+	old = set_active_memcg(seg->memcg);
+	page = alloc_pages_node(seg->node, gfp | __GFP_ZERO | __GFP_NOWARN |
+				__GFP_ACCOUNT | (order ? __GFP_COMP : 0),
+				order);
 	set_active_memcg(old);
-	return page;
+	if (page)
+		return page;
+	pvvas_quota_memory_back(seg->obj.charged, bytes);
+	return ERR_PTR(-ENOMEM);
 }
 
-/* Put @page at @index unless there is one; that one, or an ERR_PTR(). */
+static void pvvas_seg_free_page(struct pvvas_seg *seg, struct page *page)
+{
+	unsigned int order = compound_order(page);
+
+	pvvas_quota_memory_back(seg->obj.charged, PAGE_SIZE << order);
+	__free_pages(page, order);
+}
+
+/* What is behind @index: it may be the middle of a large page.  Lock or RCU. */
+static struct page *pvvas_seg_page(struct pvvas_seg *seg, pgoff_t index)
+{
+	struct page *page = xa_load(&seg->pages, index);
+
+	if (page)
+		return page;
+	page = xa_load(&seg->pages, round_down(index, PVVAS_BLOCK_PAGES));
+	return page && compound_order(page) ? page : NULL;
+}
+
+/* Is there any page where one of this order would be? */
+static struct page *pvvas_seg_taken(struct pvvas_seg *seg, pgoff_t index,
+				    unsigned int order)
+{
+	unsigned long at = index;
+
+	if (!order)
+		return pvvas_seg_page(seg, index);
+	return xa_find(&seg->pages, &at, index + (1UL << order) - 1,
+		       XA_PRESENT);
+}
+
+/*
+ * Put @page at @index unless something is there; that, or an ERR_PTR().  The
+ * lock is kept throughout: the array's own memory is never waited for.
+ */
 static struct page *pvvas_seg_store(struct pvvas_seg *seg, pgoff_t index,
-				    struct page *page, gfp_t gfp)
+				    struct page *page)
 {
 	unsigned int order = compound_order(page);
 	struct page *old;
 	unsigned long flags;
+	int ret = 0;
 
-	/* Sleeps, if @gfp allows, only where interrupts may be on anyway. */
-	if (gfpflags_allow_blocking(gfp)) {
-		old = xa_cmpxchg_irq(&seg->pages, index, NULL, page, gfp);
-	} else {
-		xa_lock_irqsave(&seg->pages, flags);
-		old = __xa_cmpxchg(&seg->pages, index, NULL, page, gfp);
-		xa_unlock_irqrestore(&seg->pages, flags);
-	}
-	if (!old) {
+	xa_lock_irqsave(&seg->pages, flags);
+	old = pvvas_seg_taken(seg, index, order);
+	if (!old)
+		ret = xa_err(__xa_store(&seg->pages, index, page,
+					GFP_ATOMIC | __GFP_NOWARN));
+	xa_unlock_irqrestore(&seg->pages, flags);
+	if (!old && !ret) {
 		atomic64_add(PAGE_SIZE << order, &seg->resident);
 		atomic64_add(1 << order, &pvvas_counts.pages);
 		return page;
 	}
-	__free_pages(page, order);
-	return xa_is_err(old) ? ERR_PTR(xa_err(old)) : old;
+	pvvas_seg_free_page(seg, page);
+	return ret ? ERR_PTR(ret) : old;
 }
 
 /* KVM's segment has whole blocks; ours may end, or begin, within one. */
@@ -128,6 +189,51 @@ static struct pvvas_extent pvvas_seg_extent(u64 offset, struct page *page)
 	};
 }
 
+/* A page, and the offset at which it belongs. */
+static struct page *pvvas_seg_new_page(struct pvvas_seg *seg, u64 *offset,
+				       unsigned int order, gfp_t gfp)
+{
+	struct page *page = pvvas_seg_alloc(seg, gfp, order);
+
+	if (IS_ERR(page))
+		return page;
+	if (order)
+		*offset = ALIGN_DOWN(*offset, PAGE_SIZE << order);
+	return pvvas_seg_store(seg, *offset >> PAGE_SHIFT, page);
+}
+
+/* A whole block of the segment, and nothing in it yet. */
+static bool pvvas_seg_block_free(struct pvvas_seg *seg, u64 offset)
+{
+	u64 block = ALIGN_DOWN(offset, PVVAS_BLOCK);
+
+	return pvvas_seg_covers(seg, block) &&
+	       pvvas_seg_covers(seg, block + PVVAS_BLOCK - PAGE_SIZE) &&
+	       !pvvas_seg_taken(seg, block >> PAGE_SHIFT, PMD_ORDER);
+}
+
+/* The page behind @offset, with its own offset, new if there was none. */
+static struct page *pvvas_seg_get(struct pvvas_seg *seg, u64 *offset, gfp_t gfp)
+{
+	struct page *page = NULL;
+
+	rcu_read_lock();
+	page = pvvas_seg_page(seg, *offset >> PAGE_SHIFT);
+	rcu_read_unlock();
+	if (!page && seg->huge && pvvas_seg_block_free(seg, *offset)) {
+		page = pvvas_seg_new_page(seg, offset, PMD_ORDER,
+					  gfp | __GFP_NORETRY);
+		if (!IS_ERR(page) && compound_order(page))
+			return page;
+		page = NULL;
+	}
+	if (!page)
+		page = pvvas_seg_new_page(seg, offset, 0, gfp);
+	if (!IS_ERR(page) && compound_order(page))
+		*offset = ALIGN_DOWN(*offset, page_size(page));
+	return page;
+}
+
 /*
  * Put a zeroed page behind @offset and tell KVM.  Another CPU may be doing the
  * same: one page wins, and both tell KVM about that one.  A page that KVM
@@ -136,23 +242,66 @@ static struct pvvas_extent pvvas_seg_extent(u64 offset, struct page *page)
 int pvvas_seg_fill(struct pvvas_seg *seg, u64 offset, gfp_t gfp,
 		   struct pvvas_extent *ext)
 {
-	pgoff_t index = offset >> PAGE_SHIFT;
-	struct page *page = xa_load(&seg->pages, index);
+	struct page *page;
 	long ret;
 
 	if (!pvvas_seg_covers(seg, offset))
 		return -ERANGE;
-	if (!page) {
-		page = pvvas_seg_alloc(seg, gfp, 0);
-		if (!page)
-			return -ENOMEM;
-		page = pvvas_seg_store(seg, index, page, gfp);
-		if (IS_ERR(page))
-			return PTR_ERR(page);
-	}
-	*ext = pvvas_seg_extent((u64)index << PAGE_SHIFT, page);
+	page = pvvas_seg_get(seg, &offset, gfp);
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	*ext = pvvas_seg_extent(offset, page);
 	ret = pvvas_hc_seg_map(seg->hv, ext, 1);
 	return ret == -EEXIST || ret > 0 ? 0 : ret;
+}
+
+/* For the kernel: bytes done, in one page, or an error. */
+static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
+			       int len, bool write, struct pvvas_extent *ext)
+{
+	u32 in_page = offset_in_page(offset);
+	struct page *page;
+	void *at;
+	int ret;
+
+	len = min_t(int, len, PAGE_SIZE - in_page);
+	page = pvvas_seg_page(seg, offset >> PAGE_SHIFT);
+	if (!page && !write) {
+		memset(buf, 0, len);
+		return len;
+	}
+	if (!page) {
+		ret = pvvas_seg_fill(seg, offset - in_page, GFP_KERNEL, ext);
+		if (ret)
+			return ret;
+		page = pvvas_seg_page(seg, offset >> PAGE_SHIFT);
+	}
+	at = page_address(page) + (offset & (page_size(page) - 1));
+	if (write)
+		memcpy(at, buf, len);
+	else
+		memcpy(buf, at, len);
+	return len;
+}
+
+/* @offset from the base; bytes done, or an error.  pvvas_lock is held. */
+int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
+		   bool write)
+{
+	struct pvvas_extent *ext = kmalloc(sizeof(*ext), GFP_KERNEL);
+	int done = 0, ret = 0;
+
+	if (!ext)
+		return -ENOMEM;
+	len = min_t(u64, len, seg->length - offset);
+	offset += seg->base - seg->start;
+	while (done < len && ret >= 0) {
+		ret = pvvas_seg_copy_page(seg, offset + done, buf + done,
+					  len - done, write, ext);
+		done += max(ret, 0);
+	}
+	kfree(ext);
+	return done ?: ret;
 }
 
 /* 2 MiB if they fit and there are any, else a page; the extent of it. */
@@ -160,16 +309,16 @@ static int pvvas_seg_grow(struct pvvas_seg *seg, u64 offset, u64 end,
 			  struct pvvas_extent *ext)
 {
 	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
-	struct page *page = NULL;
+	struct page *page = ERR_PTR(-ENOMEM);
 
 	if (IS_ALIGNED(offset, PMD_SIZE) && end - offset >= PMD_SIZE)
 		page = pvvas_seg_alloc(seg, GFP_KERNEL | __GFP_NORETRY,
 				       PMD_ORDER);
-	if (!page)
+	if (IS_ERR(page))
 		page = pvvas_seg_alloc(seg, gfp, 0);
-	if (!page)
-		return -ENOMEM;
-	page = pvvas_seg_store(seg, offset >> PAGE_SHIFT, page, gfp);
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	page = pvvas_seg_store(seg, offset >> PAGE_SHIFT, page);
 	if (IS_ERR(page))
 		return PTR_ERR(page);
 	*ext = pvvas_seg_extent(offset, page);
@@ -233,7 +382,7 @@ static int pvvas_seg_make(struct pvvas_seg *seg, u32 flags)
 		return hv ?: -EIO;
 	seg->hv = hv;
 	ret = xa_err(xa_store_irq(&pvvas_segs_by_hv, hv, seg, GFP_KERNEL));
-	if (!ret && flags & PVVAS_CREATE_POPULATE)
+	if (!ret && flags & (PVVAS_CREATE_POPULATE | PVVAS_CREATE_LOCK))
 		ret = pvvas_seg_populate(seg);
 	return ret;
 }
@@ -241,12 +390,19 @@ static int pvvas_seg_make(struct pvvas_seg *seg, u32 flags)
 static struct pvvas_seg *pvvas_seg_new(const struct pvvas_ioc_create *arg)
 {
 	struct pvvas_seg *seg = kzalloc(sizeof(*seg), GFP_KERNEL_ACCOUNT);
+	int ret;
 
 	if (!seg)
-		return NULL;
-	pvvas_object_init(&seg->obj, PVVAS_KIND_SEG, arg->mode);
+		return ERR_PTR(-ENOMEM);
+	ret = pvvas_object_init(&seg->obj, PVVAS_KIND_SEG, arg->mode);
+	if (ret) {
+		kfree(seg);
+		return ERR_PTR(ret);
+	}
 	seg->base = arg->base;
 	seg->length = arg->length;
+	seg->huge = arg->flags & PVVAS_CREATE_HUGE;
+	seg->node = arg->flags & PVVAS_CREATE_NODE ? arg->node : NUMA_NO_NODE;
 	INIT_LIST_HEAD(&seg->order);
 	xa_init_flags(&seg->pages, XA_FLAGS_LOCK_IRQ);
 	seg->memcg = get_mem_cgroup_from_mm(current->mm);
@@ -271,9 +427,9 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 	if (IS_ERR(name) || IS_ERR(owner))
 		return IS_ERR(name) ? PTR_ERR(name) : PTR_ERR(owner);
 	seg = pvvas_seg_new(arg);
-	if (!seg) {
+	if (IS_ERR(seg)) {
 		kfree(name);
-		return -ENOMEM;
+		return PTR_ERR(seg);
 	}
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_seg_place(seg);
@@ -307,7 +463,7 @@ static void pvvas_seg_free_pages(struct pvvas_seg *seg)
 		unsigned int order = compound_order(page);
 
 		atomic64_sub(1 << order, &pvvas_counts.pages);
-		__free_pages(page, order);
+		pvvas_seg_free_page(seg, page);
 		cond_resched();
 	}
 }

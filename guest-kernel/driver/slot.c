@@ -23,6 +23,7 @@
  */
 #include <linux/smp.h>
 #include "hv.h"
+#include "trace.h"
 
 struct pvvas_poll {
 	const struct pvvas_proc *proc;
@@ -117,16 +118,18 @@ int pvvas_slot_vacate(struct pvvas_att *att)
 /* A free slot, made free if need be; -EBUSY if threads are in all of them. */
 static int pvvas_slot_find(struct pvvas_proc *proc)
 {
-	u32 i, slot = proc->hand;
+	u32 i, slot = proc->hand, handle;
 
 	for (i = 1; i < pvvas_hv.slots; i++)
 		if (!proc->slots[i])
 			return i;
 	for (i = 1; i < pvvas_hv.slots; i++) {
 		slot = slot + 1 < pvvas_hv.slots ? slot + 1 : 1;
+		handle = proc->slots[slot]->handle;
 		if (pvvas_slot_vacate(proc->slots[slot]))
 			continue;
 		proc->hand = slot;
+		trace_pvvas_evict(handle, slot);
 		return slot;
 	}
 	return -EBUSY;

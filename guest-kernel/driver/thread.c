@@ -21,6 +21,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "hv.h"
+#include "trace.h"
 
 /* Threads that can be created with no memory free. */
 #define PVVAS_THREAD_RESERVE	64
@@ -109,6 +110,8 @@ static bool pvvas_enter(struct pvvas_thread *t)
 {
 	struct pvvas_cpu *cpu = this_cpu_ptr(&pvvas_cpu);
 
+	if (cpu->ctx != t->proc->ctx)
+		trace_pvvas_ctx_load(t->proc->ctx, t->slot);
 	if (!pvvas_load(cpu, t->proc->ctx))
 		return false;
 	pvvas_vmfunc(t->slot);

@@ -14,7 +14,8 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 	char *name = NULL;
 	int ret;
 
-	if (arg->flags || arg->mode & ~0777 || arg->base || arg->length)
+	if (arg->flags || arg->mode & ~0777 || arg->base || arg->length ||
+	    arg->node || arg->reserved)
 		return -EINVAL;
 	if (arg->name)
 		name = pvvas_name_from_user(arg->name);
@@ -27,7 +28,12 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 		kfree(name);
 		return -ENOMEM;
 	}
-	pvvas_object_init(&vas->obj, PVVAS_KIND_VAS, arg->mode);
+	ret = pvvas_object_init(&vas->obj, PVVAS_KIND_VAS, arg->mode);
+	if (ret) {
+		kfree(name);
+		kfree(vas);
+		return ret;
+	}
 	INIT_LIST_HEAD(&vas->links);
 	INIT_LIST_HEAD(&vas->atts);
 	atomic_inc(&pvvas_counts.vases);
@@ -63,6 +69,7 @@ struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot)
 		return NULL;
 	kref_get(&seg->obj.ref);
 	seg->obj.users++;
+	seg->obj.atime = ktime_get_real_seconds();
 	link->seg = seg;
 	link->prot = prot;
 	INIT_LIST_HEAD(&link->node);
@@ -136,6 +143,7 @@ int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot)
 		}
 	}
 	list_add_tail(&link->node, &vas->links);
+	vas->obj.mtime = ktime_get_real_seconds();
 	return 0;
 }
 
@@ -147,5 +155,6 @@ int pvvas_vas_unlink(struct pvvas_vas *vas, struct pvvas_seg *seg)
 		return -ENOENT;
 	pvvas_vas_hide(vas, seg, NULL);
 	pvvas_link_free(link);
+	vas->obj.mtime = ktime_get_real_seconds();
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <linux/pfn_t.h>
 #include <linux/sched.h>
 #include <asm/cpufeature.h>
+#include "compat.h"
 #include "pvvas_drv.h"
 
 /*
@@ -46,6 +47,11 @@ static vm_fault_t pvvas_fault_4k(struct vm_fault *vmf)
 				     pvvas_window_pfn(vmf->address));
 }
 
+/*
+ * Before 6.12 a large page without struct pages had no mark by which
+ * get_user_pages_fast() could tell: small ones only.
+ */
+#if PVVAS_KERNEL_6_12
 static vm_fault_t pvvas_fault_huge(struct vm_fault *vmf, unsigned int order)
 {
 	unsigned long size = PAGE_SIZE << order;
@@ -68,6 +74,8 @@ static vm_fault_t pvvas_fault_huge(struct vm_fault *vmf, unsigned int order)
 	return vmf_insert_pfn_pmd(vmf, pfn, false);
 }
 
+#endif
+
 static int pvvas_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	return -EINVAL;
@@ -86,10 +94,13 @@ static int pvvas_mprotect(struct vm_area_struct *vma, unsigned long start,
 
 static const struct vm_operations_struct pvvas_vm_ops = {
 	.fault		= pvvas_fault_4k,
+#if PVVAS_KERNEL_6_12
 	.huge_fault	= pvvas_fault_huge,
+#endif
 	.may_split	= pvvas_may_split,
 	.mremap		= pvvas_mremap,
 	.mprotect	= pvvas_mprotect,
+	.access		= pvvas_window_access,
 };
 
 bool pvvas_is_window(const struct vm_area_struct *vma)

@@ -123,13 +123,20 @@ static const unsigned long requests[] = {
 
 #define NR_REQUESTS	(sizeof(requests) / sizeof(requests[0]))
 
+/* Of the first version of the struct. */
+static unsigned int least(unsigned long request)
+{
+	return _IOC_SIZE(request) == sizeof(struct pvvas_ioc_create) ?
+	       40 : _IOC_SIZE(request);
+}
+
 static void a_struct_that_is_too_small_is_refused(void)
 {
 	unsigned int i, size;
 	char buf[4096];
 
 	for (i = 0; i < NR_REQUESTS; i++) {
-		for (size = 0; size < _IOC_SIZE(requests[i]); size += 4) {
+		for (size = 0; size < least(requests[i]); size += 4) {
 			memset(buf, 0, sizeof(buf));
 			memcpy(buf, &size, 4);
 			check_eq(call(requests[i], buf), -EINVAL);
@@ -208,7 +215,7 @@ static void unknown_flags_are_refused(void)
 		create.flags = 1U << bit;
 		create.mode = 0600;
 		check_eq(call(PVVAS_IOC_VAS_CREATE, &create), -EINVAL);
-		if (create.flags != PVVAS_CREATE_POPULATE)
+		if (bit >= 4)
 			check_eq(try_seg(FIRST, MIB, 1U << bit, NULL), -EINVAL);
 		att.id = vas;
 		att.flags = 1U << bit;

@@ -70,6 +70,8 @@ struct pvvas_ioc_info {
  * @base: in/out, segments only: virtual address, page aligned; 0 lets the
  *	driver choose
  * @length: segments only: bytes, a multiple of the page size
+ * @node: with PVVAS_CREATE_NODE: the NUMA node that its pages come from; else 0
+ * @reserved: 0
  */
 struct pvvas_ioc_create {
 	__u32 size;
@@ -79,10 +81,19 @@ struct pvvas_ioc_create {
 	__u32 id;
 	__u64 base;
 	__u64 length;
+	/* since version 1.1: a struct that ends here means zeroes */
+	__s32 node;
+	__u32 reserved;
 };
 
 /* PVVAS_IOC_SEG_CREATE: all pages now (-ENOMEM now) rather than at first touch */
 #define PVVAS_CREATE_POPULATE	(1U << 0)
+/* pages of 2 MiB where they fit and there are any, at first touch too */
+#define PVVAS_CREATE_HUGE	(1U << 1)
+/* pages come from @node, if it has any */
+#define PVVAS_CREATE_NODE	(1U << 2)
+/* populated, and never swapped; within RLIMIT_MEMLOCK or with CAP_IPC_LOCK */
+#define PVVAS_CREATE_LOCK	(1U << 3)
 
 /**
  * struct pvvas_ioc_find - PVVAS_IOC_VAS_FIND, PVVAS_IOC_SEG_FIND

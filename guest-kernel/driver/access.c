@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How a debugger reads and writes the window: ptrace and /proc/PID/mem come here
+ * because the window has no struct pages.
+ *
+ * They name an address and a process, but no thread.  The view is that of the
+ * thread which stopped first, of those that the caller traces: a debugger that
+ * stops all threads does so after one of them has reported something.  Without
+ * a traced one in a view it is any thread in a view; in one's own process it
+ * is one's own view.
+ */
+#include <linux/ptrace.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include "hv.h"
+
+/* Of the current thread; 0 for the plain view. */
+static u32 pvvas_own_slot(const struct pvvas_proc *proc)
+{
+	u32 slot = 0;
+
+	preempt_disable();
+	if (READ_ONCE(pvvas_identity->ctx) == proc->ctx)
+		slot = READ_ONCE(pvvas_identity->slot);
+	preempt_enable();
+	return slot;
+}
+
+static u64 pvvas_last_ran(const struct task_struct *task)
+{
+#ifdef CONFIG_SCHED_INFO
+	return task->sched_info.last_arrival;
+#else
+	return 0;
+#endif
+}
+
+static bool pvvas_traced_by_us(const struct task_struct *task)
+{
+	return READ_ONCE(task->ptrace) &&
+	       same_thread_group(rcu_dereference(task->parent), current);
+}
+
+/* Is @b, in a view, a better choice than @a, which may be NULL? */
+static bool pvvas_prefer(const struct pvvas_thread *a,
+			 const struct pvvas_thread *b)
+{
+	bool traced = pvvas_traced_by_us(b->task);
+
+	if (!a || traced != pvvas_traced_by_us(a->task))
+		return !a || traced;
+	return pvvas_last_ran(b->task) < pvvas_last_ran(a->task);
+}
+
+static u32 pvvas_stopped_slot(struct pvvas_proc *proc)
+{
+	struct pvvas_thread *t, *best = NULL;
+	u32 slot = 0;
+
+	rcu_read_lock();
+	spin_lock(&proc->lock);
+	list_for_each_entry(t, &proc->threads, node)
+		if (READ_ONCE(t->state) == PVVAS_THREAD_LIVE &&
+		    !READ_ONCE(t->running) && READ_ONCE(t->slot) &&
+		    pvvas_prefer(best, t))
+			best = t;
+	if (best)
+		slot = READ_ONCE(best->slot);
+	spin_unlock(&proc->lock);
+	rcu_read_unlock();
+	return slot;
+}
+
+static struct pvvas_link *pvvas_link_at(struct list_head *links, u64 addr)
+{
+	struct pvvas_link *link;
+
+	list_for_each_entry(link, links, node)
+		if (addr >= link->seg->base &&
+		    addr - link->seg->base < link->seg->length)
+			return link;
+	return NULL;
+}
+
+static int pvvas_access_att(struct pvvas_att *att, u64 addr, void *buf, int len,
+			    bool write)
+{
+	struct pvvas_link *link = pvvas_link_at(&att->vas->links, addr);
+	u32 rights = link ? link->prot & att->rights : 0;
+
+	if (!link) {
+		link = pvvas_link_at(&att->links, addr);
+		rights = link ? link->prot : 0;
+	}
+	if (!(rights & (write ? PVVAS_WRITE : PVVAS_READ)))
+		return -EIO;
+	return pvvas_seg_copy(link->seg, addr - link->seg->base, buf, len,
+			      write);
+}
+
+/* Bytes done, or an error.  mmap_lock is held; ours comes after it. */
+int pvvas_window_access(struct vm_area_struct *vma, unsigned long addr,
+			void *buf, int len, int write)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	struct pvvas_att *att = NULL;
+	struct pvvas_proc *proc;
+	int ret = -EIO;
+
+	mutex_lock(&pvvas_lock);
+	proc = pvvas_proc_find(mm);
+	if (proc)
+		att = proc->slots[mm == current->mm ? pvvas_own_slot(proc) :
+				  pvvas_stopped_slot(proc)];
+	if (att)
+		ret = pvvas_access_att(att, addr, buf, len, write);
+	mutex_unlock(&pvvas_lock);
+	return ret;
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Quotas: how much a user, and all users together, may have of what stays when
+ * its maker goes.
+ *
+ * The memory itself is charged to the memory cgroup of the segment's creator;
+ * what is here keeps a user without cgroup from having all of it, and from
+ * filling the tables of names.  A thing is charged to who made it, also after
+ * chown.  CAP_SYS_RESOURCE lifts the user's limits, not the machine's.
+ */
+#include <linux/cred.h>
+#include <linux/hashtable.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include "pvvas_drv.h"
+
+struct pvvas_user {
+	struct hlist_node node;
+	kuid_t uid;
+	u32 used;		/* objects and attachments, each one a reference */
+	u32 count[PVVAS_NR_QUOTAS];
+	atomic64_t bytes;
+};
+
+/* Under pvvas_lock, as all but the bytes. */
+static DEFINE_HASHTABLE(pvvas_users, 6);
+static u32 pvvas_quota_count[PVVAS_NR_QUOTAS];
+static atomic64_t pvvas_quota_bytes;
+
+static unsigned int pvvas_quota_user[PVVAS_NR_QUOTAS] = { 8192, 8192 };
+static unsigned int pvvas_quota_all[PVVAS_NR_QUOTAS] = { 65536, 65536 };
+static ulong user_memory_mib;
+static ulong max_memory_mib;
+
+module_param_named(user_objects, pvvas_quota_user[PVVAS_QUOTA_OBJECTS], uint,
+		   0644);
+MODULE_PARM_DESC(user_objects, "VASes and segments that a user can have");
+module_param_named(user_attachments,
+		   pvvas_quota_user[PVVAS_QUOTA_ATTACHMENTS], uint, 0644);
+MODULE_PARM_DESC(user_attachments, "attachments that a user can have");
+module_param(user_memory_mib, ulong, 0644);
+MODULE_PARM_DESC(user_memory_mib,
+		 "memory in segments that a user can have (0: no limit of its own)");
+module_param_named(max_objects, pvvas_quota_all[PVVAS_QUOTA_OBJECTS], uint,
+		   0644);
+MODULE_PARM_DESC(max_objects, "VASes and segments of all users");
+module_param_named(max_attachments, pvvas_quota_all[PVVAS_QUOTA_ATTACHMENTS],
+		   uint, 0644);
+MODULE_PARM_DESC(max_attachments, "attachments of all users");
+module_param(max_memory_mib, ulong, 0644);
+MODULE_PARM_DESC(max_memory_mib,
+		 "memory in segments of all users (0: half of the memory)");
+
+static struct pvvas_user *pvvas_user_find(kuid_t uid)
+{
+	struct pvvas_user *user;
+
+	hash_for_each_possible(pvvas_users, user, node, __kuid_val(uid))
+		if (uid_eq(user->uid, uid))
+			return user;
+	user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
+	if (!user)
+		return NULL;
+	user->uid = uid;
+	hash_add(pvvas_users, &user->node, __kuid_val(uid));
+	return user;
+}
+
+static void pvvas_user_put(struct pvvas_user *user)
+{
+	if (user->used)
+		return;
+	hash_del(&user->node);
+	kfree(user);
+}
+
+/*
+ * One more of @kind for the current user: who is charged, or -EDQUOT (the
+ * user's limit), -ENOSPC (the machine's), -ENOMEM.  pvvas_lock is held.
+ */
+struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind)
+{
+	struct pvvas_user *user;
+	int ret = 0;
+
+	lockdep_assert_held(&pvvas_lock);
+	user = pvvas_user_find(current_fsuid());
+	if (!user)
+		return ERR_PTR(-ENOMEM);
+	if (pvvas_quota_count[kind] >= READ_ONCE(pvvas_quota_all[kind]))
+		ret = -ENOSPC;
+	else if (user->count[kind] >= READ_ONCE(pvvas_quota_user[kind]) &&
+		 !capable(CAP_SYS_RESOURCE))
+		ret = -EDQUOT;
+	if (ret) {
+		pvvas_user_put(user);
+		return ERR_PTR(ret);
+	}
+	pvvas_quota_count[kind]++;
+	user->count[kind]++;
+	user->used++;
+	return user;
+}
+
+void pvvas_quota_uncharge(struct pvvas_user *user, enum pvvas_quota kind)
+{
+	lockdep_assert_held(&pvvas_lock);
+	pvvas_quota_count[kind]--;
+	user->count[kind]--;
+	user->used--;
+	pvvas_user_put(user);
+}
+
+static s64 pvvas_quota_all_bytes(void)
+{
+	ulong mib = READ_ONCE(max_memory_mib);
+
+	return mib ? (s64)mib << 20 : (s64)totalram_pages() << (PAGE_SHIFT - 1);
+}
+
+static bool pvvas_bytes_add(atomic64_t *used, s64 bytes, s64 limit)
+{
+	if (atomic64_add_return(bytes, used) <= limit)
+		return true;
+	atomic64_sub(bytes, used);
+	return false;
+}
+
+/* Anywhere, with interrupts off too.  @free: the user has no limit. */
+int pvvas_quota_memory(struct pvvas_user *user, bool free, s64 bytes)
+{
+	ulong mib = READ_ONCE(user_memory_mib);
+	s64 limit = mib && !free ? (s64)mib << 20 : S64_MAX;
+
+	if (!pvvas_bytes_add(&user->bytes, bytes, limit))
+		return -EDQUOT;
+	if (pvvas_bytes_add(&pvvas_quota_bytes, bytes, pvvas_quota_all_bytes()))
+		return 0;
+	atomic64_sub(bytes, &user->bytes);
+	return -ENOSPC;
+}
+
+void pvvas_quota_memory_back(struct pvvas_user *user, s64 bytes)
+{
+	atomic64_sub(bytes, &user->bytes);
+	atomic64_sub(bytes, &pvvas_quota_bytes);
+}
+
+/* pvvas_lock is held. */
+void pvvas_quota_show(struct seq_file *m)
+{
+	struct pvvas_user *user;
+	int bucket;
+
+	seq_printf(m, "all objects %u/%u attachments %u/%u bytes %lld/%lld\n",
+		   pvvas_quota_count[PVVAS_QUOTA_OBJECTS],
+		   pvvas_quota_all[PVVAS_QUOTA_OBJECTS],
+		   pvvas_quota_count[PVVAS_QUOTA_ATTACHMENTS],
+		   pvvas_quota_all[PVVAS_QUOTA_ATTACHMENTS],
+		   (s64)atomic64_read(&pvvas_quota_bytes),
+		   pvvas_quota_all_bytes());
+	hash_for_each(pvvas_users, bucket, user, node)
+		seq_printf(m, "uid %u objects %u/%u attachments %u/%u bytes %lld/%lld\n",
+			   from_kuid_munged(seq_user_ns(m), user->uid),
+			   user->count[PVVAS_QUOTA_OBJECTS],
+			   pvvas_quota_user[PVVAS_QUOTA_OBJECTS],
+			   user->count[PVVAS_QUOTA_ATTACHMENTS],
+			   pvvas_quota_user[PVVAS_QUOTA_ATTACHMENTS],
+			   (s64)atomic64_read(&user->bytes),
+			   (s64)user_memory_mib << 20);
+}

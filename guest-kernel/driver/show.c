@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an administrator reads in the control file system: what keeps an object,
+ * and its memory, in use.  Lines of words, the first one says of what.
+ *
+ * pvvas_lock is held throughout.
+ */
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/seq_file.h>
+#include <linux/smp.h>
+#include "hv.h"
+
+static const char *pvvas_show_rights(u32 rights)
+{
+	return rights & PVVAS_WRITE ? "rw" : "r";
+}
+
+static const char *pvvas_show_name(const struct pvvas_object *obj)
+{
+	return obj->name ?: "-";
+}
+
+/*
+ * A process's id: of a thread that is not dead, and whose task therefore cannot
+ * go before the end of the RCU section.
+ */
+static pid_t pvvas_show_pid(struct pvvas_proc *proc)
+{
+	struct pvvas_thread *t;
+	pid_t pid = 0;
+
+	rcu_read_lock();
+	spin_lock(&proc->lock);
+	list_for_each_entry(t, &proc->threads, node)
+		if (READ_ONCE(t->state) != PVVAS_THREAD_DEAD)
+			pid = t->task->tgid;
+	spin_unlock(&proc->lock);
+	rcu_read_unlock();
+	return pid;
+}
+
+static void pvvas_show_links(struct seq_file *m, const struct list_head *links,
+			     const char *what)
+{
+	const struct pvvas_link *link;
+
+	list_for_each_entry(link, links, node)
+		seq_printf(m, "%s %u base 0x%llx length %llu rights %s name %s\n",
+			   what, link->seg->obj.id, link->seg->base,
+			   link->seg->length, pvvas_show_rights(link->prot),
+			   pvvas_show_name(&link->seg->obj));
+}
+
+static void pvvas_show_vas(struct seq_file *m, struct pvvas_vas *vas)
+{
+	struct pvvas_att *att;
+
+	pvvas_show_links(m, &vas->links, "segment");
+	list_for_each_entry(att, &vas->atts, in_vas)
+		seq_printf(m, "process %d handle 0x%x slot %u\n",
+			   pvvas_show_pid(att->proc), att->handle, att->slot);
+}
+
+static void pvvas_show_seg(struct seq_file *m, struct pvvas_seg *seg)
+{
+	struct pvvas_object *obj;
+	unsigned long id = 0;
+
+	seq_printf(m, "base 0x%llx length %llu resident %lld\n", seg->base,
+		   seg->length, (s64)atomic64_read(&seg->resident));
+	while ((obj = pvvas_object_after(PVVAS_KIND_VAS, &id))) {
+		struct pvvas_vas *vas = container_of(obj, struct pvvas_vas,
+						     obj);
+		struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
+		struct pvvas_att *att;
+
+		if (link)
+			seq_printf(m, "vas %u rights %s name %s\n", obj->id,
+				   pvvas_show_rights(link->prot),
+				   pvvas_show_name(obj));
+		list_for_each_entry(att, &vas->atts, in_vas)
+			if (pvvas_link_find(&att->links, seg))
+				seq_printf(m, "process %d handle 0x%x private\n",
+					   pvvas_show_pid(att->proc),
+					   att->handle);
+	}
+}
+
+void pvvas_show_object(struct seq_file *m, struct pvvas_object *obj)
+{
+	seq_printf(m, "id %u users %u\n", obj->id, obj->users);
+	if (obj->kind == PVVAS_KIND_VAS)
+		pvvas_show_vas(m, container_of(obj, struct pvvas_vas, obj));
+	else
+		pvvas_show_seg(m, container_of(obj, struct pvvas_seg, obj));
+}
+
+/* Where a thread is that runs, only its CPU knows. */
+struct pvvas_seen {
+	const struct pvvas_thread *thread;
+	u32 slot;
+};
+
+static DEFINE_PER_CPU(struct pvvas_seen, pvvas_seen);
+
+static void pvvas_see_cpu(void *unused)
+{
+	struct pvvas_cpu *cpu = this_cpu_ptr(&pvvas_cpu);
+	struct pvvas_seen *seen = this_cpu_ptr(&pvvas_seen);
+
+	seen->thread = cpu->running;
+	seen->slot = 0;
+	if (cpu->running && READ_ONCE(pvvas_identity->ctx) == cpu->ctx)
+		seen->slot = READ_ONCE(pvvas_identity->slot);
+}
+
+static u32 pvvas_show_slot(const struct pvvas_thread *t)
+{
+	int cpu;
+
+	if (!READ_ONCE(t->running))
+		return READ_ONCE(t->slot);
+	for_each_online_cpu(cpu)
+		if (per_cpu(pvvas_seen.thread, cpu) == t)
+			return per_cpu(pvvas_seen.slot, cpu);
+	return 0;
+}
+
+static void pvvas_show_thread(struct seq_file *m, const struct pvvas_proc *proc,
+			      const struct pvvas_thread *t)
+{
+	u32 slot = pvvas_show_slot(t);
+	const struct pvvas_att *att = proc->slots[slot];
+
+	seq_printf(m, "thread %d %s slot %u handle 0x%x\n", t->task->pid,
+		   READ_ONCE(t->running) ? "running" : "waiting", slot,
+		   slot && att ? att->handle : 0);
+}
+
+static void pvvas_show_process(struct seq_file *m, struct pvvas_proc *proc)
+{
+	struct pvvas_thread *t;
+	struct pvvas_att *att;
+	unsigned long index;
+
+	seq_printf(m, "process %d context %llu\n", pvvas_show_pid(proc),
+		   proc->ctx);
+	xa_for_each(&proc->atts, index, att) {
+		seq_printf(m, "attachment 0x%x slot %u rights %s vas %u name %s\n",
+			   att->handle, att->slot,
+			   pvvas_show_rights(att->rights), att->vas->obj.id,
+			   pvvas_show_name(&att->vas->obj));
+		pvvas_show_links(m, &att->links, "private");
+	}
+	rcu_read_lock();
+	spin_lock(&proc->lock);
+	list_for_each_entry(t, &proc->threads, node)
+		if (READ_ONCE(t->state) == PVVAS_THREAD_LIVE)
+			pvvas_show_thread(m, proc, t);
+	spin_unlock(&proc->lock);
+	rcu_read_unlock();
+}
+
+void pvvas_show_processes(struct seq_file *m)
+{
+	on_each_cpu(pvvas_see_cpu, NULL, 1);
+	pvvas_procs_show(m, pvvas_show_process);
+}

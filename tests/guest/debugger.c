@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a debugger does: reads and writes the window of another process, in the
+ * view of the thread that stopped.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "tcase.h"
+
+#define BASE	((char *)VAS_WINDOW_FIRST)
+#define MIB	(1UL << 20)
+
+struct debuggee {
+	_Atomic int ready;
+	_Atomic int go;
+	_Atomic long tid[2];
+};
+
+static struct debuggee *d;
+static int handle[2];
+
+static int view_with(const char *what)
+{
+	int vh = check_id(vas_attach(tcase_vas_with_seg(BASE, 4 * MIB, NULL)));
+
+	check_eq(vas_switch(vh), 0);
+	strcpy(BASE, what);
+	check_eq(vas_switch(VAS_HOME), 0);
+	return vh;
+}
+
+static void stop_inside(void *arg)
+{
+	(void)arg;
+	view_with("other");
+	handle[0] = view_with("first");
+	check_eq(vas_switch(handle[0]), 0);
+	check_eq(ptrace(PTRACE_TRACEME, 0, 0, 0), 0);
+	raise(SIGTRAP);
+	check_eq(strcmp(BASE, "FIRST"), 0);
+	check_eq(strcmp(BASE + 3 * MIB, "new"), 0);
+	check_eq(strcmp(BASE + 4094, "pokepoke"), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static int memory_of(pid_t pid)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	check(fd >= 0);
+	return fd;
+}
+
+static void wait_for_stop(pid_t pid, int sig)
+{
+	int status;
+
+	check_eq(waitpid(pid, &status, __WALL), pid);
+	check(WIFSTOPPED(status));
+	check_eq(WSTOPSIG(status), sig);
+}
+
+static void a_debugger_reads_and_writes_the_view_of_the_stopped_thread(void)
+{
+	union { long l; char c[8]; } word;
+	char text[16] = "";
+	pid_t pid;
+	int fd;
+
+	pid = tcase_spawn(stop_inside, NULL);
+	wait_for_stop(pid, SIGTRAP);
+	fd = memory_of(pid);
+	check_eq(pread(fd, text, 6, (off_t)BASE), 6);
+	check_eq(strcmp(text, "first"), 0);
+	errno = 0;
+	word.l = ptrace(PTRACE_PEEKDATA, pid, BASE, 0);
+	check_eq(errno, 0);
+	check_eq(memcmp(word.c, "first", 6), 0);
+	check_eq(pwrite(fd, "FIRST", 6, (off_t)BASE), 6);
+	/* over a page's border, and where nothing was yet */
+	check_eq(pwrite(fd, "pokepoke", 9, (off_t)BASE + 4094), 9);
+	check_eq(pread(fd, text, 4, (off_t)BASE + 2 * MIB), 4);
+	check_eq(memcmp(text, "\0\0\0\0", 4), 0);
+	memcpy(word.c, "new\0\0\0\0\0", 8);
+	check_eq(ptrace(PTRACE_POKEDATA, pid, BASE + 3 * MIB, word.l), 0);
+	/* no segment there */
+	check_eq(pread(fd, text, 4, (off_t)BASE + 8 * MIB), -1);
+	check_eq(errno, EIO);
+	check_eq(ptrace(PTRACE_CONT, pid, 0, 0), 0);
+	tcase_join(pid);
+	close(fd);
+}
+
+static void read_only_stop(void *arg)
+{
+	int vid = tcase_vas(NULL, 0600), sid = tcase_seg(NULL, BASE, MIB, 0600);
+	int vh;
+
+	(void)arg;
+	check_eq(seg_attach_prot(vid, sid, 1), 0);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_switch(vh), 0);
+	check_eq(ptrace(PTRACE_TRACEME, 0, 0, 0), 0);
+	raise(SIGTRAP);
+	check_eq(BASE[0], 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void a_debugger_has_no_more_rights_than_the_view(void)
+{
+	pid_t pid = tcase_spawn(read_only_stop, NULL);
+	char c = 1;
+	int fd;
+
+	wait_for_stop(pid, SIGTRAP);
+	fd = memory_of(pid);
+	check_eq(pread(fd, &c, 1, (off_t)BASE), 1);
+	check_eq(c, 0);
+	c = 5;
+	check_eq(pwrite(fd, &c, 1, (off_t)BASE), -1);
+	check_eq(ptrace(PTRACE_CONT, pid, 0, 0), 0);
+	tcase_join(pid);
+	close(fd);
+}
+
+static void *second_thread(void *arg)
+{
+	check_eq(vas_switch(handle[1]), 0);
+	atomic_store(&d->tid[1], gettid());
+	atomic_fetch_add(&d->ready, 1);
+	while (!atomic_load(&d->go))
+		;
+	/* the event: it stops first */
+	raise(SIGTRAP);
+	check_eq(vas_switch(VAS_HOME), 0);
+	return arg;
+}
+
+static void two_threads(void *arg)
+{
+	pthread_t thread;
+
+	(void)arg;
+	handle[0] = view_with("first");
+	handle[1] = view_with("second");
+	check_eq(pthread_create(&thread, NULL, second_thread, NULL), 0);
+	check_eq(vas_switch(handle[0]), 0);
+	atomic_store(&d->tid[0], gettid());
+	atomic_fetch_add(&d->ready, 1);
+	check_eq(pthread_join(thread, NULL), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void of_two_stopped_threads_it_is_the_one_that_stopped_first(void)
+{
+	char text[16] = "";
+	pid_t pid, one, two;
+	int fd;
+
+	d = tcase_shared(sizeof(*d));
+	pid = tcase_spawn(two_threads, NULL);
+	while (atomic_load(&d->ready) < 2)
+		usleep(1000);
+	one = (pid_t)atomic_load(&d->tid[0]);
+	two = (pid_t)atomic_load(&d->tid[1]);
+	check_eq(ptrace(PTRACE_SEIZE, one, 0, 0), 0);
+	check_eq(ptrace(PTRACE_SEIZE, two, 0, 0), 0);
+	atomic_store(&d->go, 1);
+	wait_for_stop(two, SIGTRAP);
+	/* now the debugger stops the others, as gdb does */
+	check_eq(ptrace(PTRACE_INTERRUPT, one, 0, 0), 0);
+	wait_for_stop(one, SIGTRAP);
+	fd = memory_of(pid);
+	check_eq(pread(fd, text, 7, (off_t)BASE), 7);
+	check_eq(strcmp(text, "second"), 0);
+	check_eq(ptrace(PTRACE_DETACH, two, 0, 0), 0);
+	check_eq(ptrace(PTRACE_DETACH, one, 0, 0), 0);
+	tcase_join(pid);
+	close(fd);
+}
+
+static void ones_own_memory_file_is_in_ones_own_view(void)
+{
+	int fd = memory_of(getpid()), a = view_with("first");
+	char text[16] = "";
+
+	view_with("other");
+	check_eq(vas_switch(a), 0);
+	check_eq(pread(fd, text, 6, (off_t)BASE), 6);
+	check_eq(strcmp(text, "first"), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(pread(fd, text, 6, (off_t)BASE), -1);
+	close(fd);
+}
+
+#define EVENTS	"/sys/kernel/tracing/events/pvvas/"
+
+static void put(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static void idle(void *arg)
+{
+	(void)arg;
+	check_eq(vas_switch(view_with("third")), 0);
+	usleep(1000);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void tracepoints_tell_of_attach_fault_and_context_load(void)
+{
+	static char text[1 << 16];
+	ssize_t n;
+	int fd;
+
+	if (mount("none", "/sys/kernel/tracing", "tracefs", 0, NULL) &&
+	    errno != EBUSY)
+		tcase_fail(__FILE__, __LINE__, "%s", strerror(errno));
+	put("/sys/kernel/tracing/trace", "");
+	put(EVENTS "enable", "1");
+	tcase_join(tcase_spawn(idle, NULL));
+	put(EVENTS "enable", "0");
+	fd = open("/sys/kernel/tracing/trace", O_RDONLY);
+	check(fd >= 0);
+	n = read(fd, text, sizeof(text) - 1);
+	check(n > 0);
+	close(fd);
+	check(strstr(text, "pvvas_attach: vas "));
+	check(strstr(text, "pvvas_fault: address 0x200040000000 "));
+	check(strstr(text, "pvvas_ctx_load: context "));
+}
+
+static const struct tcase cases[] = {
+	CASE(a_debugger_reads_and_writes_the_view_of_the_stopped_thread),
+	CASE(a_debugger_has_no_more_rights_than_the_view),
+	CASE(of_two_stopped_threads_it_is_the_one_that_stopped_first),
+	CASE(ones_own_memory_file_is_in_ones_own_view),
+	CASE(tracepoints_tell_of_attach_fault_and_context_load),
+};
+
+TCASE_MAIN(cases, 0)

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a user, a memory cgroup, and the machine have too much of is refused to
+ * who asks for it, and to nobody else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/pvvas.h>
+#include <pvvas.h>
+#include <sys/ioctl.h>
+
+#include "tcase.h"
+
+#define BASE	((char *)VAS_WINDOW_FIRST)
+#define MIB	(1UL << 20)
+#define NOBODY	1000
+#define CGROUP	"/tmp/cgroup"
+
+static void put(const char *dir, const char *name, const char *value)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_WRONLY);
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static void parameter(const char *name, long value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", value);
+	put("/sys/module/pvvas/parameters", name, text);
+}
+
+static void be_nobody(void)
+{
+	check_eq(setgid(NOBODY), 0);
+	check_eq(setuid(NOBODY), 0);
+}
+
+/* Defaults again, whatever became of the case. */
+static void with(const char *name, long value, long normal,
+		 void (*fn)(void *arg))
+{
+	pid_t pid;
+
+	parameter(name, value);
+	pid = fork();
+	check(pid >= 0);
+	if (!pid) {
+		fn(NULL);
+		_exit(0);
+	}
+	/* the child may fail; the parameter is set back first */
+	{
+		siginfo_t info;
+
+		waitid(P_PID, pid, &info, WEXITED | WNOWAIT);
+	}
+	parameter(name, normal);
+	tcase_join(pid);
+}
+
+static void make_objects(void *arg)
+{
+	int ids[20], i;
+
+	(void)arg;
+	be_nobody();
+	for (i = 0; i < 10; i++)
+		ids[i] = check_id(i % 2 ? vas_create(NULL, 0600) :
+				  seg_alloc(NULL, NULL, 4096, 0600));
+	check_eq(vas_create(NULL, 0600), -EDQUOT);
+	check_eq(seg_alloc("over.quota", NULL, 4096, 0600), -EDQUOT);
+	check_eq(vas_delete(ids[1]), 0);
+	ids[1] = check_id(vas_create(NULL, 0600));
+	check_eq(vas_create(NULL, 0600), -EDQUOT);
+}
+
+static void a_user_has_so_many_objects(void)
+{
+	int vid;
+
+	with("user_objects", 10, 8192, make_objects);
+	/* root was never in the way */
+	vid = tcase_vas(NULL, 0600);
+	check(vid > 0);
+}
+
+static void make_attachments(void *arg)
+{
+	int vid, vh[5], i;
+
+	(void)arg;
+	be_nobody();
+	vid = check_id(vas_create(NULL, 0600));
+	for (i = 0; i < 5; i++)
+		vh[i] = check_id(vas_attach(vid));
+	check_eq(vas_attach(vid), -EDQUOT);
+	check_eq(vas_detach(vh[2]), 0);
+	check_id(vas_attach(vid));
+}
+
+static void a_user_has_so_many_attachments(void)
+{
+	with("user_attachments", 5, 8192, make_attachments);
+}
+
+static void fill_machine(void *arg)
+{
+	int i;
+
+	(void)arg;
+	for (i = 0; i < 3; i++)
+		check_id(vas_create(NULL, 0600));
+	check_eq(vas_create(NULL, 0600), -ENOSPC);
+}
+
+static void the_machine_has_so_many_objects(void)
+{
+	with("max_objects", 3, 65536, fill_machine);
+}
+
+static int seg_attached(size_t size)
+{
+	int vid = check_id(vas_create(NULL, 0600));
+	int sid = check_id(seg_alloc(NULL, BASE, size, 0600)), vh;
+
+	check_eq(seg_attach(vid, sid), 0);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_switch(vh), 0);
+	return sid;
+}
+
+static void touch(size_t from, size_t to)
+{
+	for (; from < to; from += 4096)
+		BASE[from] = 1;
+}
+
+static void populate(int expect)
+{
+	struct pvvas_ioc_create arg = {
+		.size = sizeof(arg), .mode = 0600, .length = 8 * MIB,
+		.flags = PVVAS_CREATE_POPULATE,
+	};
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+
+	check(fd >= 0);
+	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &arg) ? -errno : 0, expect);
+	close(fd);
+}
+
+static void use_memory(void *arg)
+{
+	int sid;
+
+	(void)arg;
+	be_nobody();
+	populate(-EDQUOT);
+	sid = seg_attached(8 * MIB);
+	touch(0, 4 * MIB);
+	check_eq(tcase_try_write(BASE + 4 * MIB).sig, SIGBUS);
+	check_eq(tcase_try_read(BASE + 5 * MIB).sig, SIGBUS);
+	/* a system call gets an error */
+	{
+		int fds[2];
+
+		check_eq(pipe(fds), 0);
+		check_eq(write(fds[1], "x", 1), 1);
+		check_eq(read(fds[0], BASE + 6 * MIB, 1), -1);
+		check_eq(errno, EFAULT);
+	}
+	check_eq(BASE[4096], 1);
+	(void)sid;
+}
+
+static void a_user_has_so_much_memory(void)
+{
+	with("user_memory_mib", 4, 0, use_memory);
+}
+
+static void use_machine(void *arg)
+{
+	(void)arg;
+	populate(-ENOSPC);
+	seg_attached(8 * MIB);
+	touch(0, 4 * MIB);
+	check_eq(tcase_try_write(BASE + 4 * MIB).sig, SIGBUS);
+}
+
+static void the_machine_has_so_much_memory(void)
+{
+	with("max_memory_mib", 4, 0, use_machine);
+}
+
+static long number(const char *path, const char *key)
+{
+	char line[128];
+	FILE *f = fopen(path, "r");
+	long value = -1;
+
+	check(f);
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key)))
+			value = atol(line + strlen(key));
+	fclose(f);
+	return value;
+}
+
+struct result {
+	_Atomic size_t touched;	/* bytes, when it is over */
+	_Atomic int leave;
+};
+
+/* When the limit is reached, nothing but memory that was touched before. */
+static void in_cgroup(void *arg)
+{
+	struct result *r = arg;
+	size_t at;
+
+	atomic_store(&r->touched, 0);
+	put(CGROUP "/small", "cgroup.procs", "0");
+	seg_attached(64 * MIB);
+	for (at = 0; at < 64 * MIB; at += 4096)
+		if (tcase_try_write(BASE + at).sig == SIGBUS)
+			break;
+	atomic_store(&r->touched, at);
+	while (!atomic_load(&r->leave))
+		;
+	_exit(BASE[at - 4096] == 1 ? 0 : 1);
+}
+
+static void memory_is_charged_to_the_cgroup_of_the_creator(void)
+{
+	struct result *r = tcase_shared(sizeof(*r));
+	size_t at;
+	pid_t pid;
+
+	mkdir(CGROUP, 0755);
+	if (mount("none", CGROUP, "cgroup2", 0, NULL) && errno != EBUSY)
+		tcase_fail(__FILE__, __LINE__, "%s", strerror(errno));
+	put(CGROUP, "cgroup.subtree_control", "+memory");
+	check_eq(mkdir(CGROUP "/small", 0755), 0);
+	put(CGROUP "/small", "memory.max", "16777216");
+	pid = tcase_spawn(in_cgroup, r);
+	while (!atomic_load(&r->touched))
+		usleep(10000);
+	at = atomic_load(&r->touched);
+	check(at >= 4 * MIB);
+	check(at <= 16 * MIB);
+	check(number(CGROUP "/small/memory.current", "") >= (long)at);
+	/* outside nobody is short of anything */
+	seg_attached(32 * MIB);
+	touch(0, 32 * MIB);
+	check_eq(vas_switch(VAS_HOME), 0);
+	atomic_store(&r->leave, 1);
+	tcase_join(pid);
+	check_eq(number(CGROUP "/small/memory.events", "oom_kill "), 0);
+	/* its memory is back, or the folder could not go */
+	check(number(CGROUP "/small/memory.current", "") < (long)at);
+	check_eq(rmdir(CGROUP "/small"), 0);
+	check_eq(umount2(CGROUP, MNT_DETACH), 0);
+}
+
+static const struct tcase cases[] = {
+	CASE(a_user_has_so_many_objects),
+	CASE(a_user_has_so_many_attachments),
+	CASE(the_machine_has_so_many_objects),
+	CASE(a_user_has_so_much_memory),
+	CASE(the_machine_has_so_much_memory),
+	CASE(memory_is_charged_to_the_cgroup_of_the_creator),
+};
+
+TCASE_MAIN(cases, 0)
