@@ -53,6 +53,15 @@ test-long: setup ## the tests that take long or need two emulated CPUs
 bench: setup ## benchmarks of everything, in one boot: docs/benchmarks.md (ONLY, REPEAT, BASELINE)
 	@ONLY="$(ONLY)" REPEAT="$(REPEAT)" BASELINE="$(BASELINE)" tests/bench/run
 
+test-libvirt: setup ## the test guest under a libvirt daemon, and libvirt's own suites for what the patches change
+	@images/setup/all libvirt
+	@tests/lint/libvirt
+	@tests/run --group libvirt
+
+deb-kvm: ## Debian package of the patched KVM for the host, as source for DKMS, into build/deb-kvm
+	@images/setup/all packages kernels
+	@images/deb-kvm
+
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
 	@tests/bench/heap/run
 
@@ -86,5 +95,5 @@ clean: ## remove what the project's own sources produced, keep downloads and too
 distclean: ## remove build/ (the download cache in ~/.cache/pvvas stays)
 	rm -rf $(BUILD)
 
-.PHONY: help doctor setup demo test test-unit test-host test-guest test-long test-flushes check checkpatch check-patches \
-	check-model check-driver-builds shellcheck bench bench-heap clean distclean
+# every target that help lists
+.PHONY: $(shell awk -F: '/^[a-z-]+:.*\#\# / { print $$1 }' $(firstword $(MAKEFILE_LIST)))

@@ -131,3 +131,18 @@ source_lists() {
 			}' >"$dir/sources.list"
 	[ -s "$dir/sources.list" ] || die "apt has no bookworm mirror configured"
 }
+
+# shared_libraries DIR: copy the shared libraries that the programs in DIR need and do not bring themselves
+shared_libraries() {
+	local lib
+	{
+		find "$1" -type f \( -perm -u+x -o -name '*.so*' \) -print0 |
+			LD_LIBRARY_PATH=$1/usr/lib xargs -0r -n1 ldd 2>/dev/null || true
+	} | awk '/=> \// {print $3} /^[[:space:]]*\/lib/ {print $1}' | sort -u | while read -r lib; do
+		case $lib in "$1"/*) continue ;; esac
+		case $lib in
+		*/ld-linux*) cp -L "$lib" "$1/lib64/" ;;
+		*) cp -L "$lib" "$1/lib/" ;;
+		esac
+	done
+}
