@@ -8,16 +8,32 @@ import shlex
 PROGRAMS = {
     "frame": "bench-frame",
     "switching": "bench-switching",
+    "building": "bench-building",
+    "gups": "bench-gups",
+    "kv": "bench-kv",
+    "index": "bench-index",
+    "bystanders": "bench-bystander",
 }
+IN_MAIN = [g for g in PROGRAMS if g != "bystanders"]
 
-# name, options of run-guest, groups, further patterns that restrict them
+# name, which KVM modules, options of run-guest, groups, further patterns that restrict them
 GUESTS = [
-    ("main", "--mem 768 --pvvas on", list(PROGRAMS), None),
+    ("main", "patched", "--mem 768 --pvvas on", IN_MAIN, None),
     # the stock kernel's own default, which turns on its mitigations for this CPU; all but one, of which it says so loudly
     # that it cannot do much that the run would fail
-    ("mitigated", "--mem 512 --pvvas on --append 'mitigations=auto retbleed=off'", ["switching"],
+    ("mitigated", "patched", "--mem 512 --pvvas on --append 'mitigations=auto retbleed=off'", ["switching"],
      ["switching/empty_system_call", "switching/ping_pong_process_pipe"]),
+    ("patched_off", "patched", "--mem 512 --pvvas off --driver off", ["bystanders"], None),
+    ("patched_on", "patched", "--mem 512 --pvvas on", ["bystanders"], None),
+    ("patched_used", "patched", "--mem 512 --pvvas on", ["bystanders"], None),
+    ("stock", "stock", "--mem 512 --pvvas off --driver off", ["bystanders"], None),
 ]
+
+# a host can have one KVM after the other
+CHANGE_KVM = """. /etc/boot.conf
+rmmod kvm_intel kvm
+insmod /modules/{0}/kvm.ko && insmod /modules/{0}/kvm-intel.ko $KVM_INTEL_ARGS || exit 1
+"""
 
 GUEST_JOB = """#!/bin/sh
 export LD_LIBRARY_PATH=/usr/lib:/bench/lib PATH=/bench/bin:/bin:/usr/bin PVVAS_BENCH=/bench
@@ -28,14 +44,15 @@ exec >/dev/vport0p2
 def group_wanted(group, only):
     """Can a pattern mean something of this group? The programs look at the names themselves."""
     words = only.replace(",", " ").split()
-    return not words or any("/" not in w or fnmatch.fnmatch(group, w.split("/")[0]) for w in words)
+    return not words or any(fnmatch.fnmatch(group, w.split("/")[0]) or ("/" not in w and w not in PROGRAMS) for w in words)
 
 
 def write_jobs(folder, only, repeat):
     """Scripts of the host and of each guest; returns the guests' names."""
     host = ["#!/bin/sh"]
     names = []
-    for name, options, groups, patterns in GUESTS:
+    loaded = "patched"
+    for name, kvm, options, groups, patterns in GUESTS:
         groups = [g for g in groups if group_wanted(g, only)]
         wanted = only
         if patterns:
@@ -52,7 +69,11 @@ def write_jobs(folder, only, repeat):
             f.write(GUEST_JOB)
             for g in groups:
                 f.write(f"echo '{name}: {g}' >&2\n")
-                f.write(f"{PROGRAMS[g]} -o {shlex.quote(wanted)} -r {repeat} || exit 1\n")
+                user = "-u " if name == "patched_used" else ""
+                f.write(f"{PROGRAMS[g]} {user}-o {shlex.quote(wanted)} -r {repeat} || exit 1\n")
+        if kvm != loaded:
+            host.append(CHANGE_KVM.format(kvm))
+            loaded = kvm
         host.append(f"run-guest --name {name} --job /jobs/{name} {options} --add /bench:bench --timeout 3600 "
                     f"|| echo $? >/out/{name}/failed")
     host.append("exit 0")

@@ -52,6 +52,19 @@ def table(results):
             print(f"  {label(r):50} {number(r['value']):>13} {r['unit']}")
 
 
+def varying(results):
+    """Operations whose batches differ by more than two runs may."""
+    rows = [r for r in results["results"] if "ticks" in r and
+            r["ticks"]["p90"] - r["ticks"]["min"] > max(SAME * r["ticks"]["median"], 1)]
+    if not rows:
+        return
+    print(f"\nvarying: from the fastest batch to the ninth of ten they differ by more than {100 * SAME:.0f} %")
+    print("  (interrupts that fall into long batches, where the scheduler runs a partner, when the kernel does deferred work)")
+    for r in rows:
+        t = r["ticks"]
+        print(f"  {r['group']}/{label(r)}: {number(t['min'])} .. {number(t['p90'])}")
+
+
 def compare(before, after):
     """What changed by more than it varies."""
     old = {key(r): r for r in before["results"]}
@@ -100,6 +113,20 @@ class Figures:
         return main_figure(r) if r else None
 
 
+def bystander_difference(f, guest):
+    """In percent; what the batches of either guest differ by is no difference."""
+    found = []
+    for r in (r for r in f.rows if r["group"] == "bystanders" and r["guest"] == guest):
+        o = f.find("bystanders", r["name"], "stock")
+        if o is None:
+            continue
+        a, b, spread = main_figure(o), main_figure(r), 0
+        if "ticks" in r:
+            spread = max(x["ticks"]["p90"] - x["ticks"]["min"] for x in (o, r))
+        found.append(100 * max(0, abs(b - a) - spread) / a)
+    return max(found) if found else None
+
+
 def targets(results):
     """Each target: text, figure, limit, met (None: not measured in this run)."""
     f = Figures(results)
@@ -126,6 +153,26 @@ def targets(results):
         ratio(f.cost("switching", "empty_system_call", "mitigated"), switch), 15, "at least")
     row = f.find("switching", "vas_switch", attachments=8)
     add("vas_switch: exits", row["counters"]["exits"] if row else None, 0, "at most")
+    life = f.cost("building", "vas_create_attach_detach_delete")
+    add("fork+exit+wait over create+attach+detach+delete", ratio(f.cost("building", "fork_exit_wait"), life), 10, "at least")
+    for populated in (0, 1):
+        sizes = [main_figure(r) for r in f.rows if r["name"] == "vas_attach_detach" and r["params"]["populated"] == populated]
+        what = "with all its memory" if populated else "sparse, to 1 TiB"
+        add(f"attach+detach: % between cheapest and dearest size ({what})",
+            100 * (max(sizes) / min(sizes) - 1) if sizes else None, 10, "at most")
+    for size in (64, 16):
+        one = f.cost("gups", "one_mapping", windows=64, set=size)
+        vas = f.cost("gups", "vas", windows=64, set=size)
+        add(f"GUPS, 64 windows, sets of {size}: % above one big mapping",
+            100 * (vas / one - 1) if one and vas else None, 10, "at most")
+    socket = f.cost("kv", "unix_socket_get", bytes=64, clients=1)
+    add("GET of 64 B over a UNIX socket over one by switching", ratio(socket, f.cost("kv", "vas_get", bytes=64, clients=1)),
+        10, "at least")
+    add("the same with the library's lock on the segment",
+        ratio(socket, f.cost("kv", "vas_locked_get", bytes=64, clients=1)), 10, "at least")
+    for guest in ("patched_off", "patched_on", "patched_used"):
+        worst = bystander_difference(f, guest)
+        add(f"bystanders, {guest} against stock: largest difference beyond what repeats, %", worst, 100 * SAME, "at most")
     return found
 
 

@@ -23,6 +23,7 @@ struct scene {
 	int vid, sid, vh;
 	int spare;
 	size_t size;
+	char *base;		/* where the system put the segment */
 	int fd;
 };
 
@@ -170,13 +171,13 @@ static void run(const char *name, void (*op)(unsigned long, void *),
 				   .flags = flags });
 }
 
-static void touch_all(int vh, size_t size)
+static void touch_all(const struct scene *s)
 {
 	size_t i;
 
-	bench_id(vas_switch(vh));
-	for (i = 0; i < size; i += 4096)
-		((volatile char *)BASE)[i] = 1;
+	bench_id(vas_switch(s->vh));
+	for (i = 0; i < s->size; i += 4096)
+		((volatile char *)s->base)[i] = 1;
 	vas_switch(VAS_HOME);
 }
 
@@ -186,6 +187,7 @@ static void attach_of_size(size_t mib, bool populated)
 	const char *params = bench_text("\"mib\": %zu, \"populated\": %d", mib,
 					populated);
 	struct scene s = { .size = mib * MIB };
+	size_t size;
 	static const char *const names[] = {
 		"vas_attach_detach", "seg_attach_detach", NULL
 	};
@@ -193,11 +195,12 @@ static void attach_of_size(size_t mib, bool populated)
 	if (!bench_wanted_any(GROUP, names))
 		return;
 	s.vid = bench_id(vas_create(NULL, 0600));
-	s.sid = bench_id(seg_alloc(NULL, BASE, s.size, 0600));
+	s.sid = bench_id(seg_alloc(NULL, NULL, s.size, 0600));
+	bench_id(seg_range(s.sid, (void **)&s.base, &size));
 	bench_id(seg_attach(s.vid, s.sid));
 	s.vh = bench_id(vas_attach(s.vid));
 	if (populated)
-		touch_all(s.vh, s.size);
+		touch_all(&s);
 	run("vas_attach_detach", attach_detach, &s, params, 0);
 	bench_id(vas_detach(s.vh));
 	bench_id(seg_detach(s.vid, s.sid));
@@ -312,6 +315,8 @@ int main(int argc, char **argv)
 	size_t i;
 
 	bench_init(argc, argv);
+	run("fork_exit_wait", fork_exit_wait, &s, NULL, BENCH_NO_STEP);
+	run("posix_spawn_wait", spawn_wait, &s, NULL, BENCH_NO_STEP);
 	/* a view and a context exist, as in every process that uses VASes */
 	s.vid = bench_id(vas_create(NULL, 0600));
 	s.vh = bench_id(vas_attach(s.vid));
@@ -321,8 +326,8 @@ int main(int argc, char **argv)
 	run("vas_and_segment_made_used_and_deleted", whole_life_used, &s, NULL,
 	    0);
 	run("memfd_made_mapped_used_and_closed", memfd_fixed, &s, NULL, 0);
-	run("fork_exit_wait", fork_exit_wait, &s, NULL, BENCH_NO_STEP);
-	run("posix_spawn_wait", spawn_wait, &s, NULL, BENCH_NO_STEP);
+	run("fork_exit_wait_of_a_user_of_vases", fork_exit_wait, &s, NULL,
+	    BENCH_NO_STEP);
 	for (i = 0; i < sizeof(sparse) / sizeof(sparse[0]); i++)
 		attach_of_size(sparse[i], false);
 	for (i = 0; i < sizeof(populated) / sizeof(populated[0]); i++)

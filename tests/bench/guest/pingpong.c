@@ -102,7 +102,7 @@ static void open_channel(struct channel *ch)
 	ch->there[0] = ch->there[1] = a[1];
 }
 
-static void ping_pong(const char *who, const char *over)
+void ping_pong(const char *group, const char *who, const char *over)
 {
 	struct channel ch = { .name = over, .futex = over[0] == 'f' };
 	char name[64];
@@ -110,7 +110,7 @@ static void ping_pong(const char *who, const char *over)
 	pid_t pid = 0;
 
 	snprintf(name, sizeof(name), "ping_pong_%s_%s", who, over);
-	if (!bench_wanted("switching", name))
+	if (!bench_wanted(group, name))
 		return;
 	open_channel(&ch);
 	if (who[0] == 't') {
@@ -124,7 +124,7 @@ static void ping_pong(const char *who, const char *over)
 			_exit(0);
 		}
 	}
-	bench_run(&(struct bench){ "switching", name, NULL, round_trips,
+	bench_run(&(struct bench){ group, name, NULL, round_trips,
 				   .arg = &ch });
 	if (pid) {
 		kill(pid, SIGKILL);
@@ -141,7 +141,7 @@ void ping_pongs(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(over) / sizeof(over[0]); i++) {
-		ping_pong("thread", over[i]);
-		ping_pong("process", over[i]);
+		ping_pong("switching", "thread", over[i]);
+		ping_pong("switching", "process", over[i]);
 	}
 }

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What those pay who don't use it: the same work in guests of a stock KVM and
+ * of a patched one, with the feature off, on, and in use by somebody else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "bench.h"
+#include "switching.h"
+
+#define GROUP	"bystanders"
+
+extern char **environ;
+
+static void run_program(char **argv)
+{
+	int status, err;
+	pid_t pid;
+
+	err = posix_spawn(&pid, argv[0], NULL, NULL, argv, environ);
+	if (err || waitpid(pid, &status, 0) != pid || status)
+		bench_fail("%s: failed", argv[0]);
+}
+
+static void fork_and_exec(unsigned long n, void *arg)
+{
+	char *argv[] = { "/bin/true", NULL };
+
+	(void)arg;
+	while (n--)
+		run_program(argv);
+}
+
+static void compile(unsigned long n, void *arg)
+{
+	char *argv[] = { "/bench/bin/tcc", "-c", "/bench/source.c", "-o",
+			 "/tmp/source.o", NULL };
+
+	(void)arg;
+	while (n--)
+		run_program(argv);
+}
+
+/* Somebody who uses VASes and sleeps in one. */
+static void start_user(void)
+{
+	int vid, sid, ready[2];
+	char c;
+
+	bench_check(!pipe(ready));
+	if (fork()) {
+		bench_check(read(ready[0], &c, 1) == 1);
+		return;
+	}
+	vid = bench_id(vas_create(NULL, 0600));
+	sid = bench_id(seg_alloc(NULL, NULL, MIB, 0600));
+	bench_id(seg_attach(vid, sid));
+	bench_id(vas_switch(bench_id(vas_attach(vid))));
+	bench_check(write(ready[1], "", 1) == 1);
+	for (;;)
+		pause();
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t booted = bench_tsc();
+
+	if (argc > 1 && !strcmp(argv[1], "-u")) {
+		argv[1] = argv[0];
+		argc--;
+		argv++;
+		start_user();
+	}
+	bench_init(argc, argv);
+	/* the guest's TSC starts at 0 with its CPU */
+	bench_value(GROUP, "boot", NULL, "ticks", (double)booted);
+	bench_run(&(struct bench){ GROUP, "fork_and_exec", NULL, fork_and_exec,
+				   .flags = BENCH_NO_STEP | BENCH_ONCE });
+	ping_pong(GROUP, "process", "pipe");
+	ping_pong(GROUP, "thread", "futex");
+	bench_run(&(struct bench){ GROUP, "compile", NULL, compile,
+				   .flags = BENCH_NO_STEP | BENCH_ONCE });
+	return 0;
+}
