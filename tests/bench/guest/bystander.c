@@ -17,6 +17,7 @@
 #include "switching.h"
 
 #define GROUP	"bystanders"
+#define PAIRS	5
 
 extern char **environ;
 
@@ -72,6 +73,7 @@ static void start_user(void)
 int main(int argc, char **argv)
 {
 	uint64_t booted = bench_tsc();
+	int pair;
 
 	if (argc > 1 && !strcmp(argv[1], "-u")) {
 		argv[1] = argv[0];
@@ -84,8 +86,13 @@ int main(int argc, char **argv)
 	bench_value(GROUP, "boot", NULL, "ticks", (double)booted);
 	bench_run(&(struct bench){ GROUP, "fork_and_exec", NULL, fork_and_exec,
 				   .flags = BENCH_NO_STEP | BENCH_ONCE });
-	ping_pong(GROUP, "process", "pipe");
-	ping_pong(GROUP, "thread", "futex");
+	/* how a pair gets along is decided when it starts */
+	for (pair = 1; pair <= PAIRS; pair++) {
+		const char *params = bench_text("\"pair\": %d", pair);
+
+		ping_pong(GROUP, params, "process", "pipe");
+		ping_pong(GROUP, params, "thread", "futex");
+	}
 	bench_run(&(struct bench){ GROUP, "compile", NULL, compile,
 				   .flags = BENCH_NO_STEP | BENCH_ONCE });
 	return 0;

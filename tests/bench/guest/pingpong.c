@@ -102,7 +102,8 @@ static void open_channel(struct channel *ch)
 	ch->there[0] = ch->there[1] = a[1];
 }
 
-void ping_pong(const char *group, const char *who, const char *over)
+void ping_pong(const char *group, const char *params, const char *who,
+	       const char *over)
 {
 	struct channel ch = { .name = over, .futex = over[0] == 'f' };
 	char name[64];
@@ -124,7 +125,7 @@ void ping_pong(const char *group, const char *who, const char *over)
 			_exit(0);
 		}
 	}
-	bench_run(&(struct bench){ group, name, NULL, round_trips,
+	bench_run(&(struct bench){ group, name, params, round_trips,
 				   .arg = &ch });
 	if (pid) {
 		kill(pid, SIGKILL);
@@ -141,7 +142,7 @@ void ping_pongs(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(over) / sizeof(over[0]); i++) {
-		ping_pong("switching", "thread", over[i]);
-		ping_pong("switching", "process", over[i]);
+		ping_pong("switching", NULL, "thread", over[i]);
+		ping_pong("switching", NULL, "process", over[i]);
 	}
 }

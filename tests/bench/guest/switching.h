@@ -3,7 +3,8 @@
 #define SWITCHING_H
 
 /* pingpong.c, alternatives.c */
-void ping_pong(const char *group, const char *who, const char *over);
+void ping_pong(const char *group, const char *params, const char *who,
+	       const char *over);
 void ping_pongs(void);
 void alternatives(void);
 
