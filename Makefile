@@ -88,7 +88,7 @@ shellcheck: ## the shell scripts
 	@tests/lint/shell
 
 clean: ## remove what the project's own sources produced, keep downloads and tools
-	rm -rf $(BUILD)/{boot,test,demo,images,guest-root,host-root,libpvvas,tests,guest-kernel,pvvas.ko}
+	rm -rf $(BUILD)/{boot,test,demo,images,guest-root,host-root,libpvvas,tests,guest-kernel,guest-kernel-inject,pvvas.ko,pvvas-inject.ko}
 	rm -f $(BUILD)/{userland,guest-kernel}.stamp
 	rm -rf $(BUILD)/linux-6.12/{src,kvm-modules} $(BUILD)/qemu-7.2/.stamp
 

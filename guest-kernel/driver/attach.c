@@ -16,7 +16,7 @@
 /* Most attachments of a process: the index has 16 bits, 0 is no attachment. */
 #define PVVAS_ATT_LIMIT	XA_LIMIT(1, 0xffff)
 
-static struct pvvas_att *pvvas_att_get(struct pvvas_proc *proc, u32 handle)
+struct pvvas_att *pvvas_att_get(struct pvvas_proc *proc, u32 handle)
 {
 	struct pvvas_att *att = NULL;
 
@@ -68,6 +68,7 @@ static void pvvas_att_free(struct pvvas_att *att)
 {
 	struct pvvas_link *link, *next;
 
+	pvvas_dump_forget(att);
 	if (att->slot)
 		att->proc->slots[att->slot] = NULL;
 	if (att->view)
@@ -106,6 +107,7 @@ static struct pvvas_att *pvvas_att_new(struct pvvas_proc *proc,
 	att->rights = rights;
 	INIT_LIST_HEAD(&att->links);
 	INIT_LIST_HEAD(&att->in_vas);
+	INIT_LIST_HEAD(&att->dumps);
 	atomic_inc(&pvvas_counts.attachments);
 
 	ret = pvvas_att_number(proc, att);
@@ -175,20 +177,26 @@ int pvvas_attach(struct pvvas_ioc_attach *arg)
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_attach_locked(proc, arg);
 	mutex_unlock(&pvvas_lock);
+	if (!ret)
+		pvvas_dump_update(arg->handle);
 	return ret;
 }
 
 static int pvvas_detach_once(u32 handle)
 {
 	struct pvvas_att *att;
+	LIST_HEAD(dumps);
 	int ret;
 
 	mutex_lock(&pvvas_lock);
 	att = pvvas_att_get(pvvas_proc_find(current->mm), handle);
 	ret = att ? pvvas_slot_vacate(att) : -ENOENT;
-	if (!ret)
+	if (!ret) {
+		pvvas_dump_take(att, NULL, &dumps);
 		pvvas_att_free(att);
+	}
 	mutex_unlock(&pvvas_lock);
+	pvvas_dump_unmap_all(&dumps);
 	return ret;
 }
 
@@ -316,10 +324,13 @@ int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg)
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_seg_attach_locked(arg);
 	mutex_unlock(&pvvas_lock);
+	if (!ret && arg->target & PVVAS_HANDLE)
+		pvvas_dump_update(arg->target);
 	return ret;
 }
 
-static int pvvas_seg_detach_locked(struct pvvas_ioc_seg_attach *arg)
+static int pvvas_seg_detach_locked(struct pvvas_ioc_seg_attach *arg,
+				   struct list_head *dumps)
 {
 	struct pvvas_seg *seg = pvvas_seg_by_id(arg->seg);
 	struct pvvas_att *att;
@@ -329,7 +340,10 @@ static int pvvas_seg_detach_locked(struct pvvas_ioc_seg_attach *arg)
 		return -ENOENT;
 	if (arg->target & PVVAS_HANDLE) {
 		att = pvvas_att_get(pvvas_proc_find(current->mm), arg->target);
-		return att ? pvvas_seg_detach_private(att, seg) : -ENOENT;
+		if (!att)
+			return -ENOENT;
+		pvvas_dump_take(att, seg, dumps);
+		return pvvas_seg_detach_private(att, seg);
 	}
 	vas = pvvas_vas_to_change(arg->target);
 	if (IS_ERR(vas))
@@ -339,13 +353,15 @@ static int pvvas_seg_detach_locked(struct pvvas_ioc_seg_attach *arg)
 
 int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg)
 {
+	LIST_HEAD(dumps);
 	int ret;
 
 	if (arg->flags || arg->reserved || arg->prot)
 		return -EINVAL;
 	mutex_lock(&pvvas_lock);
-	ret = pvvas_seg_detach_locked(arg);
+	ret = pvvas_seg_detach_locked(arg, &dumps);
 	mutex_unlock(&pvvas_lock);
+	pvvas_dump_unmap_all(&dumps);
 	return ret;
 }
 

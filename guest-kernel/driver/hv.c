@@ -3,12 +3,26 @@
 #define pr_fmt(fmt) "pvvas: " fmt
 
 #include <linux/io.h>
+#include <linux/module.h>
 #include <linux/slab.h>
 #include <asm/cpuid.h>
 #include "hv.h"
 
 struct pvvas_hc_info pvvas_hv;
 struct pvvas_identity *pvvas_identity;
+
+#ifdef PVVAS_INJECT
+static int inject;
+module_param(inject, int, 0644);
+MODULE_PARM_DESC(inject, "fail the n-th hypercall from now on (0: none)");
+
+bool pvvas_inject(void)
+{
+	int n = READ_ONCE(inject);
+
+	return n > 0 && cmpxchg(&inject, n, n - 1) == n && n == 1;
+}
+#endif
 
 static bool pvvas_hv_offered(void)
 {

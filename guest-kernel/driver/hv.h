@@ -14,19 +14,38 @@ static __always_inline void pvvas_vmfunc(u32 slot)
 		     : : "a" (0), "c" (slot) : "memory");
 }
 
+/*
+ * For tests, if compiled with PVVAS_INJECT: pretend that the hypervisor has no
+ * memory left.  Not where a call only takes away: those cannot be refused.
+ */
+#ifdef PVVAS_INJECT
+bool pvvas_inject(void);
+#else
+static inline bool pvvas_inject(void)
+{
+	return false;
+}
+#endif
+
 /* @buf of these three: memory of the linear mapping, kmalloc()ed */
 static inline long pvvas_hc_info(struct pvvas_hc_info *buf)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall2(PVVAS_HC_INFO, virt_to_phys(buf), sizeof(*buf));
 }
 
 static inline long pvvas_hc_stats(struct pvvas_hc_stats *buf)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall2(PVVAS_HC_STATS, virt_to_phys(buf), sizeof(*buf));
 }
 
 static inline long pvvas_hc_fault(struct pvvas_hc_fault *buf)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall2(PVVAS_HC_FAULT, virt_to_phys(buf), sizeof(*buf));
 }
 
@@ -37,6 +56,8 @@ static inline long pvvas_hc_reset(void)
 
 static inline long pvvas_hc_ctx_create(void)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall1(PVVAS_HC_CTX_CREATE, 0);
 }
 
@@ -48,11 +69,15 @@ static inline long pvvas_hc_ctx_destroy(u64 ctx)
 /* 0: no context, every slot is the plain view */
 static inline long pvvas_hc_ctx_load(u64 ctx)
 {
+	if (ctx && pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall1(PVVAS_HC_CTX_LOAD, ctx);
 }
 
 static inline long pvvas_hc_view_create(u64 ctx, u64 cookie)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall3(PVVAS_HC_VIEW_CREATE, ctx, 0, cookie);
 }
 
@@ -64,11 +89,15 @@ static inline long pvvas_hc_view_destroy(u64 view)
 /* @view 0 empties the slot */
 static inline long pvvas_hc_view_place(u64 ctx, u32 slot, u64 view)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall3(PVVAS_HC_VIEW_PLACE, ctx, slot, view);
 }
 
 static inline long pvvas_hc_view_attach(u64 view, u64 seg, u32 prot)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall3(PVVAS_HC_VIEW_ATTACH, view, seg, prot);
 }
 
@@ -79,6 +108,8 @@ static inline long pvvas_hc_view_detach(u64 view, u64 seg)
 
 static inline long pvvas_hc_seg_create(u64 gpa, u64 size)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall3(PVVAS_HC_SEG_CREATE, gpa, size,
 			      PVVAS_SEG_DEMAND);
 }
@@ -90,6 +121,8 @@ static inline long pvvas_hc_seg_destroy(u64 seg)
 
 static inline long pvvas_hc_seg_map(u64 seg, struct pvvas_extent *list, u32 n)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall3(PVVAS_HC_SEG_MAP, seg, virt_to_phys(list), n);
 }
 

@@ -68,9 +68,12 @@ static int __init pvvas_init(void)
 	ret = pvvas_fixup_init();
 	if (ret)
 		goto err_fault;
-	ret = pvvas_fs_init();
+	ret = pvvas_process_init();
 	if (ret)
 		goto err_fixup;
+	ret = pvvas_fs_init();
+	if (ret)
+		goto err_process;
 	ret = misc_register(&pvvas_misc);
 	if (ret)
 		goto err_fs;
@@ -81,6 +84,8 @@ static int __init pvvas_init(void)
 
 err_fs:
 	pvvas_fs_exit();
+err_process:
+	pvvas_process_exit();
 err_fixup:
 	pvvas_fixup_exit();
 err_fault:
@@ -105,6 +110,7 @@ static void __exit pvvas_exit(void)
 {
 	misc_deregister(&pvvas_misc);
 	pvvas_fs_exit();
+	pvvas_process_exit();
 	mmu_notifier_synchronize();
 	pvvas_cover_exit();
 	pvvas_thread_flush();

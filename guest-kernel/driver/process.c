@@ -15,6 +15,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
+#include <linux/suspend.h>
 #include "compat.h"
 #include "hv.h"
 
@@ -26,6 +27,52 @@ static unsigned int pvvas_procs_all;	/* preempt notifiers are needed */
 /* Innermost but for proc->lock; not taken in interrupts. */
 static DEFINE_SPINLOCK(pvvas_hash_lock);
 static DEFINE_HASHTABLE(pvvas_procs, 8);
+
+/* The machine is about to sleep; under pvvas_procs_lock. */
+static bool pvvas_sleeping;
+
+/*
+ * A CPU that slept has lost its context, and threads in views would find
+ * themselves in the plain one.  So while there are processes the machine does
+ * not go to sleep, and none begins while it does.
+ */
+static int pvvas_pm_event(struct notifier_block *nb, unsigned long event,
+			  void *unused)
+{
+	int ret = 0;
+
+	mutex_lock(&pvvas_procs_lock);
+	switch (event) {
+	case PM_SUSPEND_PREPARE:
+	case PM_HIBERNATION_PREPARE:
+	case PM_RESTORE_PREPARE:
+		if (pvvas_procs_live)
+			ret = -EBUSY;
+		else
+			pvvas_sleeping = true;
+		break;
+	default:
+		pvvas_sleeping = false;
+	}
+	mutex_unlock(&pvvas_procs_lock);
+	if (ret)
+		pr_info("the machine cannot sleep while processes use address spaces\n");
+	return notifier_from_errno(ret);
+}
+
+static struct notifier_block pvvas_pm_nb = {
+	.notifier_call = pvvas_pm_event,
+};
+
+int __init pvvas_process_init(void)
+{
+	return register_pm_notifier(&pvvas_pm_nb);
+}
+
+void pvvas_process_exit(void)
+{
+	unregister_pm_notifier(&pvvas_pm_nb);
+}
 
 static struct pvvas_proc *pvvas_proc_lookup(struct mm_struct *mm)
 {
@@ -213,7 +260,9 @@ static struct pvvas_proc *pvvas_proc_obtain(struct mm_struct *mm)
 	proc = pvvas_proc_find(mm);
 	if (proc)
 		goto out;
-	if (!pvvas_procs_live)
+	if (pvvas_sleeping)
+		ret = -EAGAIN;
+	else if (!pvvas_procs_live)
 		ret = pvvas_cover_start();
 	if (ret) {
 		proc = ERR_PTR(ret);

@@ -100,6 +100,7 @@ struct pvvas_vas {
  * @faulting: demand faults that look at it now
  * @memcg: who pays for the pages
  * @huge: 2 MiB at a time, where they fit and there are any
+ * @dump: core dumps hold it (dump.c)
  * @node: where its pages come from, or NUMA_NO_NODE
  * @lockable: a switch locks it (lock.c)
  * @lock_file: memory for the lock, once it was lockable
@@ -117,6 +118,7 @@ struct pvvas_seg {
 	atomic_t faulting;
 	struct mem_cgroup *memcg;
 	bool huge;
+	bool dump;
 	int node;
 	bool lockable;
 	struct file *lock_file;
@@ -134,6 +136,7 @@ struct pvvas_link {
  * @slot: where its view is resident, or 0
  * @rights: PVVAS_READ and _WRITE, what the process may do in the VAS
  * @charged: whose quota it counts against
+ * @dumps: mappings for core dumps
  */
 struct pvvas_att {
 	struct pvvas_proc *proc;
@@ -143,6 +146,7 @@ struct pvvas_att {
 	u32 slot;
 	u32 rights;
 	struct pvvas_user *charged;
+	struct list_head dumps;
 	struct list_head in_vas;
 	struct list_head links;
 };
@@ -279,10 +283,12 @@ struct pvvas_seg *pvvas_seg_fault_begin(u64 hv);
 void pvvas_seg_fault_end(struct pvvas_seg *seg);
 int pvvas_seg_fill(struct pvvas_seg *seg, u64 offset, gfp_t gfp,
 		   struct pvvas_extent *ext);
+struct page *pvvas_seg_page(struct pvvas_seg *seg, pgoff_t index);
 int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
 		   bool write);
 
 /* attach.c */
+struct pvvas_att *pvvas_att_get(struct pvvas_proc *proc, u32 handle);
 int pvvas_attach(struct pvvas_ioc_attach *arg);
 int pvvas_detach(struct pvvas_ioc_attach *arg);
 int pvvas_resident(struct pvvas_ioc_attach *arg);
@@ -301,6 +307,8 @@ int pvvas_slot_fill(struct pvvas_att *att);
 int pvvas_slot_vacate(struct pvvas_att *att);
 
 /* process.c */
+int pvvas_process_init(void);
+void pvvas_process_exit(void);
 struct pvvas_proc *pvvas_proc_find(struct mm_struct *mm);
 struct pvvas_proc *pvvas_proc_current(void);
 bool pvvas_proc_covered(struct mm_struct *mm);
@@ -355,6 +363,13 @@ void pvvas_show_processes(struct seq_file *m);
 /* access.c */
 int pvvas_window_access(struct vm_area_struct *vma, unsigned long addr,
 			void *buf, int len, int write);
+
+/* dump.c */
+void pvvas_dump_update(u32 handle);
+void pvvas_dump_take(struct pvvas_att *att, const struct pvvas_seg *seg,
+		     struct list_head *list);
+void pvvas_dump_unmap_all(struct list_head *list);
+void pvvas_dump_forget(struct pvvas_att *att);
 
 /* fixup.c */
 int pvvas_fixup_init(void);

@@ -29,7 +29,8 @@ static u64 pvvas_window_end(void)
 }
 
 #define PVVAS_CREATE_ALL	(PVVAS_CREATE_POPULATE | PVVAS_CREATE_HUGE | \
-				 PVVAS_CREATE_NODE | PVVAS_CREATE_LOCK)
+				 PVVAS_CREATE_NODE | PVVAS_CREATE_LOCK | \
+				 PVVAS_CREATE_DUMP)
 
 /* As mlock(2).  Pages of segments are never moved or swapped anyway. */
 static bool pvvas_may_lock(u64 length)
@@ -122,7 +123,7 @@ static void pvvas_seg_free_page(struct pvvas_seg *seg, struct page *page)
 }
 
 /* What is behind @index: it may be the middle of a large page.  Lock or RCU. */
-static struct page *pvvas_seg_page(struct pvvas_seg *seg, pgoff_t index)
+struct page *pvvas_seg_page(struct pvvas_seg *seg, pgoff_t index)
 {
 	struct page *page = xa_load(&seg->pages, index);
 
@@ -402,6 +403,7 @@ static struct pvvas_seg *pvvas_seg_new(const struct pvvas_ioc_create *arg)
 	seg->base = arg->base;
 	seg->length = arg->length;
 	seg->huge = arg->flags & PVVAS_CREATE_HUGE;
+	seg->dump = arg->flags & PVVAS_CREATE_DUMP;
 	seg->node = arg->flags & PVVAS_CREATE_NODE ? arg->node : NUMA_NO_NODE;
 	INIT_LIST_HEAD(&seg->order);
 	xa_init_flags(&seg->pages, XA_FLAGS_LOCK_IRQ);

@@ -11,17 +11,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/pvvas.h>
 #include <pvvas.h>
 
 #include "tcase.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
+
+static void put(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
+	close(fd);
+}
 
 struct debuggee {
 	_Atomic int ready;
@@ -211,15 +226,6 @@ static void ones_own_memory_file_is_in_ones_own_view(void)
 
 #define EVENTS	"/sys/kernel/tracing/events/pvvas/"
 
-static void put(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC);
-
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
-	close(fd);
-}
-
 static void idle(void *arg)
 {
 	(void)arg;
@@ -251,11 +257,97 @@ static void tracepoints_tell_of_attach_fault_and_context_load(void)
 	check(strstr(text, "pvvas_ctx_load: context "));
 }
 
+/* Not to be found anywhere but where it is written. */
+#define MARK	64
+
+static char mark_byte(int which, int i)
+{
+	return (char)(i * (which ? 29 : 13) ^ (which ? 0x5a : 0xa5));
+}
+
+static int marked_segment(char *base, int flags)
+{
+	struct pvvas_ioc_create arg = {
+		.size = sizeof(arg), .mode = 0600, .base = (uintptr_t)base,
+		.length = 4 * MIB, .flags = flags,
+	};
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+
+	check(fd >= 0);
+	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &arg), 0);
+	close(fd);
+	return (int)arg.id;
+}
+
+static void die_with_core(void *arg)
+{
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+	volatile char *at;
+	int vid, vh, i;
+
+	(void)arg;
+	check_eq(setrlimit(RLIMIT_CORE, &limit), 0);
+	vid = check_id(vas_create(NULL, 0600));
+	check_eq(seg_attach(vid, marked_segment(BASE, PVVAS_CREATE_DUMP)), 0);
+	check_eq(seg_attach(vid, marked_segment(BASE + 8 * MIB, 0)), 0);
+	vh = check_id(vas_attach(vid));
+	/* one that is detached again leaves nothing */
+	check_eq(vas_detach(check_id(vas_attach(vid))), 0);
+	check_eq(vas_switch(vh), 0);
+	at = BASE + MIB;
+	for (i = 0; i < MARK; i++) {
+		at[i] = mark_byte(0, i);
+		at[i + 8 * MIB] = mark_byte(1, i);
+	}
+	/* inside the view */
+	syscall(SYS_kill, getpid(), SIGABRT);
+	for (;;)
+		pause();
+}
+
+static bool holds(const char *text, size_t size, int which)
+{
+	char mark[MARK];
+	int i;
+
+	for (i = 0; i < MARK; i++)
+		mark[i] = mark_byte(which, i);
+	return memmem(text, size, mark, MARK);
+}
+
+static void a_core_dump_holds_the_segments_that_are_marked(void)
+{
+	struct stat st;
+	char path[64];
+	pid_t pid;
+	char *text;
+	int fd;
+
+	put("/proc/sys/kernel/core_pattern", "/tmp/core.%p");
+	pid = tcase_spawn(die_with_core, NULL);
+	tcase_join_killed(pid, SIGABRT);
+	snprintf(path, sizeof(path), "/tmp/core.%d", pid);
+	fd = open(path, O_RDONLY);
+	check(fd >= 0);
+	check_eq(fstat(fd, &st), 0);
+	/* the window itself, 8 TiB, is not in it */
+	check(st.st_size < 64 * (off_t)MIB);
+	text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	check(text != MAP_FAILED);
+	check(holds(text, (size_t)st.st_size, 0));
+	check(!holds(text, (size_t)st.st_size, 1));
+	/* NT_FILE tells where in the window it was */
+	check(memmem(text, (size_t)st.st_size, " at 0x200040000000]", 19));
+	close(fd);
+	unlink(path);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_debugger_reads_and_writes_the_view_of_the_stopped_thread),
 	CASE(a_debugger_has_no_more_rights_than_the_view),
 	CASE(of_two_stopped_threads_it_is_the_one_that_stopped_first),
 	CASE(ones_own_memory_file_is_in_ones_own_view),
+	CASE(a_core_dump_holds_the_segments_that_are_marked),
 	CASE(tracepoints_tell_of_attach_fault_and_context_load),
 };
 

@@ -215,7 +215,7 @@ static void unknown_flags_are_refused(void)
 		create.flags = 1U << bit;
 		create.mode = 0600;
 		check_eq(call(PVVAS_IOC_VAS_CREATE, &create), -EINVAL);
-		if (bit >= 4)
+		if (bit >= 5)
 			check_eq(try_seg(FIRST, MIB, 1U << bit, NULL), -EINVAL);
 		att.id = vas;
 		att.flags = 1U << bit;

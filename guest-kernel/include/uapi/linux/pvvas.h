@@ -64,7 +64,8 @@ struct pvvas_ioc_info {
  * struct pvvas_ioc_create - PVVAS_IOC_VAS_CREATE, PVVAS_IOC_SEG_CREATE
  * @size: sizeof(struct pvvas_ioc_create)
  * @flags: PVVAS_CREATE_*
- * @name: address of the name, NUL-terminated; 0 for an anonymous object
+ * @name: address of the name, NUL-terminated, as a file can have it (no slash);
+ *	0 for an anonymous object
  * @mode: permission bits, 0777 at most, subject to no umask
  * @id: out, the new object
  * @base: in/out, segments only: virtual address, page aligned; 0 lets the
@@ -94,6 +95,8 @@ struct pvvas_ioc_create {
 #define PVVAS_CREATE_NODE	(1U << 2)
 /* populated, and never swapped; within RLIMIT_MEMLOCK or with CAP_IPC_LOCK */
 #define PVVAS_CREATE_LOCK	(1U << 3)
+/* core dumps of processes that attach it hold it */
+#define PVVAS_CREATE_DUMP	(1U << 4)
 
 /**
  * struct pvvas_ioc_find - PVVAS_IOC_VAS_FIND, PVVAS_IOC_SEG_FIND

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Core dumps: the kernel writes only what has struct pages, so it leaves out the
+ * window.  A segment that is marked for dumps is therefore mapped a second time,
+ * read-only and somewhere else, in each process that attaches it.  Nobody looks
+ * there but the kernel when it writes a core; what is not backed is a hole.
+ *
+ * The mapping's file has the segment's id and address in its name, and the note
+ * NT_FILE of the core tells names of files: a debugger finds there what was
+ * where in the window.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/slab.h>
+#include "compat.h"
+#include "pvvas_drv.h"
+
+/* One mapping; in att->dumps, under pvvas_lock. */
+struct pvvas_dump {
+	struct list_head node;
+	struct pvvas_seg *seg;	/* a reference, until it is mapped */
+	unsigned long addr;
+	unsigned long length;
+};
+
+static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
+{
+	struct pvvas_seg *seg = vmf->vma->vm_private_data;
+	pgoff_t index = vmf->pgoff + ((seg->base - seg->start) >> PAGE_SHIFT);
+	struct page *page;
+
+	rcu_read_lock();
+	page = pvvas_seg_page(seg, index);
+	rcu_read_unlock();
+	if (!page)
+		return VM_FAULT_SIGBUS;
+	vmf->page = page + (index & (compound_nr(page) - 1));
+	get_page(vmf->page);
+	return 0;
+}
+
+/* What has a name of its own kind is always dumped. */
+static const char *pvvas_dump_name(struct vm_area_struct *vma)
+{
+	return "[pvvas]";
+}
+
+static const struct vm_operations_struct pvvas_dump_vm_ops = {
+	.fault	= pvvas_dump_fault,
+	.name	= pvvas_dump_name,
+};
+
+static int pvvas_dump_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	if (vma->vm_flags & VM_WRITE)
+		return -EACCES;
+	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTCOPY, VM_MAYWRITE | VM_MAYEXEC);
+	vma->vm_private_data = file->private_data;
+	vma->vm_ops = &pvvas_dump_vm_ops;
+	return 0;
+}
+
+static int pvvas_dump_release(struct inode *inode, struct file *file)
+{
+	struct pvvas_seg *seg = file->private_data;
+
+	mutex_lock(&pvvas_lock);
+	pvvas_object_put(&seg->obj);
+	mutex_unlock(&pvvas_lock);
+	return 0;
+}
+
+static const struct file_operations pvvas_dump_fops = {
+	.owner		= THIS_MODULE,
+	.mmap		= pvvas_dump_mmap,
+	.release	= pvvas_dump_release,
+};
+
+/* Takes over the reference to the segment. */
+static unsigned long pvvas_dump_map(struct pvvas_seg *seg)
+{
+	unsigned long addr;
+	struct file *file;
+	char name[64];
+
+	snprintf(name, sizeof(name), "[pvvas segment %u at 0x%llx]",
+		 seg->obj.id, seg->base);
+	file = anon_inode_getfile(name, &pvvas_dump_fops, seg, O_RDONLY);
+	if (IS_ERR(file)) {
+		mutex_lock(&pvvas_lock);
+		pvvas_object_put(&seg->obj);
+		mutex_unlock(&pvvas_lock);
+		return PTR_ERR(file);
+	}
+	addr = vm_mmap(file, 0, seg->length, PROT_READ, MAP_SHARED, 0);
+	fput(file);
+	return addr;
+}
+
+static bool pvvas_dump_has(const struct pvvas_att *att,
+			   const struct pvvas_seg *seg)
+{
+	const struct pvvas_dump *dump;
+
+	list_for_each_entry(dump, &att->dumps, node)
+		if (dump->seg == seg)
+			return true;
+	return false;
+}
+
+/* Those that are marked and have no mapping yet; pvvas_lock is held. */
+static void pvvas_dump_collect(struct pvvas_att *att, struct list_head *links,
+			       struct list_head *todo)
+{
+	struct pvvas_link *link;
+	struct pvvas_dump *dump;
+
+	list_for_each_entry(link, links, node) {
+		if (!link->seg->dump || pvvas_dump_has(att, link->seg))
+			continue;
+		dump = kzalloc(sizeof(*dump), GFP_KERNEL_ACCOUNT);
+		if (!dump)
+			return;
+		kref_get(&link->seg->obj.ref);
+		dump->seg = link->seg;
+		dump->length = link->seg->length;
+		list_add(&dump->node, todo);
+	}
+}
+
+/* Still ours?  The process may have put something else there. */
+static void pvvas_dump_unmap(struct pvvas_dump *dump)
+{
+	struct vm_area_struct *vma;
+	bool ours;
+
+	mmap_read_lock(current->mm);
+	vma = find_vma(current->mm, dump->addr);
+	ours = vma && vma->vm_start == dump->addr &&
+	       vma->vm_ops == &pvvas_dump_vm_ops &&
+	       vma->vm_private_data == dump->seg;
+	mmap_read_unlock(current->mm);
+	if (ours)
+		vm_munmap(dump->addr, dump->length);
+	kfree(dump);
+}
+
+/*
+ * After a change of what current has attached.  A dump without a segment is
+ * not worth an error: the attachment works.
+ */
+void pvvas_dump_update(u32 handle)
+{
+	struct pvvas_dump *dump, *next;
+	struct pvvas_att *att;
+	LIST_HEAD(todo);
+	LIST_HEAD(done);
+
+	mutex_lock(&pvvas_lock);
+	att = pvvas_att_get(pvvas_proc_find(current->mm), handle);
+	if (att) {
+		pvvas_dump_collect(att, &att->vas->links, &todo);
+		pvvas_dump_collect(att, &att->links, &todo);
+	}
+	mutex_unlock(&pvvas_lock);
+
+	list_for_each_entry_safe(dump, next, &todo, node) {
+		list_del(&dump->node);
+		dump->addr = pvvas_dump_map(dump->seg);
+		if (IS_ERR_VALUE(dump->addr))
+			kfree(dump);
+		else
+			list_add(&dump->node, &done);
+	}
+	mutex_lock(&pvvas_lock);
+	att = pvvas_att_get(pvvas_proc_find(current->mm), handle);
+	if (att)
+		list_splice_init(&done, &att->dumps);
+	mutex_unlock(&pvvas_lock);
+	pvvas_dump_unmap_all(&done);
+}
+
+/* Of one segment, or of all; to be unmapped without the lock, which is held. */
+void pvvas_dump_take(struct pvvas_att *att, const struct pvvas_seg *seg,
+		     struct list_head *list)
+{
+	struct pvvas_dump *dump, *next;
+
+	list_for_each_entry_safe(dump, next, &att->dumps, node)
+		if (!seg || dump->seg == seg)
+			list_move(&dump->node, list);
+}
+
+void pvvas_dump_unmap_all(struct list_head *list)
+{
+	struct pvvas_dump *dump, *next;
+
+	list_for_each_entry_safe(dump, next, list, node) {
+		list_del(&dump->node);
+		pvvas_dump_unmap(dump);
+	}
+}
+
+/* The mm is gone, and its mappings with it. */
+void pvvas_dump_forget(struct pvvas_att *att)
+{
+	struct pvvas_dump *dump, *next;
+
+	list_for_each_entry_safe(dump, next, &att->dumps, node) {
+		list_del(&dump->node);
+		kfree(dump);
+	}
+}

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The driver comes and goes; the hypervisor refuses; CPUs go and come; the
+ * machine wants to sleep.
+ *
+ * No driver may be in use while it is exchanged, so these cases do without the
+ * runner of the others: each is a process, and looks for leaks itself.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/pvvas.h>
+#include <pvvas.h>
+#include <sys/ioctl.h>
+
+#include "tcase.h"
+
+#define BASE	((char *)VAS_WINDOW_FIRST)
+#define MIB	(1UL << 20)
+#define PARAM	"/sys/module/pvvas/parameters/inject"
+
+static int unload(void)
+{
+	return syscall(SYS_delete_module, "pvvas", O_NONBLOCK) ? -errno : 0;
+}
+
+/* Who just ended may still hold it for a moment. */
+static void unload_soon(void)
+{
+	int i, ret = 0;
+
+	for (i = 0; i < 100; i++) {
+		ret = unload();
+		if (!ret)
+			return;
+		usleep(20000);
+	}
+	check_eq(ret, 0);
+}
+
+static int load(const char *file, const char *parameters)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC), ret;
+
+	check(fd >= 0);
+	ret = syscall(SYS_finit_module, fd, parameters, 0) ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+static void run(void (*fn)(void *arg), void *arg)
+{
+	tcase_join(tcase_spawn(fn, arg));
+}
+
+static void put(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static int attached(void)
+{
+	int vid = check_id(vas_create(NULL, 0600));
+	int sid = check_id(seg_alloc(NULL, BASE, MIB, 0600));
+
+	check_eq(seg_attach(vid, sid), 0);
+	return check_id(vas_attach(vid));
+}
+
+static void make_a_name(void *arg)
+{
+	(void)arg;
+	check_id(vas_create("stays", 0600));
+}
+
+static void delete_the_name(void *arg)
+{
+	(void)arg;
+	check_eq(vas_delete(check_id(vas_find("stays"))), 0);
+}
+
+static void sit(void *arg)
+{
+	atomic_int *go = arg;
+
+	check_eq(vas_switch(attached()), 0);
+	BASE[0] = 1;
+	atomic_store(go, 1);
+	while (atomic_load(go) == 1)
+		usleep(1000);
+	check_eq(BASE[0], 1);
+}
+
+static void look_at_it(void *arg)
+{
+	struct pvvas_stats st = { .size = sizeof(st) };
+
+	(void)arg;
+	check_eq(pvvas_stats(&st), 0);
+	check_eq(st.vases + st.segs + st.attachments + st.pages, 0);
+	check_eq(st.hv_ctxs + st.hv_views + st.hv_segs + st.hv_extents, 0);
+}
+
+static void unload_is_refused_while_anything_is_in_use(void)
+{
+	atomic_int *go = tcase_shared(sizeof(*go));
+	pid_t pid;
+	int fd;
+
+	run(make_a_name, NULL);
+	check_eq(unload(), -EAGAIN);
+	run(delete_the_name, NULL);
+
+	pid = tcase_spawn(sit, go);
+	while (!atomic_load(go))
+		usleep(1000);
+	check_eq(unload(), -EAGAIN);
+	atomic_store(go, 2);
+	tcase_join(pid);
+
+	fd = open("/dev/pvvas", O_RDWR);
+	check(fd >= 0);
+	check_eq(unload(), -EAGAIN);
+	close(fd);
+
+	check_eq(mount("none", "/sys/fs/pvvas", "pvvas", 0, NULL), 0);
+	check_eq(unload(), -EAGAIN);
+	check_eq(umount("/sys/fs/pvvas"), 0);
+
+	unload_soon();
+	check_eq(load("/modules/pvvas.ko", ""), 0);
+	run(look_at_it, NULL);
+}
+
+static void a_driver_comes_and_goes(void)
+{
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		atomic_int *go = tcase_shared(sizeof(*go));
+		pid_t pid = tcase_spawn(sit, go);
+
+		while (!atomic_load(go))
+			usleep(1000);
+		kill(pid, SIGKILL);
+		tcase_join_killed(pid, SIGKILL);
+		munmap(go, sizeof(*go));
+		unload_soon();
+		check_eq(load("/modules/pvvas.ko", ""), 0);
+	}
+	run(look_at_it, NULL);
+}
+
+/* As much of the driver as there is; an error ends it. */
+static void everything(void *arg)
+{
+	struct pvvas_ioc_create full = {
+		.size = sizeof(full), .mode = 0600, .length = MIB,
+		.base = (uintptr_t)BASE + 64 * MIB,
+		.flags = PVVAS_CREATE_POPULATE,
+	};
+	struct pvvas_stats st = { .size = sizeof(st) };
+	int must = !!arg, fds[2], vid, sid, mine, vh, other, fd;
+	pthread_t thread;
+
+#define STEP(expr) \
+	({ \
+		long ret__ = (expr); \
+		if (ret__ < 0) \
+			_exit(must ? 1 : 0); \
+		ret__; \
+	})
+	(void)thread;
+	STEP(vid = vas_create("all", 0600));
+	STEP(sid = seg_alloc("all", BASE, 4 * MIB, 0600));
+	STEP(mine = seg_alloc(NULL, BASE + 8 * MIB, MIB, 0600));
+	STEP(seg_attach(vid, sid));
+	STEP(vh = vas_attach(vid));
+	STEP(other = vas_attach(vid));
+	STEP(seg_attach(vh, mine));
+	STEP(vas_switch(vh));
+	BASE[0] = 1;
+	BASE[8 * MIB] = 2;
+	STEP(vas_switch(VAS_HOME));
+	STEP(vas_switch(other));
+	if (BASE[0] != 1)
+		_exit(1);
+	STEP(pipe(fds));
+	STEP(write(fds[1], "x", 1));
+	STEP(read(fds[0], BASE + MIB, 1));
+	STEP(vas_switch(VAS_HOME));
+	STEP(seg_detach(vh, mine));
+	STEP(fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC));
+	STEP(ioctl(fd, PVVAS_IOC_SEG_CREATE, &full));
+	STEP(seg_attach(vid, (int)full.id));
+	STEP(vas_detach(vh));
+	STEP(vas_detach(other));
+	STEP(pvvas_stats(&st));
+	STEP(vas_delete(vid));
+	STEP(seg_delete(sid));
+#undef STEP
+	_exit(0);
+}
+
+static void tidy(void *arg)
+{
+	int id;
+
+	(void)arg;
+	id = vas_find("all");
+	if (id > 0)
+		check_eq(vas_delete(id), 0);
+	id = seg_find("all");
+	if (id > 0)
+		check_eq(seg_delete(id), 0);
+}
+
+static int injections_left(void)
+{
+	char text[32] = "";
+	int fd = open(PARAM, O_RDONLY | O_CLOEXEC);
+
+	check(fd >= 0);
+	check(read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	return atoi(text);
+}
+
+/* With the n-th hypercall refused: false if there were fewer. */
+static bool refuse(int n, int *died)
+{
+	char text[32];
+	int status;
+	pid_t pid;
+
+	snprintf(text, sizeof(text), "%d", n);
+	put(PARAM, text);
+	pid = tcase_spawn(everything, NULL);
+	check_eq(waitpid(pid, &status, 0), pid);
+	if (injections_left())
+		return false;
+	/* an error, or a signal that says that memory was not to be had */
+	if (WIFSIGNALED(status)) {
+		check(WTERMSIG(status) == SIGBUS || WTERMSIG(status) == SIGKILL ||
+		      WTERMSIG(status) == SIGFPE || WTERMSIG(status) == SIGSEGV);
+		(*died)++;
+	} else if (WEXITSTATUS(status)) {
+		tcase_fail(__FILE__, __LINE__, "refusing %d: wrong", n);
+	}
+	run(tidy, NULL);
+	run(look_at_it, NULL);
+	run(everything, (void *)1);
+	run(look_at_it, NULL);
+	return true;
+}
+
+static void whichever_hypercall_is_refused_nothing_leaks(void)
+{
+	int n, died = 0;
+
+	unload_soon();
+	/* the first one at load: it does not load */
+	check_eq(load("/modules/pvvas-inject.ko", "inject=1"), -ENODEV);
+	check_eq(load("/modules/pvvas-inject.ko", ""), 0);
+	run(everything, (void *)1);
+	for (n = 1; n < 200; n++)
+		if (!refuse(n, &died))
+			break;
+	put(PARAM, "0");
+	run(tidy, NULL);
+	run(look_at_it, NULL);
+	tcase_note("%d hypercalls, %d of them fatal to the process", n - 1,
+		   died);
+	check(n > 15 && n < 200);
+	unload_soon();
+	check_eq(load("/modules/pvvas.ko", ""), 0);
+}
+
+static void the_machine_does_not_sleep_on_a_process_with_views(void)
+{
+	atomic_int *go = tcase_shared(sizeof(*go));
+	pid_t pid;
+	int fd;
+
+	fd = open("/sys/power/state", O_WRONLY | O_CLOEXEC);
+	check(fd >= 0);
+	pid = tcase_spawn(sit, go);
+	while (!atomic_load(go))
+		usleep(1000);
+	check_eq(write(fd, "freeze", 6), -1);
+	check_eq(errno, EBUSY);
+	atomic_store(go, 2);
+	tcase_join(pid);
+	close(fd);
+}
+
+static atomic_int turning, stop;
+
+static void *turn(void *arg)
+{
+	int vh = *(int *)arg;
+
+	while (!atomic_load(&stop)) {
+		check_eq(vas_switch(vh), 0);
+		check_eq(BASE[0], 9);
+		check_eq(vas_current(), vh);
+		sched_yield();
+		check_eq(vas_current(), vh);
+		check_eq(vas_switch(VAS_HOME), 0);
+		atomic_fetch_add(&turning, 1);
+	}
+	return NULL;
+}
+
+static void cpus_go_and_come_while_threads_are_in_views(void)
+{
+	static const char path[] = "/sys/devices/system/cpu/cpu1/online";
+	pthread_t threads[4];
+	int vh = attached(), i, seen;
+
+	check_eq(vas_switch(vh), 0);
+	BASE[0] = 9;
+	check_eq(vas_switch(VAS_HOME), 0);
+	for (i = 0; i < 4; i++)
+		check_eq(pthread_create(&threads[i], NULL, turn, &vh), 0);
+	for (i = 0; i < 5; i++) {
+		put(path, "0");
+		seen = atomic_load(&turning);
+		while (atomic_load(&turning) < seen + 8)
+			usleep(1000);
+		put(path, "1");
+		seen = atomic_load(&turning);
+		while (atomic_load(&turning) < seen + 8)
+			usleep(1000);
+	}
+	atomic_store(&stop, 1);
+	for (i = 0; i < 4; i++)
+		check_eq(pthread_join(threads[i], NULL), 0);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+	int cpus;
+} cases[] = {
+#define ONE(name, cpus)	{ #name, name, cpus }
+	ONE(unload_is_refused_while_anything_is_in_use, 1),
+	ONE(a_driver_comes_and_goes, 1),
+	ONE(whichever_hypercall_is_refused_nothing_leaks, 1),
+	ONE(the_machine_does_not_sleep_on_a_process_with_views, 1),
+	ONE(cpus_go_and_come_while_threads_are_in_views, 2),
+};
+
+#define NR	((int)(sizeof(cases) / sizeof(cases[0])))
+
+int main(void)
+{
+	int i, failed = 0;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("1..%d\n", NR);
+	for (i = 0; i < NR; i++) {
+		int status = 1;
+		pid_t pid;
+
+		if (tcase_nr_cpus() < cases[i].cpus) {
+			printf("ok %d - %s # SKIP needs more CPUs\n", i + 1,
+			       cases[i].name);
+			continue;
+		}
+		pid = fork();
+		if (!pid) {
+			alarm(100);
+			cases[i].run();
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		failed += !!status;
+		printf("%s %d - %s\n", status ? "not ok" : "ok", i + 1,
+		       cases[i].name);
+	}
+	return failed ? 1 : 0;
+}
