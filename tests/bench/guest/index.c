@@ -222,6 +222,21 @@ static void in_a_process(unsigned long n, void *arg)
 	}
 }
 
+/* What of it is not the process. */
+static void attach_and_ask(unsigned long n, void *arg)
+{
+	const struct data *d = arg;
+
+	BENCH_LOOP(n) {
+		int vh = bench_id(vas_attach(d->vid));
+
+		bench_id(vas_switch(vh));
+		ask(BASE, d);
+		vas_switch(VAS_HOME);
+		bench_id(vas_detach(vh));
+	}
+}
+
 static void run(const char *name, void (*use)(const struct data *d),
 		const struct data *d)
 {
@@ -258,6 +273,11 @@ int main(int argc, char **argv)
 	pack(ix);
 	vas_switch(VAS_HOME);
 	free(text);
+	bench_run(&(struct bench){
+		"index", "attach_ask_detach",
+		bench_text("\"text_bytes\": %zu", d.text_size), attach_and_ask,
+		.arg = &d,
+	});
 	run("process_alone", use_nothing, &d);
 	run("process_attaches", use_attached, &d);
 	run("process_parses", use_parsed, &d);
