@@ -10,6 +10,10 @@
 
 #define PVVAS_KERNEL_6_12	(LINUX_VERSION_MAJOR > 6 || LINUX_VERSION_PATCHLEVEL >= 12)
 
+/* Large pages without struct pages, with a mark that says so. */
+#define PVVAS_LARGE_PAGES	(PVVAS_KERNEL_6_12 && \
+				 IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+
 #if PVVAS_KERNEL_6_12
 #define pvvas_idmap mnt_idmap
 #else

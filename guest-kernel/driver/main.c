@@ -44,6 +44,11 @@ static int __init pvvas_init(void)
 {
 	int ret;
 
+	/* Locks are taken where such a kernel's locks must not be. */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT)) {
+		pr_info("not loaded: kernels with PREEMPT_RT are not supported\n");
+		return -ENODEV;
+	}
 	ret = pvvas_hv_probe();
 	if (ret)
 		return ret;

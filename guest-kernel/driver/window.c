@@ -51,7 +51,7 @@ static vm_fault_t pvvas_fault_4k(struct vm_fault *vmf)
  * Before 6.12 a large page without struct pages had no mark by which
  * get_user_pages_fast() could tell: small ones only.
  */
-#if PVVAS_KERNEL_6_12
+#if PVVAS_LARGE_PAGES
 static vm_fault_t pvvas_fault_huge(struct vm_fault *vmf, unsigned int order)
 {
 	unsigned long size = PAGE_SIZE << order;
@@ -94,7 +94,7 @@ static int pvvas_mprotect(struct vm_area_struct *vma, unsigned long start,
 
 static const struct vm_operations_struct pvvas_vm_ops = {
 	.fault		= pvvas_fault_4k,
-#if PVVAS_KERNEL_6_12
+#if PVVAS_LARGE_PAGES
 	.huge_fault	= pvvas_fault_huge,
 #endif
 	.may_split	= pvvas_may_split,
