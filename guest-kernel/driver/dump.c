@@ -32,13 +32,10 @@ static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 	pgoff_t index = vmf->pgoff + ((seg->base - seg->start) >> PAGE_SHIFT);
 	struct page *page;
 
-	rcu_read_lock();
-	page = pvvas_seg_page(seg, index);
-	rcu_read_unlock();
+	page = pvvas_seg_page_get(seg, index);
 	if (!page)
 		return VM_FAULT_SIGBUS;
-	vmf->page = page + (index & (compound_nr(page) - 1));
-	get_page(vmf->page);
+	vmf->page = page;
 	return 0;
 }
 

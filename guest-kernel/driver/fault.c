@@ -22,25 +22,34 @@
 #include "hv.h"
 #include "trace.h"
 
-/* What hypercalls read and write; the per-CPU area is not linearly mapped. */
-struct pvvas_fault_buf {
-	struct pvvas_hc_fault fault;
-	struct pvvas_extent ext;
-};
+/* What hypercalls write; the per-CPU area is not linearly mapped. */
+static DEFINE_PER_CPU(struct pvvas_hc_fault *, pvvas_fault_bufs);
 
-static DEFINE_PER_CPU(struct pvvas_fault_buf *, pvvas_fault_bufs);
+/* KVM's emulator does not know the linear address; the window is linear. */
+static u64 pvvas_fault_address(const struct pvvas_hc_fault *fault)
+{
+	return fault->gpa - pvvas_hv.window_gpa + PVVAS_WINDOW_VA;
+}
 
 /*
- * No page: SIGBUS, or SIGSEGV if the segment ends before the block does.  It
- * cannot be blocked or ignored: else the access would repeat for ever.
+ * No memory: SIGBUS.  No page there, or refused: SIGSEGV, with what a page fault
+ * leaves in the signal's context, so that a handler can tell.  The signal cannot
+ * be blocked or ignored: else the access would repeat for ever.
  */
-static void pvvas_fault_signal(u64 gla, int why)
+static void pvvas_fault_signal(u64 gla, u32 access, int why)
 {
-	int sig = why == -ERANGE ? SIGSEGV : SIGBUS;
+	bool missing = why == -ENXIO, refused = missing || why == -EACCES ||
+		       why == -ERANGE;
+	int sig = refused ? SIGSEGV : SIGBUS;
 	struct sighand_struct *sighand;
 	struct kernel_siginfo info;
 	__sighandler_t handler;
 
+	current->thread.cr2 = gla;
+	current->thread.trap_nr = X86_TRAP_PF;
+	current->thread.error_code = X86_PF_USER |
+				     (missing ? 0 : X86_PF_PROT) |
+				     (access & PVVAS_PROT_WRITE ? X86_PF_WRITE : 0);
 	/* Our own, and we are alive. */
 	sighand = rcu_dereference_protected(current->sighand, true);
 	handler = sighand->action[sig - 1].sa.sa_handler;
@@ -50,7 +59,10 @@ static void pvvas_fault_signal(u64 gla, int why)
 	}
 	clear_siginfo(&info);
 	info.si_signo = sig;
-	info.si_code = sig == SIGSEGV ? SEGV_ACCERR : BUS_ADRERR;
+	if (refused)
+		info.si_code = missing ? SEGV_MAPERR : SEGV_ACCERR;
+	else
+		info.si_code = BUS_ADRERR;
 	info.si_addr = (void __user *)(unsigned long)gla;
 	send_sig_info(sig, &info, current);
 }
@@ -60,20 +72,19 @@ void pvvas_fault_work(struct callback_head *work)
 {
 	struct pvvas_thread *t =
 		container_of(work, struct pvvas_thread, fault_work);
-	struct pvvas_extent *ext = kmalloc(sizeof(*ext), GFP_KERNEL);
 	struct pvvas_seg *seg = t->fault_seg;
 	int ret = -ENOMEM;
 
-	if (ext && !(current->flags & PF_EXITING))
-		ret = pvvas_seg_fill(seg, t->fault_offset,
-				     GFP_KERNEL | __GFP_RETRY_MAYFAIL, ext);
-	kfree(ext);
+	if (!(current->flags & PF_EXITING)) {
+		pvvas_clone_wait();
+		ret = pvvas_page_fault(seg, t->fault_offset, t->fault_access,
+				       GFP_KERNEL | __GFP_RETRY_MAYFAIL, true);
+	}
 	t->fault_seg = NULL;
-	mutex_lock(&pvvas_lock);
-	pvvas_object_put(&seg->obj);
-	mutex_unlock(&pvvas_lock);
-	if (ret)
-		pvvas_fault_signal(t->fault_gla, ret);
+	pvvas_seg_drop(seg);
+	/* The next clone already: the access is repeated, and waits again. */
+	if (ret && ret != -EINPROGRESS)
+		pvvas_fault_signal(t->fault_gla, t->fault_access, ret);
 }
 
 /* Leave the fault to pvvas_fault_work(), if the thread can. */
@@ -86,22 +97,24 @@ static bool pvvas_fault_defer(struct pvvas_seg *seg,
 		return false;
 	t->fault_seg = seg;
 	t->fault_offset = fault->offset;
-	t->fault_gla = fault->gla;
+	t->fault_gla = pvvas_fault_address(fault);
+	t->fault_access = fault->access;
 	/* Cannot fail: we came from user mode. */
 	task_work_add(current, &t->fault_work, TWA_RESUME);
 	return true;
 }
 
-static int pvvas_fault_fill(struct pvvas_fault_buf *buf, bool user)
+static int pvvas_fault_fill(struct pvvas_hc_fault *fault, bool user)
 {
-	struct pvvas_seg *seg = pvvas_seg_fault_begin(buf->fault.seg);
+	struct pvvas_seg *seg = pvvas_seg_fault_begin(fault->seg);
 	int ret;
 
 	if (!seg)
 		return -ENOENT;
-	ret = pvvas_seg_fill(seg, buf->fault.offset,
-			     user ? GFP_NOWAIT : GFP_ATOMIC, &buf->ext);
-	if (ret == -ENOMEM && user && pvvas_fault_defer(seg, &buf->fault))
+	ret = pvvas_page_fault(seg, fault->offset, fault->access,
+			       user ? GFP_NOWAIT : GFP_ATOMIC, user);
+	if ((ret == -ENOMEM || ret == -EINPROGRESS) && user &&
+	    pvvas_fault_defer(seg, fault))
 		ret = 0;
 	pvvas_seg_fault_end(seg);
 	return ret;
@@ -120,7 +133,7 @@ static bool pvvas_fault_allowed(struct pt_regs *regs)
 static int pvvas_die(struct notifier_block *nb, unsigned long val, void *data)
 {
 	struct die_args *args = data;
-	struct pvvas_fault_buf *buf;
+	struct pvvas_hc_fault *buf;
 	bool user;
 	int ret;
 
@@ -128,18 +141,18 @@ static int pvvas_die(struct notifier_block *nb, unsigned long val, void *data)
 	    !pvvas_fault_allowed(args->regs))
 		return NOTIFY_DONE;
 	buf = this_cpu_read(pvvas_fault_bufs);
-	if (pvvas_hc_fault(&buf->fault) < 0)
+	if (pvvas_hc_fault(buf) < 0)
 		return NOTIFY_DONE;
 	this_cpu_inc(pvvas_cpu.demand_faults);
 	user = user_mode(args->regs);
 	ret = pvvas_fault_fill(buf, user);
-	trace_pvvas_fault(buf->fault.gla, buf->fault.seg, buf->fault.offset,
-			  user, ret);
+	trace_pvvas_fault(pvvas_fault_address(buf), buf->seg, buf->offset, user,
+			  ret);
 	if (!ret)
 		return NOTIFY_STOP;
 	if (!user)
 		return NOTIFY_DONE;
-	pvvas_fault_signal(buf->fault.gla, ret);
+	pvvas_fault_signal(pvvas_fault_address(buf), buf->access, ret);
 	return NOTIFY_STOP;
 }
 
@@ -158,7 +171,7 @@ static void pvvas_fault_free(void)
 
 int __init pvvas_fault_init(void)
 {
-	struct pvvas_fault_buf *buf;
+	struct pvvas_hc_fault *buf;
 	int cpu, ret;
 
 	for_each_possible_cpu(cpu) {

@@ -70,7 +70,7 @@ static void pvvas_inode_refresh(struct inode *inode,
 			container_of(obj, struct pvvas_seg, obj);
 
 		i_size_write(inode, seg->length);
-		inode->i_blocks = atomic64_read(&seg->resident) >> 9;
+		inode->i_blocks = atomic64_read(&seg->memory->resident) >> 9;
 	}
 }
 

@@ -108,10 +108,13 @@ static inline long pvvas_hc_view_detach(u64 view, u64 seg)
 
 static inline long pvvas_hc_seg_create(u64 gpa, u64 size)
 {
+	u32 flags = PVVAS_SEG_DEMAND;
+
+	if (pvvas_hv_asks())
+		flags |= PVVAS_SEG_DEMAND_PROT;
 	if (pvvas_inject())
 		return -ENOMEM;
-	return kvm_hypercall3(PVVAS_HC_SEG_CREATE, gpa, size,
-			      PVVAS_SEG_DEMAND);
+	return kvm_hypercall3(PVVAS_HC_SEG_CREATE, gpa, size, flags);
 }
 
 static inline long pvvas_hc_seg_destroy(u64 seg)
@@ -124,6 +127,17 @@ static inline long pvvas_hc_seg_map(u64 seg, struct pvvas_extent *list, u32 n)
 	if (pvvas_inject())
 		return -ENOMEM;
 	return kvm_hypercall3(PVVAS_HC_SEG_MAP, seg, virt_to_phys(list), n);
+}
+
+static inline long pvvas_hc_seg_unmap(u64 seg, struct pvvas_extent *list, u32 n)
+{
+	return kvm_hypercall3(PVVAS_HC_SEG_UNMAP, seg, virt_to_phys(list), n);
+}
+
+static inline long pvvas_hc_seg_protect(u64 seg, struct pvvas_extent *list,
+					u32 n)
+{
+	return kvm_hypercall3(PVVAS_HC_SEG_PROTECT, seg, virt_to_phys(list), n);
 }
 
 #endif /* PVVAS_HV_H */

@@ -28,6 +28,10 @@ union pvvas_arg {
 	struct pvvas_ioc_seg_data seg_data;
 	struct pvvas_ioc_attr attr;
 	struct pvvas_ioc_stats stats;
+	struct pvvas_ioc_clone clone;
+	struct pvvas_ioc_range range;
+	struct pvvas_ioc_seg_pager pager;
+	struct pvvas_ioc_seg_stat seg_stat;
 };
 
 /* Sizes that programs are compiled with. */
@@ -43,6 +47,10 @@ static_assert(sizeof(struct pvvas_ioc_lock_file) == 16);
 static_assert(sizeof(struct pvvas_ioc_seg_data) == 24);
 static_assert(sizeof(struct pvvas_ioc_attr) == 312);
 static_assert(sizeof(struct pvvas_ioc_stats) == 216);
+static_assert(sizeof(struct pvvas_ioc_clone) == 40);
+static_assert(sizeof(struct pvvas_ioc_range) == 48);
+static_assert(sizeof(struct pvvas_ioc_seg_pager) == 16);
+static_assert(sizeof(struct pvvas_ioc_seg_stat) == 48);
 static_assert(sizeof(struct pvvas_identity) == 64);
 static_assert(sizeof(struct pvvas_extent) == 32);
 static_assert(sizeof(struct pvvas_hc_info) == 56);
@@ -145,6 +153,51 @@ static int pvvas_do_setattr(union pvvas_arg *arg)
 	return pvvas_setattr(&arg->attr);
 }
 
+static int pvvas_do_vas_clone(union pvvas_arg *arg)
+{
+	return pvvas_vas_clone(&arg->clone);
+}
+
+static int pvvas_do_seg_clone(union pvvas_arg *arg)
+{
+	return pvvas_seg_clone(&arg->clone);
+}
+
+static int pvvas_do_seg_map2(union pvvas_arg *arg)
+{
+	return pvvas_seg_map2(&arg->clone);
+}
+
+static int pvvas_do_seg_protect(union pvvas_arg *arg)
+{
+	return pvvas_seg_protect(&arg->range);
+}
+
+static int pvvas_do_seg_dirty(union pvvas_arg *arg)
+{
+	return pvvas_seg_dirty(&arg->range);
+}
+
+static int pvvas_do_seg_populate(union pvvas_arg *arg)
+{
+	return pvvas_seg_populate(&arg->range);
+}
+
+static int pvvas_do_seg_fill(union pvvas_arg *arg)
+{
+	return pvvas_seg_fill(&arg->range);
+}
+
+static int pvvas_do_seg_pager(union pvvas_arg *arg)
+{
+	return pvvas_seg_pager(&arg->pager);
+}
+
+static int pvvas_do_seg_stat(union pvvas_arg *arg)
+{
+	return pvvas_seg_stat(&arg->seg_stat);
+}
+
 static void pvvas_stats_driver(struct pvvas_ioc_stats *stats)
 {
 	int cpu;
@@ -230,6 +283,15 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, 0, pvvas_do_getattr },
 	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, 0, pvvas_do_setattr },
 	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, 0, pvvas_do_stats },
+	[_IOC_NR(PVVAS_IOC_VAS_CLONE)] = { 40, 0, pvvas_do_vas_clone },
+	[_IOC_NR(PVVAS_IOC_SEG_CLONE)] = { 40, 0, pvvas_do_seg_clone },
+	[_IOC_NR(PVVAS_IOC_SEG_MAP2)] = { 40, 0, pvvas_do_seg_map2 },
+	[_IOC_NR(PVVAS_IOC_SEG_PROTECT)] = { 48, 0, pvvas_do_seg_protect },
+	[_IOC_NR(PVVAS_IOC_SEG_DIRTY)] = { 48, 0, pvvas_do_seg_dirty },
+	[_IOC_NR(PVVAS_IOC_SEG_POPULATE)] = { 48, 0, pvvas_do_seg_populate },
+	[_IOC_NR(PVVAS_IOC_SEG_FILL)] = { 48, 0, pvvas_do_seg_fill },
+	[_IOC_NR(PVVAS_IOC_SEG_PAGER)] = { 16, 0, pvvas_do_seg_pager },
+	[_IOC_NR(PVVAS_IOC_SEG_STAT)] = { 48, 0, pvvas_do_seg_stat },
 };
 
 long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long ptr)

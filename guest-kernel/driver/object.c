@@ -249,7 +249,7 @@ static void pvvas_attr_fill(struct pvvas_ioc_attr *arg,
 
 		arg->base = seg->base;
 		arg->length = seg->length;
-		arg->resident = atomic64_read(&seg->resident);
+		arg->resident = atomic64_read(&seg->memory->resident);
 	}
 }
 

@@ -20,6 +20,7 @@
 #include <linux/irq_work.h>
 #include <linux/kref.h>
 #include <linux/list.h>
+#include <linux/maple_tree.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
@@ -94,9 +95,18 @@ struct pvvas_vas {
  * @end: end of the segment rounded up to PVVAS_BLOCK
  * @hv: KVM's id
  * @order: in the list of all segments, sorted by base
- * @pages: page number from @start -> first struct page of an allocation; its own
- *	lock guards it, taken with interrupts off (demand faults)
- * @resident: bytes in @pages
+ * @memory: whose pages it shows: itself, or the one that it is a second face of
+ * @faces: in @memory: all that show its pages; @face is the node of it
+ * @pages: in @memory: page number from @start -> struct page, with the marks
+ *	PVVAS_COW and PVVAS_CLEAN.  Its own lock, taken with interrupts off
+ *	(demand faults), guards it, the faces, what KVM is told about single
+ *	pages, and the members down to @row
+ * @resident: in @memory: bytes in @pages
+ * @pager: in @memory: no page is made by an access (selfpage.c)
+ * @tracking: in @memory: pages are clean until they are written (protect.c)
+ * @changing: in @memory: it is being cloned; faults in user mode wait
+ * @row: what hypercalls read; in @memory
+ * @prot: page number -> rights, where a protection was asked for
  * @faulting: demand faults that look at it now
  * @memcg: who pays for the pages
  * @huge: 2 MiB at a time, where they fit and there are any
@@ -113,8 +123,19 @@ struct pvvas_seg {
 	u64 end;
 	u64 hv;
 	struct list_head order;
+	struct pvvas_seg *memory;
+	struct list_head faces;
+	struct list_head face;
 	struct xarray pages;
+	bool pager;
+	bool tracking;
+	bool changing;
+	struct pvvas_extent row;
+	struct maple_tree prot;
 	atomic64_t resident;
+	atomic64_t faults;
+	atomic64_t copied;
+	atomic64_t refused;
 	atomic_t faulting;
 	struct mem_cgroup *memcg;
 	bool huge;
@@ -214,6 +235,7 @@ struct pvvas_thread {
 	struct pvvas_seg *fault_seg;
 	u64 fault_offset;
 	u64 fault_gla;
+	u32 fault_access;
 };
 
 /* What a CPU knows; touched by that CPU alone, with interrupts off. */
@@ -238,6 +260,12 @@ extern struct pvvas_hc_info pvvas_hv;
 extern struct pvvas_identity *pvvas_identity;
 int pvvas_hv_probe(void);
 void pvvas_hv_remove(void);
+
+/* The hypervisor asks about pages that are there and refuse an access. */
+static inline bool pvvas_hv_asks(void)
+{
+	return pvvas_hv.features & PVVAS_FEATURE_DEMAND_PROT;
+}
 
 static inline u64 pvvas_va_to_gpa(u64 va)
 {
@@ -281,11 +309,49 @@ void pvvas_seg_free(struct pvvas_seg *seg);
 int pvvas_seg_next_data(struct pvvas_ioc_seg_data *arg);
 struct pvvas_seg *pvvas_seg_fault_begin(u64 hv);
 void pvvas_seg_fault_end(struct pvvas_seg *seg);
-int pvvas_seg_fill(struct pvvas_seg *seg, u64 offset, gfp_t gfp,
-		   struct pvvas_extent *ext);
-struct page *pvvas_seg_page(struct pvvas_seg *seg, pgoff_t index);
+struct page *pvvas_seg_page_get(struct pvvas_seg *seg, pgoff_t index);
 int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
 		   bool write);
+struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode);
+int pvvas_seg_place(struct pvvas_seg *seg);
+int pvvas_seg_make(struct pvvas_seg *seg);
+struct pvvas_seg *pvvas_seg_hold(u32 id, u32 rights);
+void pvvas_seg_drop(struct pvvas_seg *seg);
+
+/* page.c */
+#define PVVAS_COW	XA_MARK_0	/* a clone may have the page, too */
+#define PVVAS_CLEAN	XA_MARK_1	/* not written since it was told of */
+#define PVVAS_BATCH	(PAGE_SIZE / sizeof(struct pvvas_extent))
+int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
+		     bool user);
+struct page *pvvas_page_alloc(struct pvvas_seg *mem, gfp_t gfp,
+			      unsigned int order);
+int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
+		     gfp_t gfp);
+void pvvas_page_put(struct page *page);
+int pvvas_pages_populate(struct pvvas_seg *seg);
+void pvvas_pages_free(struct pvvas_seg *mem);
+int pvvas_range_refuse(struct pvvas_seg *face, u64 offset, u64 length,
+		       u32 prot);
+int pvvas_rows_protect(struct pvvas_seg *mem, struct pvvas_extent *rows, u32 n);
+
+/* clone.c */
+int pvvas_seg_clone(struct pvvas_ioc_clone *arg);
+int pvvas_vas_clone(struct pvvas_ioc_clone *arg);
+int pvvas_seg_map2(struct pvvas_ioc_clone *arg);
+int pvvas_clone_wait(void);
+
+/* protect.c */
+int pvvas_seg_protect(struct pvvas_ioc_range *arg);
+int pvvas_seg_dirty(struct pvvas_ioc_range *arg);
+int pvvas_range_check(const struct pvvas_seg *seg,
+		      const struct pvvas_ioc_range *arg);
+
+/* selfpage.c */
+int pvvas_seg_populate(struct pvvas_ioc_range *arg);
+int pvvas_seg_fill(struct pvvas_ioc_range *arg);
+int pvvas_seg_pager(struct pvvas_ioc_seg_pager *arg);
+int pvvas_seg_stat(struct pvvas_ioc_seg_stat *arg);
 
 /* attach.c */
 struct pvvas_att *pvvas_att_get(struct pvvas_proc *proc, u32 handle);

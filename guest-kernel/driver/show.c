@@ -68,7 +68,7 @@ static void pvvas_show_seg(struct seq_file *m, struct pvvas_seg *seg)
 	unsigned long id = 0;
 
 	seq_printf(m, "base 0x%llx length %llu resident %lld\n", seg->base,
-		   seg->length, (s64)atomic64_read(&seg->resident));
+		   seg->length, (s64)atomic64_read(&seg->memory->resident));
 	while ((obj = pvvas_object_after(PVVAS_KIND_VAS, &id))) {
 		struct pvvas_vas *vas = container_of(obj, struct pvvas_vas,
 						     obj);

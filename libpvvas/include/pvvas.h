@@ -81,10 +81,24 @@ int vas_detach(int vh);
  */
 int vas_delete(int vid);
 
+/**
+ * vas_clone - a copy of a VAS, with a copy of each segment
+ *
+ * Returns the id of a VAS without a name, with the mode of @vid, which belongs
+ * to the caller.  Its segments have the data that those of @vid had at one
+ * moment; memory is shared until one side writes to it.  What another process
+ * attached to its handle is not copied.  -EACCES: the caller may not read @vid.
+ */
+int vas_clone(int vid);
+
+/** vas_clone_named - vas_clone() with a name (or NULL) and a mode */
+int vas_clone_named(int vid, const char *name, mode_t perms);
+
 /* vas_ctl() commands: numbers that no id can have, so that a swap is noticed. */
 #define VAS_CTL_GETATTR		0x56000001	/* struct vas_attr * */
 #define VAS_CTL_SETATTR		0x56000002	/* const struct vas_attr * */
 #define VAS_CTL_DELETE		0x56000003	/* nothing */
+#define VAS_CTL_STAT		0x56000004	/* struct vas_stat * */
 
 /* struct vas_attr.valid, struct seg_attr.valid: what SETATTR shall set */
 #define VAS_ATTR_MODE		(1U << 0)
@@ -112,7 +126,25 @@ struct vas_attr {
 };
 
 /**
- * vas_ctl - attributes and deletion of a VAS
+ * struct vas_stat - VAS_CTL_STAT
+ * @size: sizeof(struct vas_stat), set by the caller
+ * @segs: segments that every attacher sees
+ * @attachments: how often it is attached
+ * @reserved: 0
+ * @length: bytes of these segments
+ * @resident: bytes of memory behind them
+ */
+struct vas_stat {
+	uint32_t size;
+	uint32_t segs;
+	uint32_t attachments;
+	uint32_t reserved;
+	uint64_t length;
+	uint64_t resident;
+};
+
+/**
+ * vas_ctl - attributes, counts and deletion of a VAS
  * @cmd: VAS_CTL_*
  * @vid: the VAS
  */
@@ -162,6 +194,17 @@ int seg_attach_prot(int vid_or_vh, int sid, int prot);
 /** seg_detach - undo seg_attach() with the same first argument */
 int seg_detach(int vid_or_vh, int sid);
 
+/**
+ * seg_clone - a copy of a segment, at the same address
+ *
+ * Returns the id of a segment without a name, with the mode of @sid, which
+ * belongs to the caller; as vas_clone().
+ */
+int seg_clone(int sid);
+
+/** seg_clone_named - seg_clone() with a name (or NULL) and a mode */
+int seg_clone_named(int sid, const char *name, mode_t perms);
+
 /** seg_delete - take away the name; the segment goes when its last user does */
 int seg_delete(int sid);
 
@@ -183,6 +226,14 @@ int seg_range(int sid, void **base, size_t *size);
  * lost at the switch out: -ENOTRECOVERABLE from then on.
  */
 #define SEG_CTL_CONSISTENT	0x53000006	/* nothing */
+/* Pages: see pvvas_page.h for the functions of these names. */
+#define SEG_CTL_PROTECT		0x53000007	/* void *, size_t, int prot */
+#define SEG_CTL_UNPROTECT	0x53000008	/* void *, size_t */
+#define SEG_CTL_DIRTY		0x53000009	/* void *, size_t, void **, size_t */
+#define SEG_CTL_POPULATE	0x5300000a	/* void *, size_t */
+#define SEG_CTL_PAGER_ON	0x5300000b	/* nothing */
+#define SEG_CTL_PAGER_OFF	0x5300000c	/* nothing */
+#define SEG_CTL_STAT		0x5300000d	/* struct seg_stat * */
 
 /**
  * struct seg_attr - what seg_ctl() gets and sets
@@ -211,7 +262,29 @@ struct seg_attr {
 };
 
 /**
- * seg_ctl - attributes and deletion of a segment
+ * struct seg_stat - SEG_CTL_STAT
+ * @size: sizeof(struct seg_stat), set by the caller
+ * @reserved: 0
+ * @resident: bytes of memory behind it
+ * @shared: of these, bytes that a clone has too, until one side writes
+ * @faults: first accesses to pages, and accesses to protected pages, so far
+ * @copied: pages copied so far because a clone had them too
+ * @refused: accesses that a protection or a missing page refused so far
+ *
+ * The software backend knows @resident alone; the others are 0.
+ */
+struct seg_stat {
+	uint32_t size;
+	uint32_t reserved;
+	uint64_t resident;
+	uint64_t shared;
+	uint64_t faults;
+	uint64_t copied;
+	uint64_t refused;
+};
+
+/**
+ * seg_ctl - attributes, pages, locks and deletion of a segment
  * @sid: the segment
  * @cmd: SEG_CTL_*
  */
@@ -417,5 +490,6 @@ int vas_switch_timed(int vh, unsigned int milliseconds);
 #endif
 
 #include <pvvas_heap.h>
+#include <pvvas_page.h>
 
 #endif /* PVVAS_H */

@@ -35,6 +35,7 @@ static void after_fork_in_child(void)
 	pvvas_self_reset();
 	pvvas_heaps_forked();
 	lockset_forked();
+	pvvas_traps_forked();
 	if (be)
 		be->forked();
 	atomic_store(&opened, NULL);

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "internal.h"
 #include "lockset.h"
@@ -98,6 +99,33 @@ static int seg_get(int sid, struct seg_attr *out)
 	return 0;
 }
 
+static int vas_stat(int vid, struct vas_stat *out)
+{
+	struct pvvas_ioc_attr attr;
+	int err, sid = 0;
+
+	if (!out || out->size != sizeof(*out))
+		return -EINVAL;
+	err = pvvas_getattr(PVVAS_KIND_VAS, vid, &attr);
+	if (err)
+		return err;
+	*out = (struct vas_stat){
+		.size = sizeof(*out),
+		.attachments = attr.users,
+	};
+	for (;;) {
+		sid = vas_next_seg(vid, sid, NULL);
+		if (sid < 0)
+			return sid == -ENOENT ? 0 : sid;
+		/* one that goes meanwhile does not count */
+		if (pvvas_getattr(PVVAS_KIND_SEG, sid, &attr))
+			continue;
+		out->segs++;
+		out->length += attr.length;
+		out->resident += attr.resident;
+	}
+}
+
 PVVAS_EXPORT int vas_ctl(int cmd, int vid, ...)
 {
 	const struct vas_attr *in;
@@ -118,9 +146,55 @@ PVVAS_EXPORT int vas_ctl(int cmd, int vid, ...)
 	case VAS_CTL_DELETE:
 		ret = vas_delete(vid);
 		break;
+	case VAS_CTL_STAT:
+		ret = vas_stat(vid, va_arg(ap, struct vas_stat *));
+		break;
 	}
 	va_end(ap);
 	return ret;
+}
+
+static int seg_get_stat(int sid, struct seg_stat *out)
+{
+	struct pvvas_ioc_seg_stat stat = {
+		.size = sizeof(stat),
+		.seg = (uint32_t)sid,
+	};
+	int err;
+
+	if (sid <= 0 || !out || out->size != sizeof(*out))
+		return -EINVAL;
+	err = pvvas_call(PVVAS_IOC_SEG_STAT, &stat);
+	if (err)
+		return err;
+	*out = (struct seg_stat){
+		.size = sizeof(*out),
+		.resident = stat.resident,
+		.shared = stat.shared,
+		.faults = stat.faults,
+		.copied = stat.copied,
+		.refused = stat.refused,
+	};
+	return 0;
+}
+
+/* The commands that take a range of pages. */
+static int seg_ctl_range(int sid, int cmd, va_list ap)
+{
+	void *addr = va_arg(ap, void *), **pages;
+	size_t length = va_arg(ap, size_t);
+
+	switch (cmd) {
+	case SEG_CTL_PROTECT:
+		return seg_protect(sid, addr, length, va_arg(ap, int));
+	case SEG_CTL_UNPROTECT:
+		return seg_protect(sid, addr, length, PROT_READ | PROT_WRITE);
+	case SEG_CTL_DIRTY:
+		pages = va_arg(ap, void **);
+		return seg_dirty(sid, addr, length, pages, va_arg(ap, size_t));
+	default:
+		return seg_populate(sid, addr, length);
+	}
 }
 
 PVVAS_EXPORT int seg_ctl(int sid, int cmd, ...)
@@ -149,6 +223,19 @@ PVVAS_EXPORT int seg_ctl(int sid, int cmd, ...)
 		break;
 	case SEG_CTL_CONSISTENT:
 		ret = lockset_consistent(sid);
+		break;
+	case SEG_CTL_PROTECT:
+	case SEG_CTL_UNPROTECT:
+	case SEG_CTL_DIRTY:
+	case SEG_CTL_POPULATE:
+		ret = seg_ctl_range(sid, cmd, ap);
+		break;
+	case SEG_CTL_PAGER_ON:
+	case SEG_CTL_PAGER_OFF:
+		ret = seg_pager(sid, cmd == SEG_CTL_PAGER_ON);
+		break;
+	case SEG_CTL_STAT:
+		ret = seg_get_stat(sid, va_arg(ap, struct seg_stat *));
 		break;
 	}
 	va_end(ap);

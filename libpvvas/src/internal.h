@@ -44,6 +44,11 @@ struct pvvas_backend {
 	 */
 	int (*hold)(uint32_t *number, uint16_t *realm);
 	int (*held)(uint32_t number);
+	/*
+	 * An access at this address of the window was refused.  Was it by what
+	 * this process knew too late?  Then 1, and the access is repeated.
+	 */
+	int (*stale)(uintptr_t addr, bool write);
 	/* In a forked child, before anything else: inherit nothing. */
 	void (*forked)(void);
 	bool fast_switch;
@@ -73,6 +78,10 @@ int pvvas_check_name(const char *name);
 /* heap_seg.c: attachments change; in a forked child */
 void pvvas_heaps_changed(void);
 void pvvas_heaps_forked(void);
+/* check.c: vas_attach() gave this handle */
+void pvvas_check_attached(int vh);
+/* trap.c: in a forked child */
+void pvvas_traps_forked(void);
 /* ctl.c */
 int pvvas_getattr(unsigned int kind, int id, struct pvvas_ioc_attr *attr);
 

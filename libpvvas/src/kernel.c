@@ -242,6 +242,14 @@ static int kernel_held(uint32_t number)
 	return ret;
 }
 
+/* What the driver refuses is refused. */
+static int kernel_stale(uintptr_t addr, bool write)
+{
+	(void)addr;
+	(void)write;
+	return 0;
+}
+
 static void kernel_forked(void)
 {
 	if (is_ours(fd))
@@ -258,6 +266,7 @@ const struct pvvas_backend pvvas_kernel_backend = {
 	.map_lock = kernel_map_lock,
 	.hold = kernel_hold,
 	.held = kernel_held,
+	.stale = kernel_stale,
 	.forked = kernel_forked,
 	.fast_switch = true,
 	.per_thread = true,

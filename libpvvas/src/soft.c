@@ -14,6 +14,8 @@
 #define MAX_SHOWN	1024
 
 struct shown {
+	uint32_t seg;
+	uint32_t rights;
 	uint64_t base;
 	uint64_t length;
 };
@@ -76,7 +78,7 @@ static int show(const struct soft_object *seg, uint32_t rights)
 		return 0;
 	if (nr_shown == MAX_SHOWN)
 		return -ENOSPC;
-	fd = soft_segment_file(seg->id, O_RDWR);
+	fd = soft_segment_file(seg, O_RDWR);
 	if (fd < 0)
 		return fd;
 	if (mmap((void *)(uintptr_t)seg->base, seg->length, prot,
@@ -85,8 +87,63 @@ static int show(const struct soft_object *seg, uint32_t rights)
 	close(fd);
 	if (err)
 		return err;
-	shown[nr_shown++] = (struct shown){ seg->base, seg->length };
+	shown[nr_shown++] = (struct shown){
+		.seg = seg->id,
+		.rights = rights,
+		.base = seg->base,
+		.length = seg->length,
+	};
+	soft_page_apply(seg, rights, 0, seg->length);
 	return 0;
+}
+
+uint32_t soft_shown_rights(uint32_t seg)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_shown; i++)
+		if (shown[i].seg == seg)
+			return shown[i].rights;
+	return 0;
+}
+
+void soft_range_changed(const struct soft_object *seg, uint64_t offset,
+			uint64_t length)
+{
+	uint32_t rights = soft_shown_rights(seg->id);
+	bool known = seen_changes == soft_reg->changes;
+
+	soft_reg->changes++;
+	if (known)
+		seen_changes = soft_reg->changes;
+	if (rights)
+		soft_page_apply(seg, rights, offset, length);
+}
+
+/* In the signal handler: what another process has changed since? */
+static int soft_stale(uintptr_t addr, bool write)
+{
+	const struct soft_object *seg = NULL;
+	uint32_t rights = 0;
+	unsigned int i;
+	int ret = 0;
+
+	soft_lock();
+	for (i = 0; i < nr_shown; i++)
+		if (addr - shown[i].base < shown[i].length) {
+			seg = soft_object(PVVAS_KIND_SEG, shown[i].seg);
+			rights = shown[i].rights;
+		}
+	if (seg && (!write || rights & PVVAS_WRITE)) {
+		ret = soft_page_allows(seg, addr - seg->base, write);
+		if (!ret) {
+			soft_page_apply(seg, rights, (addr - seg->base) &
+					~4095UL, 4096);
+			ret = 1;
+		}
+	}
+	soft_unlock();
+	return ret;
 }
 
 /* Show what the attachment has now; the lock is held. */
@@ -179,6 +236,10 @@ static int soft_call(unsigned long request, void *arg)
 	err = soft_objects_call(request, arg);
 	if (err == -ENOTTY)
 		err = soft_attach_call(request, arg);
+	if (err == -ENOTTY)
+		err = soft_page_call(request, arg);
+	if (err == -ENOTTY)
+		err = soft_clone_call(request, arg);
 	/* a change shows at once to this process, to others when they switch */
 	att = soft_att((uint32_t)current_handle());
 	if (att && seen_changes != soft_reg->changes)
@@ -234,6 +295,7 @@ const struct pvvas_backend pvvas_soft_backend = {
 	.map_lock = soft_map_lock,
 	.hold = soft_hold,
 	.held = soft_held,
+	.stale = soft_stale,
 	.forked = soft_forked,
 	.fast_switch = false,
 	.per_thread = false,

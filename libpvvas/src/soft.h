@@ -37,8 +37,9 @@ struct soft_object {
 	uint32_t gid;
 	uint32_t named;		/* or owned, if it has no name yet lives */
 	struct soft_process owner;	/* pid 0: none (any more) */
-	uint32_t lockable;
-	uint32_t reserved;
+	uint16_t lockable;
+	uint16_t pager;
+	uint32_t memory;	/* whose file it shows; 0: its own */
 	uint64_t base;
 	uint64_t length;
 	char name[PVVAS_NAME_MAX + 1];
@@ -80,10 +81,14 @@ int soft_hold(uint32_t *number, uint16_t *realm);
 int soft_held(uint32_t number);
 void soft_lock(void);
 void soft_unlock(void);
-int soft_segment_file(uint32_t id, int flags);
+int soft_segment_file(const struct soft_object *seg, int flags);
 int soft_lock_file(uint32_t id, int flags);
+/* of a segment: rights of protected pages, a byte each; what was clean */
+int soft_prot_file(const struct soft_object *seg, int flags);
+int soft_clean_file(const struct soft_object *seg, int flags);
 bool soft_same_process(const struct soft_process *a,
 		       const struct soft_process *b);
+void soft_share_memory(struct soft_object *to, const struct soft_object *from);
 /* Take away what belonged to the dead, and what nobody uses. */
 void soft_collect(void);
 
@@ -94,7 +99,29 @@ struct soft_att *soft_att(uint32_t handle);
 int soft_objects_call(unsigned long request, void *arg);
 unsigned int soft_users(const struct soft_object *obj);
 
+int soft_create(struct pvvas_ioc_create *arg, uint32_t kind);
+void soft_delete(struct soft_object *obj);
+struct soft_object *soft_segment_at(uint32_t id, uint32_t rights, int *err);
+
+/* soft.c: the lock is held; what of a segment is mapped now, or 0 */
+uint32_t soft_shown_rights(uint32_t seg);
+/* pages of a segment have other rights now: here at once */
+void soft_range_changed(const struct soft_object *seg, uint64_t offset,
+			uint64_t length);
+
+/* soft_page.c: the lock is held */
+int soft_page_call(unsigned long request, void *arg);
+/* Let a mapped range have the rights that its pages have. */
+void soft_page_apply(const struct soft_object *seg, uint32_t rights,
+		     uint64_t offset, uint64_t length);
+/* May the page be accessed?  0, -EACCES, or -ENXIO: there is none */
+int soft_page_allows(const struct soft_object *seg, uint64_t offset, bool write);
+
+/* soft_clone.c: the lock is held */
+int soft_clone_call(unsigned long request, void *arg);
+
 /* soft_attach.c: the lock is held */
 int soft_attach_call(unsigned long request, void *arg);
+int soft_link(uint32_t vas, uint32_t seg, uint32_t prot);
 
 #endif /* PVVAS_SOFT_H */

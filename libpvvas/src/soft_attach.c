@@ -121,6 +121,11 @@ static int link_segment(uint32_t target, uint32_t vas,
 	return 0;
 }
 
+int soft_link(uint32_t vas, uint32_t seg, uint32_t prot)
+{
+	return link_segment(vas, vas, soft_object(PVVAS_KIND_SEG, seg), prot);
+}
+
 /* Changing a VAS needs the right to write to it. */
 static int may_change(uint32_t id)
 {

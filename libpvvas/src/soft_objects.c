@@ -115,7 +115,7 @@ static int check_range(struct pvvas_ioc_create *arg)
 
 static int make_segment_file(const struct soft_object *obj)
 {
-	int fd = soft_segment_file(obj->id, O_RDWR | O_CREAT | O_TRUNC);
+	int fd = soft_segment_file(obj, O_RDWR | O_CREAT | O_TRUNC);
 	int err = 0;
 
 	if (fd < 0)
@@ -126,7 +126,7 @@ static int make_segment_file(const struct soft_object *obj)
 	return err;
 }
 
-static int create(struct pvvas_ioc_create *arg, uint32_t kind)
+int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 {
 	const char *name = (const char *)(uintptr_t)arg->name;
 	struct soft_object *o, *end = soft_reg->objects + SOFT_OBJECTS;
@@ -180,6 +180,24 @@ static int find(struct pvvas_ioc_find *arg, uint32_t kind)
 	return 0;
 }
 
+/* The name, or the creator, keeps it no more. */
+void soft_delete(struct soft_object *obj)
+{
+	obj->named = 0;
+	obj->owner.pid = 0;
+	memset(obj->name, 0, sizeof(obj->name));
+	soft_collect();
+}
+
+/* The segment, if the caller has these rights to it; else NULL and *err */
+struct soft_object *soft_segment_at(uint32_t id, uint32_t rights, int *err)
+{
+	struct soft_object *seg = soft_object(PVVAS_KIND_SEG, id);
+
+	*err = !seg ? -ENOENT : rights & ~soft_rights(seg) ? -EACCES : 0;
+	return *err ? NULL : seg;
+}
+
 static int delete(const struct pvvas_ioc_id *arg, uint32_t kind)
 {
 	struct soft_object *o = soft_object(kind, arg->id);
@@ -188,16 +206,13 @@ static int delete(const struct pvvas_ioc_id *arg, uint32_t kind)
 		return -ENOENT;
 	if (!is_owner(o))
 		return -EPERM;
-	o->named = 0;
-	o->owner.pid = 0;
-	memset(o->name, 0, sizeof(o->name));
-	soft_collect();
+	soft_delete(o);
 	return 0;
 }
 
-static uint64_t resident(uint32_t id)
+static uint64_t resident(const struct soft_object *seg)
 {
-	int fd = soft_segment_file(id, O_RDONLY);
+	int fd = soft_segment_file(seg, O_RDONLY);
 	uint64_t bytes = 0;
 	struct stat st;
 
@@ -231,7 +246,7 @@ static int getattr(struct pvvas_ioc_attr *arg)
 	arg->users = soft_users(found);
 	arg->base = found->base;
 	arg->length = found->length;
-	arg->resident = found->kind == PVVAS_KIND_SEG ? resident(found->id) : 0;
+	arg->resident = found->kind == PVVAS_KIND_SEG ? resident(found) : 0;
 	memcpy(arg->name, found->name, sizeof(arg->name));
 	return 0;
 }
@@ -268,7 +283,7 @@ static int next_data(struct pvvas_ioc_seg_data *arg)
 		return -ENOENT;
 	if (!(soft_rights(o) & PVVAS_READ))
 		return -EACCES;
-	fd = soft_segment_file(o->id, O_RDONLY);
+	fd = soft_segment_file(o, O_RDONLY);
 	if (fd < 0)
 		return fd;
 	from = lseek(fd, (off_t)arg->offset, SEEK_DATA);
@@ -294,8 +309,8 @@ static int stats(struct pvvas_ioc_stats *arg)
 
 		arg->vases += o->kind == PVVAS_KIND_VAS;
 		arg->segs += o->kind == PVVAS_KIND_SEG;
-		if (o->kind == PVVAS_KIND_SEG)
-			arg->pages += resident(o->id) / 4096;
+		if (o->kind == PVVAS_KIND_SEG && !o->memory)
+			arg->pages += resident(o) / 4096;
 	}
 	for (i = 0; i < SOFT_ATTS; i++)
 		arg->attachments += !!soft_reg->atts[i].handle;
@@ -306,9 +321,9 @@ int soft_objects_call(unsigned long request, void *arg)
 {
 	switch (request) {
 	case PVVAS_IOC_VAS_CREATE:
-		return create(arg, PVVAS_KIND_VAS);
+		return soft_create(arg, PVVAS_KIND_VAS);
 	case PVVAS_IOC_SEG_CREATE:
-		return create(arg, PVVAS_KIND_SEG);
+		return soft_create(arg, PVVAS_KIND_SEG);
 	case PVVAS_IOC_VAS_FIND:
 		return find(arg, PVVAS_KIND_VAS);
 	case PVVAS_IOC_SEG_FIND:

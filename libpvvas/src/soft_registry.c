@@ -215,9 +215,24 @@ static int open_file(const char *what, uint32_t id, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-int soft_segment_file(uint32_t id, int flags)
+static uint32_t memory_of(const struct soft_object *seg)
 {
-	return open_file("segment", id, flags);
+	return seg->memory ? seg->memory : seg->id;
+}
+
+int soft_segment_file(const struct soft_object *seg, int flags)
+{
+	return open_file("segment", memory_of(seg), flags);
+}
+
+int soft_prot_file(const struct soft_object *seg, int flags)
+{
+	return open_file("prot", seg->id, flags);
+}
+
+int soft_clean_file(const struct soft_object *seg, int flags)
+{
+	return open_file("clean", memory_of(seg), flags);
 }
 
 int soft_lock_file(uint32_t id, int flags)
@@ -233,13 +248,36 @@ static void remove_file(const char *what, uint32_t id)
 	unlinkat(dir_fd, name, 0);
 }
 
+static bool memory_used(uint32_t memory)
+{
+	const struct soft_object *o;
+
+	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++)
+		if (o->kind == PVVAS_KIND_SEG && memory_of(o) == memory)
+			return true;
+	return false;
+}
+
+/* The file that @to was made with is nobody's. */
+void soft_share_memory(struct soft_object *to, const struct soft_object *from)
+{
+	remove_file("segment", to->id);
+	to->memory = memory_of(from);
+}
+
 static void free_object(struct soft_object *obj)
 {
-	if (obj->kind == PVVAS_KIND_SEG) {
-		remove_file("segment", obj->id);
-		remove_file("lock", obj->id);
-	}
+	uint32_t kind = obj->kind, id = obj->id, memory = memory_of(obj);
+
 	memset(obj, 0, sizeof(*obj));
+	if (kind != PVVAS_KIND_SEG)
+		return;
+	remove_file("lock", id);
+	remove_file("prot", id);
+	if (!memory_used(memory)) {
+		remove_file("segment", memory);
+		remove_file("clean", memory);
+	}
 }
 
 /* Links of attachments that are gone, and of VASes that are. */

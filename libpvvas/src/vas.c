@@ -73,6 +73,7 @@ PVVAS_EXPORT int vas_attach(int vid)
 		vas_detach((int)arg.handle);
 		return err;
 	}
+	pvvas_check_attached((int)arg.handle);
 	return (int)arg.handle;
 }
 

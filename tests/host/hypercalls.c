@@ -86,7 +86,7 @@ static void info_and_stats_check_where_they_write(void)
 	check_eq(vcpu_hc(v, PVVAS_HC_INFO, (uint64_t)page, PAGE, 0), sizes[0]);
 	info = (void *)page;
 	check_eq(info->version, PVVAS_ABI_VERSION);
-	check_eq(info->features, 0);
+	check_eq(info->features, PVVAS_FEATURE_DEMAND_PROT);
 	check_eq(info->window_gpa, vm->config.window_gpa);
 	check_eq(info->window_size, vm->config.window_size);
 	check_eq(info->slots, PVVAS_NR_SLOTS);
@@ -259,7 +259,7 @@ static void segments(void)
 	window = vm->config.window_gpa;
 	end = window + vm->config.window_size;
 	note_objects();
-	for (bit = 1; bit < 64; bit += 3)
+	for (bit = 2; bit < 64; bit += 3)
 		check_eq(SEG_CREATE(base, mib2, 1ULL << bit), -EINVAL);
 	check_eq(SEG_CREATE(base, 0, 0), -EINVAL);
 	check_eq(SEG_CREATE(base, PAGE, 0), -EINVAL);
@@ -285,6 +285,8 @@ static void segments(void)
 	check(seg > 0);
 	check(SEG_CREATE(base, end - base, 0) > seg);
 	check(SEG_CREATE(end - mib2, mib2, PVVAS_SEG_DEMAND) > seg);
+	check(SEG_CREATE(end - mib2, mib2, PVVAS_SEG_DEMAND_PROT) > seg);
+	check_eq(SEG_CREATE(end - mib2, mib2, PVVAS_SEG_DEMAND_PROT << 1), -EINVAL);
 	ctx = CTX_CREATE(0);
 	view = VIEW_CREATE(ctx, 0, 0);
 	check_eq(ATTACH(view, seg, PVVAS_PROT_ALL), 0);

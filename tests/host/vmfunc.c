@@ -368,6 +368,60 @@ static void a_demand_segment_asks_for_its_pages(void)
 	vm_free(vm);
 }
 
+/* Vector 9 for a page that is there: give it the right that was missing. */
+static void guest_unprotect(void)
+{
+	struct pvvas_hc_fault *f = &want.fault;
+
+	gcheck_eq(hc(PVVAS_HC_FAULT, f, sizeof(*f), 0), sizeof(*f));
+	gcheck_eq(f->seg, want.seg);
+	gcheck_eq(f->access, PVVAS_PROT_WRITE);
+	want.row = (struct pvvas_extent){
+		.offset = f->offset, .size = 4096, .prot = 3 };
+	gcheck_eq(hc(PVVAS_HC_SEG_PROTECT, f->seg, &want.row, 1), 1);
+}
+
+static uint64_t guest_write_protected(uint64_t va)
+{
+	uint64_t before = gc_cpu()->demands;
+
+	gc_cpu()->demand = guest_unprotect;
+	*(volatile uint64_t *)va = va;
+	gcheck_eq(*(volatile uint64_t *)va, va);
+	gcheck_eq(gc_cpu()->demands, before + 1);
+	*(volatile uint64_t *)va = 1;
+	gcheck_eq(gc_cpu()->demands, before + 1);
+	gc_cpu()->demand = NULL;
+	return 0;
+}
+
+static void a_segment_can_ask_about_pages_that_refuse_an_access(void)
+{
+	struct vm *vm = vm_new(1);
+	struct vcpu *v = &vm->vcpus[0];
+	uint64_t va = WINDOW_FREE + 2 * MIB;
+	struct scene sc;
+	long seg;
+
+	scene_make(&sc, vm, 2 * MIB, 1);
+	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, va), 2 * MIB,
+			 PVVAS_SEG_DEMAND_PROT);
+	want.row = (struct pvvas_extent){
+		.gpa = TEST_GPA, .size = 8 * PAGE, .prot = 1 };
+	vcpu_hc_ok(v, PVVAS_HC_SEG_MAP, seg, (uint64_t)&want.row, 1);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, sc.view[0], seg, 3);
+	vcpu_vmfunc(v, 1);
+	want.seg = seg;
+	vcpu_call(v, guest_write_protected, va + 0x18, 0, 0);
+	vcpu_user(v, guest_write_protected, va + 3 * PAGE, 0, 0);
+	/* a page without an extent is another flag's; a view that refuses, too */
+	refused(v, va + 9 * PAGE, PVVAS_PROT_READ);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, sc.view[0], seg, 0);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, sc.view[0], seg, 1);
+	refused(v, va + PAGE, PVVAS_PROT_WRITE);
+	vm_free(vm);
+}
+
 static void extents_without_ram_behind_them_are_refused(void)
 {
 	struct vm *vm = vm_new(1);
@@ -392,6 +446,7 @@ static const struct hostcase cases[] = {
 	CASE(one_address_shows_different_data_in_each_view),
 	CASE(rights_of_attachment_and_extent_are_anded),
 	CASE(a_demand_segment_asks_for_its_pages),
+	CASE(a_segment_can_ask_about_pages_that_refuse_an_access),
 	CASE(extents_without_ram_behind_them_are_refused),
 };
 

@@ -234,6 +234,95 @@ struct pvvas_ioc_lock_file {
 	__u32 reserved;
 };
 
+/**
+ * struct pvvas_ioc_clone - PVVAS_IOC_VAS_CLONE, _SEG_CLONE, _SEG_MAP2
+ * @size: sizeof(struct pvvas_ioc_clone)
+ * @flags: 0
+ * @name: address of the name, NUL-terminated; 0 for an anonymous object
+ * @mode: permission bits of the new object
+ * @id: out, the new object
+ * @source: a VAS or segment that the caller may read
+ * @reserved: 0
+ * @base: SEG_MAP2: virtual address; 0 lets the driver choose.  Its distance to
+ *	the source's is a multiple of 2 MiB.  0 in the others
+ *
+ * A clone has its source's data of one moment, and is written to alone: pages
+ * are shared until one side writes to them.  That of a VAS has a clone of each
+ * segment.  SEG_MAP2 makes a segment that shows the source's very pages, which
+ * the caller may write to, at another address, with protections of its own.
+ */
+struct pvvas_ioc_clone {
+	__u32 size;
+	__u32 flags;
+	__u64 name;
+	__u32 mode;
+	__u32 id;
+	__u32 source;
+	__u32 reserved;
+	__u64 base;
+};
+
+/**
+ * struct pvvas_ioc_range - PVVAS_IOC_SEG_PROTECT, _DIRTY, _POPULATE, _FILL
+ * @size: sizeof(struct pvvas_ioc_range)
+ * @seg: a segment that the caller may write to
+ * @offset: bytes from the segment's base, a multiple of the page size
+ * @length: bytes, the same
+ * @addr: DIRTY: an array of __u64 for offsets of pages; FILL: @length bytes of
+ *	data; else 0
+ * @arg: PROTECT: PVVAS_READ, PVVAS_WRITE, both or 0: what is allowed here at
+ *	most, in all VASes; DIRTY: rows of the array; else 0
+ * @done: out, DIRTY: rows filled, FILL: pages placed, else 0
+ *
+ * DIRTY tells which pages were written to since it last told of them, and only
+ * of as many as there is room for.  FILL puts data where there is no memory
+ * yet, page by page, and leaves what is there alone.
+ */
+struct pvvas_ioc_range {
+	__u32 size;
+	__u32 seg;
+	__u64 offset;
+	__u64 length;
+	__u64 addr;
+	__u64 arg;
+	__u64 done;
+};
+
+/**
+ * struct pvvas_ioc_seg_pager - PVVAS_IOC_SEG_PAGER
+ * @size: sizeof(struct pvvas_ioc_seg_pager)
+ * @seg: a segment that the caller may write to
+ * @on: 1: an access where there is no memory is SIGSEGV, SEGV_MAPERR, until
+ *	PVVAS_IOC_SEG_FILL; 0: it finds a zeroed page
+ * @reserved: 0
+ */
+struct pvvas_ioc_seg_pager {
+	__u32 size;
+	__u32 seg;
+	__u32 on;
+	__u32 reserved;
+};
+
+/**
+ * struct pvvas_ioc_seg_stat - PVVAS_IOC_SEG_STAT
+ * @size: sizeof(struct pvvas_ioc_seg_stat)
+ * @seg: a segment that the caller may read
+ * @resident: out, bytes of memory behind it
+ * @shared: out, of these, bytes that a clone may have too
+ * @faults: out, demand faults since its creation
+ * @copied: out, pages copied because a clone had them too
+ * @refused: out, accesses refused by a protection or for want of a page
+ */
+struct pvvas_ioc_seg_stat {
+	__u32 size;
+	__u32 seg;
+	__u64 resident;
+	__u64 shared;
+	__u64 faults;
+	__u64 copied;
+	__u64 refused;
+};
+
 /* struct pvvas_ioc_attr.valid */
 #define PVVAS_ATTR_MODE		(1U << 0)
 #define PVVAS_ATTR_UID		(1U << 1)
@@ -336,5 +425,14 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_GETATTR	_IOWR(PVVAS_IOC_TYPE, 32, struct pvvas_ioc_attr)
 #define PVVAS_IOC_SETATTR	_IOWR(PVVAS_IOC_TYPE, 33, struct pvvas_ioc_attr)
 #define PVVAS_IOC_STATS		_IOWR(PVVAS_IOC_TYPE, 34, struct pvvas_ioc_stats)
+#define PVVAS_IOC_VAS_CLONE	_IOWR(PVVAS_IOC_TYPE, 48, struct pvvas_ioc_clone)
+#define PVVAS_IOC_SEG_CLONE	_IOWR(PVVAS_IOC_TYPE, 49, struct pvvas_ioc_clone)
+#define PVVAS_IOC_SEG_MAP2	_IOWR(PVVAS_IOC_TYPE, 50, struct pvvas_ioc_clone)
+#define PVVAS_IOC_SEG_PROTECT	_IOWR(PVVAS_IOC_TYPE, 51, struct pvvas_ioc_range)
+#define PVVAS_IOC_SEG_DIRTY	_IOWR(PVVAS_IOC_TYPE, 52, struct pvvas_ioc_range)
+#define PVVAS_IOC_SEG_POPULATE	_IOWR(PVVAS_IOC_TYPE, 53, struct pvvas_ioc_range)
+#define PVVAS_IOC_SEG_FILL	_IOWR(PVVAS_IOC_TYPE, 54, struct pvvas_ioc_range)
+#define PVVAS_IOC_SEG_PAGER	_IOWR(PVVAS_IOC_TYPE, 55, struct pvvas_ioc_seg_pager)
+#define PVVAS_IOC_SEG_STAT	_IOWR(PVVAS_IOC_TYPE, 56, struct pvvas_ioc_seg_stat)
 
 #endif /* _UAPI_LINUX_PVVAS_H */

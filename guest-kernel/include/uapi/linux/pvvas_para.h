@@ -53,6 +53,16 @@
  */
 #define PVVAS_SEG_DEMAND	(1U << 0)
 
+/*
+ * PVVAS_HC_SEG_CREATE, if the host has PVVAS_FEATURE_DEMAND_PROT: the same for
+ * an access that the attachment allows and the extent refuses; the answer is
+ * PVVAS_HC_SEG_PROTECT, or another page.
+ */
+#define PVVAS_SEG_DEMAND_PROT	(1U << 1)
+
+/* struct pvvas_hc_info.features */
+#define PVVAS_FEATURE_DEMAND_PROT	(1U << 0)
+
 /* Coprocessor segment overrun: raised by no processor since the 486. */
 #define PVVAS_DEMAND_VECTOR	9
 
@@ -81,7 +91,7 @@ struct pvvas_extent {
 /**
  * struct pvvas_hc_info - answer of PVVAS_HC_INFO
  * @version: PVVAS_ABI_VERSION of the host
- * @features: none defined; 0
+ * @features: PVVAS_FEATURE_*
  * @window_gpa: first guest-physical address of the window
  * @window_size: bytes of the window, a multiple of 512 GiB
  * @slots: entries of an EPTP list

@@ -63,7 +63,8 @@ static enum kvm_pvvas_result pvvas_lookup(struct kvm_vcpu *vcpu, u64 eptp,
 		return att->seg->flags & PVVAS_SEG_DEMAND ? KVM_PVVAS_DEMAND :
 							    KVM_PVVAS_REFLECT;
 	if (access & ~hit->extent->prot)
-		return KVM_PVVAS_REFLECT;
+		return att->seg->flags & PVVAS_SEG_DEMAND_PROT ?
+		       KVM_PVVAS_DEMAND : KVM_PVVAS_REFLECT;
 	hit->prot = att->prot & hit->extent->prot;
 	hit->gfn = hit->extent->rev.start + (hit->offset - hit->extent->fwd.start);
 	return KVM_PVVAS_RETRY;

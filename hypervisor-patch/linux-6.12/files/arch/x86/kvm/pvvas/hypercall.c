@@ -23,6 +23,7 @@ static long pvvas_info(struct kvm *kvm, u64 gpa, u64 size)
 	struct kvm_pvvas_config *c = &kvm->arch.pvvas->config;
 	struct pvvas_hc_info info = {
 		.version = PVVAS_ABI_VERSION,
+		.features = PVVAS_FEATURE_DEMAND_PROT,
 		.window_gpa = c->window_gpa,
 		.window_size = c->window_size,
 		.slots = PVVAS_NR_SLOTS,

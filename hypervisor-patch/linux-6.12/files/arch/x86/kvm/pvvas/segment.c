@@ -15,7 +15,7 @@ int pvvas_seg_make(struct kvm *kvm, u64 id, u64 base, u64 size, u64 flags)
 	struct pvvas_seg *seg;
 	int r;
 
-	if (flags & ~(u64)PVVAS_SEG_DEMAND)
+	if (flags & ~(u64)(PVVAS_SEG_DEMAND | PVVAS_SEG_DEMAND_PROT))
 		return -EINVAL;
 	if (!size || !IS_ALIGNED(base | size, PVVAS_LARGE_PAGES << PAGE_SHIFT))
 		return -EINVAL;

@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The page behind an offset of a segment, and with what rights KVM shows it.
+ *
+ * Rights are given late and taken at once: what a fault finds missing is
+ * decided here, page by page; whatever lowers rights (protect.c, clone.c) tells
+ * KVM, and never has to raise any.  A page is shown writable only if it is
+ * nobody else's (no PVVAS_COW), known to be written (no PVVAS_CLEAN) and not
+ * protected.
+ *
+ * Clones share pages by the page's own count.  A count of one under the lock of
+ * the segment's pages means that the page is its alone: only a clone of this
+ * segment, under the same lock, can raise it.
+ *
+ * A page is given back only after KVM has forgotten it.
+ */
+#include <linux/memcontrol.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include "compat.h"
+#include "hv.h"
+
+#define PVVAS_RW	(PVVAS_PROT_READ | PVVAS_PROT_WRITE)
+
+struct page *pvvas_page_alloc(struct pvvas_seg *mem, gfp_t gfp,
+			      unsigned int order)
+{
+	struct mem_cgroup *old = set_active_memcg(mem->memcg);
+	struct page *page;
+
+	page = alloc_pages_node(mem->node, gfp | __GFP_ZERO | __GFP_NOWARN |
+				__GFP_ACCOUNT, order);
+	set_active_memcg(old);
+	/* Pages come together, and go one by one. */
+	if (page && order)
+		split_page(page, order);
+	if (page)
+		atomic64_add(1 << order, &pvvas_counts.pages);
+	return page;
+}
+
+void pvvas_page_put(struct page *page)
+{
+	if (!page_ref_dec_and_test(page))
+		return;
+	atomic64_dec(&pvvas_counts.pages);
+	set_page_count(page, 1);
+	__free_page(page);
+}
+
+/*
+ * The caller holds the pages' lock; there is no page at @index.  What a segment
+ * has counts in full for its maker's quota, shared or not: so that a copy, when
+ * it is written to, cannot fail for that.
+ */
+static int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index,
+			     struct page *page, gfp_t gfp)
+{
+	int ret = pvvas_quota_memory(mem->obj.charged, mem->obj.free,
+				     PAGE_SIZE);
+
+	if (ret)
+		return ret;
+	ret = xa_err(__xa_store(&mem->pages, index, page,
+				gfp & ~__GFP_DIRECT_RECLAIM));
+	if (ret)
+		pvvas_quota_memory_back(mem->obj.charged, PAGE_SIZE);
+	else
+		atomic64_add(PAGE_SIZE, &mem->resident);
+	return ret;
+}
+
+/* Put @page at @index; -EEXIST if there is one. */
+int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
+		     gfp_t gfp)
+{
+	int ret = xa_reserve_irq(&mem->pages, index, gfp);
+
+	if (ret)
+		return ret;
+	xa_lock_irq(&mem->pages);
+	ret = xa_load(&mem->pages, index) ? -EEXIST :
+	      pvvas_page_put_at(mem, index, page, gfp);
+	xa_unlock_irq(&mem->pages);
+	return ret;
+}
+
+/* KVM's segment has whole blocks; ours may end, or begin, within one. */
+static bool pvvas_seg_covers(const struct pvvas_seg *seg, u64 offset)
+{
+	u64 va = seg->start + offset;
+
+	return va >= seg->base && va - seg->base < seg->length;
+}
+
+static u32 pvvas_seg_allows(struct pvvas_seg *seg, pgoff_t index)
+{
+	void *entry = mtree_load(&seg->prot, index);
+
+	return entry ? xa_to_value(entry) : PVVAS_RW;
+}
+
+typedef long pvvas_row_call(u64 seg, struct pvvas_extent *list, u32 n);
+
+/* One row; the pages' lock is held. */
+static long pvvas_row(struct pvvas_seg *face, pvvas_row_call *call,
+		      pgoff_t index, struct page *page, u32 prot)
+{
+	struct pvvas_extent *row = &face->memory->row;
+
+	*row = (struct pvvas_extent) {
+		.offset = (u64)index << PAGE_SHIFT,
+		.gpa = page ? page_to_phys(page) : 0,
+		.size = PAGE_SIZE,
+		.prot = prot,
+	};
+	return call(face->hv, row, 1) ?: -EIO;
+}
+
+/*
+ * The page is about to be written, and a clone may have it, too.  -EAGAIN: it
+ * does, and a page to copy to is wanted.
+ */
+static int pvvas_page_own(struct pvvas_seg *mem, pgoff_t index,
+			  struct page **page, struct page **spare)
+{
+	struct page *old = *page;
+	struct pvvas_seg *face;
+	long ret;
+
+	if (page_ref_count(old) > 1) {
+		if (!*spare)
+			return -EAGAIN;
+		list_for_each_entry(face, &mem->faces, face) {
+			ret = pvvas_row(face, pvvas_hc_seg_unmap, index, NULL, 0);
+			if (ret < 0)
+				return ret;
+		}
+		copy_page(page_address(*spare), page_address(old));
+		/* In place of another one, with its marks. */
+		ret = xa_err(__xa_store(&mem->pages, index, *spare, GFP_NOWAIT));
+		if (ret)
+			return ret;
+		*page = *spare;
+		*spare = NULL;
+		atomic64_inc(&mem->copied);
+		pvvas_page_put(old);
+	}
+	__xa_clear_mark(&mem->pages, index, PVVAS_COW);
+	return 0;
+}
+
+/* Tell KVM about the page, with the rights that it can have now. */
+static int pvvas_page_show(struct pvvas_seg *face, pgoff_t index,
+			   struct page *page, u32 access)
+{
+	struct xarray *pages = &face->memory->pages;
+	u32 prot = pvvas_seg_allows(face, index);
+	long ret;
+
+	if (xa_get_mark(pages, index, PVVAS_COW) ||
+	    xa_get_mark(pages, index, PVVAS_CLEAN))
+		prot &= ~PVVAS_PROT_WRITE;
+	if (!prot)
+		return 0;
+	ret = pvvas_row(face, pvvas_hc_seg_map, index, page, prot);
+	if (ret == -EEXIST)
+		ret = access & PVVAS_PROT_WRITE ?
+		      pvvas_row(face, pvvas_hc_seg_protect, index, NULL, prot) :
+		      0;
+	return min(ret, 0L);
+}
+
+/* With the pages' lock.  -EAGAIN: a spare page is wanted. */
+static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
+			  gfp_t gfp, struct page **spare)
+{
+	struct pvvas_seg *mem = seg->memory;
+	struct page *page = xa_load(&mem->pages, index);
+	int ret;
+
+	if (access & ~pvvas_seg_allows(seg, index))
+		return -EACCES;
+	if (!page) {
+		if (mem->pager)
+			return -ENXIO;
+		if (!*spare)
+			return -EAGAIN;
+		page = *spare;
+		ret = pvvas_page_put_at(mem, index, page, gfp);
+		if (ret)
+			return ret;
+		*spare = NULL;
+		if (mem->tracking)
+			__xa_set_mark(&mem->pages, index, PVVAS_CLEAN);
+	}
+	if (access & PVVAS_PROT_WRITE) {
+		if (xa_get_mark(&mem->pages, index, PVVAS_COW)) {
+			ret = pvvas_page_own(mem, index, &page, spare);
+			if (ret)
+				return ret;
+		}
+		__xa_clear_mark(&mem->pages, index, PVVAS_CLEAN);
+	}
+	return pvvas_page_show(seg, index, page, access);
+}
+
+/* A whole block, no page of which there is yet or has a rule of its own. */
+static bool pvvas_block_free(struct pvvas_seg *seg, pgoff_t first)
+{
+	struct pvvas_seg *mem = seg->memory;
+	unsigned long index = first;
+	u64 offset = (u64)first << PAGE_SHIFT;
+
+	return !mem->pager && !mem->tracking && mtree_empty(&seg->prot) &&
+	       pvvas_seg_covers(seg, offset) &&
+	       pvvas_seg_covers(seg, offset + PVVAS_BLOCK - PAGE_SIZE) &&
+	       !xa_find(&mem->pages, &index, first + PTRS_PER_PMD - 1,
+			XA_PRESENT);
+}
+
+/* All pages of a block, or none; with the pages' lock. */
+static int pvvas_block_store(struct pvvas_seg *mem, pgoff_t first,
+			     struct page *page)
+{
+	unsigned int i, n;
+	int ret = 0;
+
+	for (n = 0; n < PTRS_PER_PMD && !ret; n++)
+		ret = pvvas_page_put_at(mem, first + n, page + n, GFP_ATOMIC |
+					__GFP_NOWARN);
+	if (!ret)
+		return 0;
+	for (i = 0; i < n - 1; i++)
+		__xa_erase(&mem->pages, first + i);
+	atomic64_sub((s64)(n - 1) * PAGE_SIZE, &mem->resident);
+	pvvas_quota_memory_back(mem->obj.charged, (s64)(n - 1) * PAGE_SIZE);
+	return ret;
+}
+
+/* The block around @index at once; anything but 0: page by page, then. */
+static int pvvas_block_fault(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
+{
+	pgoff_t first = round_down(index, PTRS_PER_PMD);
+	struct pvvas_seg *mem = seg->memory;
+	unsigned long flags;
+	struct page *page;
+	int ret, i;
+
+	if (!pvvas_block_free(seg, first))
+		return -EBUSY;
+	page = pvvas_page_alloc(mem, gfp | __GFP_NORETRY, PMD_ORDER);
+	if (!page)
+		return -ENOMEM;
+	xa_lock_irqsave(&mem->pages, flags);
+	ret = !mem->changing && pvvas_block_free(seg, first) ?
+	      pvvas_block_store(mem, first, page) : -EBUSY;
+	if (!ret) {
+		mem->row = (struct pvvas_extent) {
+			.offset = (u64)first << PAGE_SHIFT,
+			.gpa = page_to_phys(page),
+			.size = PVVAS_BLOCK,
+			.prot = PVVAS_RW,
+		};
+		pvvas_hc_seg_map(seg->hv, &mem->row, 1);
+	}
+	xa_unlock_irqrestore(&mem->pages, flags);
+	for (i = 0; ret && i < PTRS_PER_PMD; i++)
+		pvvas_page_put(page + i);
+	return ret;
+}
+
+/*
+ * Answer an access (PVVAS_PROT_*; 0: only see to it that there is a page).
+ * Another CPU may be doing the same: one page wins.
+ *
+ * -ERANGE: not a page of the segment.  -EACCES: protected.  -ENXIO: there is
+ * no page, and the segment's pager makes them.  -EINPROGRESS, if @user: the
+ * segment is being cloned.
+ */
+int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
+		     bool user)
+{
+	struct pvvas_seg *mem = seg->memory;
+	pgoff_t index = offset >> PAGE_SHIFT;
+	struct page *spare = NULL;
+	unsigned long flags;
+	int ret;
+
+	if (!pvvas_seg_covers(seg, offset))
+		return -ERANGE;
+	atomic64_inc(&seg->faults);
+	if (mem->huge && !xa_load(&mem->pages, index))
+		pvvas_block_fault(seg, index, gfp);
+	for (;;) {
+		xa_lock_irqsave(&mem->pages, flags);
+		ret = user && mem->changing ? -EINPROGRESS :
+		      pvvas_page_try(seg, index, access, gfp, &spare);
+		xa_unlock_irqrestore(&mem->pages, flags);
+		if (ret != -EAGAIN)
+			break;
+		spare = pvvas_page_alloc(mem, gfp, 0);
+		ret = spare ? 0 : -ENOMEM;
+		/* Nodes of the tree, where that may sleep. */
+		if (!ret && gfpflags_allow_blocking(gfp))
+			ret = xa_reserve_irq(&mem->pages, index, gfp);
+		if (ret)
+			break;
+	}
+	if (spare)
+		pvvas_page_put(spare);
+	if (ret == -EACCES || ret == -ENXIO)
+		atomic64_inc(&seg->refused);
+	return ret;
+}
+
+/* 2 MiB if they fit and there are any, else a page; the extent of it. */
+static int pvvas_pages_grow(struct pvvas_seg *seg, u64 offset, u64 end,
+			    struct pvvas_extent *ext)
+{
+	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
+	pgoff_t index = offset >> PAGE_SHIFT;
+	unsigned int order = 0, i;
+	struct page *page = NULL;
+	int ret = 0;
+
+	if (IS_ALIGNED(offset, PMD_SIZE) && end - offset >= PMD_SIZE) {
+		order = PMD_ORDER;
+		page = pvvas_page_alloc(seg, GFP_KERNEL | __GFP_NORETRY, order);
+	}
+	if (!page) {
+		order = 0;
+		page = pvvas_page_alloc(seg, gfp, order);
+	}
+	if (!page)
+		return -ENOMEM;
+	for (i = 0; i < 1U << order; i++) {
+		ret = ret ?: pvvas_page_store(seg, index + i, page + i, gfp);
+		if (ret)
+			pvvas_page_put(page + i);
+	}
+	*ext = (struct pvvas_extent) {
+		.offset = offset,
+		.gpa = page_to_phys(page),
+		.size = PAGE_SIZE << order,
+		.prot = PVVAS_RW,
+	};
+	return ret;
+}
+
+/* The hypervisor may stop early, when something is pending for the vCPU. */
+static int pvvas_rows(struct pvvas_seg *face, pvvas_row_call *call,
+		      struct pvvas_extent *list, u32 n)
+{
+	long done;
+
+	for (; n; n -= done, list += done) {
+		done = call(face->hv, list, n);
+		if (done <= 0)
+			return done ?: -EIO;
+		if (done > n)
+			return -EIO;
+	}
+	return 0;
+}
+
+/* All pages now.  The segment is not published yet: nobody else adds any. */
+int pvvas_pages_populate(struct pvvas_seg *seg)
+{
+	u64 offset = seg->base - seg->start, end = offset + seg->length;
+	struct pvvas_extent *list;
+	int ret = 0;
+	u32 n = 0;
+
+	if (seg->length >> PAGE_SHIFT > totalram_pages())
+		return -ENOMEM;
+	list = (struct pvvas_extent *)__get_free_page(GFP_KERNEL);
+	if (!list)
+		return -ENOMEM;
+	while (!ret && offset < end) {
+		ret = pvvas_pages_grow(seg, offset, end, &list[n]);
+		if (ret)
+			break;
+		offset += list[n++].size;
+		if (n == PVVAS_BATCH || offset == end) {
+			ret = pvvas_rows(seg, pvvas_hc_seg_map, list, n);
+			n = 0;
+		}
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		cond_resched();
+	}
+	free_page((unsigned long)list);
+	return ret;
+}
+
+/* The page at @index, with a reference, or NULL. */
+struct page *pvvas_seg_page_get(struct pvvas_seg *seg, pgoff_t index)
+{
+	struct pvvas_seg *mem = seg->memory;
+	struct page *page;
+
+	xa_lock_irq(&mem->pages);
+	page = xa_load(&mem->pages, index);
+	if (page)
+		get_page(page);
+	xa_unlock_irq(&mem->pages);
+	return page;
+}
+
+/* For the kernel: bytes done, in one page, or an error. */
+static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
+			       int len, bool write)
+{
+	struct pvvas_seg *mem = seg->memory;
+	u32 in_page = offset_in_page(offset);
+	pgoff_t index = offset >> PAGE_SHIFT;
+	struct page *page;
+	int ret;
+
+	len = min_t(int, len, PAGE_SIZE - in_page);
+	do {
+		ret = write ? pvvas_page_fault(seg, offset - in_page, PVVAS_RW,
+					       GFP_KERNEL, false) : 0;
+		if (ret)
+			return ret;
+		xa_lock_irq(&mem->pages);
+		page = xa_load(&mem->pages, index);
+		if (!page)
+			memset(buf, 0, len);
+		else if (!write)
+			memcpy(buf, page_address(page) + in_page, len);
+		else if (xa_get_mark(&mem->pages, index, PVVAS_COW))
+			ret = -EAGAIN;	/* cloned meanwhile */
+		else
+			memcpy(page_address(page) + in_page, buf, len);
+		xa_unlock_irq(&mem->pages);
+	} while (ret);
+	return len;
+}
+
+/* @offset from the base; bytes done, or an error.  pvvas_lock is held. */
+int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
+		   bool write)
+{
+	int done = 0, ret = 0;
+
+	len = min_t(u64, len, seg->length - offset);
+	offset += seg->base - seg->start;
+	while (done < len && ret >= 0) {
+		ret = pvvas_seg_copy_page(seg, offset + done, buf + done,
+					  len - done, write);
+		done += max(ret, 0);
+	}
+	return done ?: ret;
+}
+
+void pvvas_pages_free(struct pvvas_seg *mem)
+{
+	struct page *page;
+	unsigned long index;
+
+	pvvas_quota_memory_back(mem->obj.charged,
+				atomic64_read(&mem->resident));
+	xa_for_each(&mem->pages, index, page) {
+		pvvas_page_put(page);
+		cond_resched();
+	}
+}
+
+/*
+ * Lower the rights that KVM gives to a range of a segment, to PVVAS_PROT_READ or
+ * to nothing: in pieces, so that no single call keeps the host's lock for long.
+ */
+int pvvas_range_refuse(struct pvvas_seg *face, u64 offset, u64 length, u32 prot)
+{
+	struct pvvas_extent *list;
+	int ret = 0;
+	u32 n = 0;
+
+	list = (struct pvvas_extent *)__get_free_page(GFP_KERNEL);
+	if (!list)
+		return -ENOMEM;
+	while (!ret && length) {
+		u64 size = min_t(u64, length, 64ULL << 20);
+
+		list[n++] = (struct pvvas_extent) {
+			.offset = offset, .size = size, .prot = prot };
+		offset += size;
+		length -= size;
+		if (n < PVVAS_BATCH && length)
+			continue;
+		ret = pvvas_rows(face, prot ? pvvas_hc_seg_protect :
+				 pvvas_hc_seg_unmap, list, n);
+		n = 0;
+		cond_resched();
+	}
+	free_page((unsigned long)list);
+	return ret;
+}
+
+/* Rows of single pages, in all faces; the pages' lock is held. */
+int pvvas_rows_protect(struct pvvas_seg *mem, struct pvvas_extent *rows, u32 n)
+{
+	struct pvvas_seg *face;
+	int ret = 0;
+
+	list_for_each_entry(face, &mem->faces, face)
+		ret = ret ?: pvvas_rows(face, pvvas_hc_seg_protect, rows, n);
+	return ret;
+}

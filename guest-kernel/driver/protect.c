@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Protections of ranges of a segment, and which of its pages were written.
+ *
+ * Both hold in every VAS and every process.  A protection belongs to the
+ * segment as such, so that a second face (PVVAS_IOC_SEG_MAP2) has its own;
+ * whether a page was written belongs to the memory.
+ */
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include "hv.h"
+
+#define PVVAS_DIRTY_BATCH	64
+
+int pvvas_range_check(const struct pvvas_seg *seg,
+		      const struct pvvas_ioc_range *arg)
+{
+	if (!arg->length || !PAGE_ALIGNED(arg->offset | arg->length))
+		return -EINVAL;
+	if (arg->offset >= seg->length ||
+	    arg->length > seg->length - arg->offset)
+		return -ERANGE;
+	return 0;
+}
+
+/* The first number of a page of the range. */
+static pgoff_t pvvas_range_first(const struct pvvas_seg *seg,
+				 const struct pvvas_ioc_range *arg)
+{
+	return (seg->base - seg->start + arg->offset) >> PAGE_SHIFT;
+}
+
+static int pvvas_seg_protect_held(struct pvvas_seg *seg,
+				  const struct pvvas_ioc_range *arg)
+{
+	pgoff_t first = pvvas_range_first(seg, arg);
+	pgoff_t last = first + (arg->length >> PAGE_SHIFT) - 1;
+	u32 prot = arg->arg;
+	void *entry = NULL;
+	int ret;
+
+	if (prot != (PVVAS_READ | PVVAS_WRITE))
+		entry = xa_mk_value(prot);
+	ret = mtree_store_range(&seg->prot, first, last, entry, GFP_KERNEL);
+	/* Rights that are given come with the next fault. */
+	if (ret || !entry)
+		return ret;
+	/* Faults that have seen the old rights are through after this. */
+	xa_lock_irq(&seg->memory->pages);
+	xa_unlock_irq(&seg->memory->pages);
+	return pvvas_range_refuse(seg, (u64)first << PAGE_SHIFT, arg->length,
+				  prot);
+}
+
+int pvvas_seg_protect(struct pvvas_ioc_range *arg)
+{
+	struct pvvas_seg *seg;
+	int ret;
+
+	if (arg->addr || arg->done || arg->arg == PVVAS_WRITE ||
+	    arg->arg & ~(u64)(PVVAS_READ | PVVAS_WRITE))
+		return -EINVAL;
+	if (!pvvas_hv_asks())
+		return -EOPNOTSUPP;
+	seg = pvvas_seg_hold(arg->seg, PVVAS_READ | PVVAS_WRITE);
+	if (IS_ERR(seg))
+		return PTR_ERR(seg);
+	ret = pvvas_range_check(seg, arg);
+	if (!ret)
+		ret = pvvas_seg_protect_held(seg, arg);
+	pvvas_seg_drop(seg);
+	return ret;
+}
+
+struct pvvas_dirty {
+	struct pvvas_extent rows[PVVAS_DIRTY_BATCH];
+	u64 offsets[PVVAS_DIRTY_BATCH];
+};
+
+/*
+ * The next written pages from *index on become clean and read-only, all under
+ * the lock: a write either shows in this round or faults.  How many, or -errno.
+ */
+static int pvvas_dirty_batch(struct pvvas_seg *mem, struct pvvas_dirty *batch,
+			     unsigned long *index, unsigned long last, u32 room)
+{
+	u32 n = 0, i;
+	int ret = 0;
+
+	room = min_t(u32, room, PVVAS_DIRTY_BATCH);
+	xa_lock_irq(&mem->pages);
+	mem->tracking = true;
+	for (; n < room && *index <= last &&
+	     xa_find(&mem->pages, index, last, XA_PRESENT); (*index)++) {
+		if (xa_get_mark(&mem->pages, *index, PVVAS_CLEAN))
+			continue;
+		batch->offsets[n] = (u64)*index << PAGE_SHIFT;
+		batch->rows[n++] = (struct pvvas_extent) {
+			.offset = (u64)*index << PAGE_SHIFT,
+			.size = PAGE_SIZE,
+			.prot = PVVAS_PROT_READ,
+		};
+	}
+	if (n)
+		ret = pvvas_rows_protect(mem, batch->rows, n);
+	for (i = 0; i < n && !ret; i++)
+		__xa_set_mark(&mem->pages, batch->offsets[i] >> PAGE_SHIFT,
+			      PVVAS_CLEAN);
+	xa_unlock_irq(&mem->pages);
+	return ret ?: n;
+}
+
+static int pvvas_seg_dirty_held(struct pvvas_seg *seg,
+				struct pvvas_ioc_range *arg)
+{
+	unsigned long index = pvvas_range_first(seg, arg);
+	unsigned long last = index + (arg->length >> PAGE_SHIFT) - 1;
+	u64 __user *out = u64_to_user_ptr(arg->addr);
+	u64 delta = seg->base - seg->start;
+	struct pvvas_dirty *batch;
+	int n = 1, i;
+
+	batch = kmalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT);
+	if (!batch)
+		return -ENOMEM;
+	while (n > 0 && arg->done < arg->arg) {
+		n = pvvas_dirty_batch(seg->memory, batch, &index, last,
+				      min_t(u64, arg->arg - arg->done, U32_MAX));
+		for (i = 0; i < n; i++)
+			batch->offsets[i] -= delta;
+		if (n > 0 && copy_to_user(out + arg->done, batch->offsets,
+					  n * sizeof(u64)))
+			n = -EFAULT;
+		if (n > 0)
+			arg->done += n;
+		cond_resched();
+	}
+	kfree(batch);
+	return min(n, 0);
+}
+
+int pvvas_seg_dirty(struct pvvas_ioc_range *arg)
+{
+	struct pvvas_seg *seg;
+	int ret;
+
+	if (arg->done)
+		return -EINVAL;
+	if (!pvvas_hv_asks())
+		return -EOPNOTSUPP;
+	seg = pvvas_seg_hold(arg->seg, PVVAS_READ | PVVAS_WRITE);
+	if (IS_ERR(seg))
+		return PTR_ERR(seg);
+	ret = pvvas_range_check(seg, arg);
+	if (!ret)
+		ret = pvvas_seg_dirty_held(seg, arg);
+	pvvas_seg_drop(seg);
+	return ret;
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Pages that do not come from an access: ahead of it, or from the program that
+ * pages a segment itself.  And what has become of a segment, in numbers.
+ */
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include "hv.h"
+
+static int pvvas_range_each(struct pvvas_ioc_range *arg,
+			    int (*one)(struct pvvas_seg *seg, u64 at,
+				       struct pvvas_ioc_range *arg))
+{
+	struct pvvas_seg *seg;
+	u64 at;
+	int ret;
+
+	if (arg->arg || arg->done)
+		return -EINVAL;
+	seg = pvvas_seg_hold(arg->seg, PVVAS_READ | PVVAS_WRITE);
+	if (IS_ERR(seg))
+		return PTR_ERR(seg);
+	ret = pvvas_range_check(seg, arg);
+	for (at = 0; at < arg->length && !ret; at += PAGE_SIZE) {
+		ret = fatal_signal_pending(current) ? -EINTR :
+		      one(seg, at, arg);
+		cond_resched();
+	}
+	pvvas_seg_drop(seg);
+	return ret;
+}
+
+static int pvvas_populate_one(struct pvvas_seg *seg, u64 at,
+			      struct pvvas_ioc_range *arg)
+{
+	int ret;
+
+	do {
+		pvvas_clone_wait();
+		ret = pvvas_page_fault(seg, seg->base - seg->start +
+				       arg->offset + at, 0, GFP_KERNEL |
+				       __GFP_RETRY_MAYFAIL, true);
+	} while (ret == -EINPROGRESS && !fatal_signal_pending(current));
+	return ret;
+}
+
+int pvvas_seg_populate(struct pvvas_ioc_range *arg)
+{
+	if (arg->addr)
+		return -EINVAL;
+	return pvvas_range_each(arg, pvvas_populate_one);
+}
+
+static int pvvas_fill_one(struct pvvas_seg *seg, u64 at,
+			  struct pvvas_ioc_range *arg)
+{
+	struct pvvas_seg *mem = seg->memory;
+	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
+	struct page *page = pvvas_page_alloc(mem, gfp, 0);
+	u64 offset = seg->base - seg->start + arg->offset + at;
+	int ret = 0;
+
+	if (!page)
+		return -ENOMEM;
+	if (copy_from_user(page_address(page), u64_to_user_ptr(arg->addr + at),
+			   PAGE_SIZE))
+		ret = -EFAULT;
+	if (!ret)
+		ret = pvvas_page_store(mem, offset >> PAGE_SHIFT, page, gfp);
+	if (!ret)
+		arg->done++;
+	else
+		pvvas_page_put(page);
+	return ret == -EEXIST ? 0 : ret;
+}
+
+int pvvas_seg_fill(struct pvvas_ioc_range *arg)
+{
+	return pvvas_range_each(arg, pvvas_fill_one);
+}
+
+int pvvas_seg_pager(struct pvvas_ioc_seg_pager *arg)
+{
+	struct pvvas_seg *seg;
+
+	if (arg->on > 1 || arg->reserved)
+		return -EINVAL;
+	seg = pvvas_seg_hold(arg->seg, PVVAS_READ | PVVAS_WRITE);
+	if (IS_ERR(seg))
+		return PTR_ERR(seg);
+	xa_lock_irq(&seg->memory->pages);
+	seg->memory->pager = arg->on;
+	xa_unlock_irq(&seg->memory->pages);
+	pvvas_seg_drop(seg);
+	return 0;
+}
+
+int pvvas_seg_stat(struct pvvas_ioc_seg_stat *arg)
+{
+	struct pvvas_seg *seg = pvvas_seg_hold(arg->seg, PVVAS_READ);
+	unsigned long index, seen = 0;
+	struct page *page;
+
+	if (IS_ERR(seg))
+		return PTR_ERR(seg);
+	arg->resident = atomic64_read(&seg->memory->resident);
+	arg->shared = 0;
+	xa_lock_irq(&seg->memory->pages);
+	xa_for_each_marked(&seg->memory->pages, index, page, PVVAS_COW) {
+		if (page_ref_count(page) > 1)
+			arg->shared += PAGE_SIZE;
+		if (!(++seen % 1024)) {
+			xa_unlock_irq(&seg->memory->pages);
+			cond_resched();
+			xa_lock_irq(&seg->memory->pages);
+		}
+	}
+	xa_unlock_irq(&seg->memory->pages);
+	arg->faults = atomic64_read(&seg->faults);
+	arg->copied = atomic64_read(&seg->memory->copied);
+	arg->refused = atomic64_read(&seg->refused);
+	pvvas_seg_drop(seg);
+	return 0;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Pages of segments: protect them, hear of refused accesses, know which were
+ * written, show them twice, fill them.  Included by pvvas.h.
+ *
+ * What is said here holds for the segment in every VAS and every process.  A
+ * protection allows no more than the attachment does.  Addresses are those of
+ * pages of the segment; lengths are rounded up to whole pages.  The caller needs
+ * the right to write to the segment.  All return 0 or more, or a negative error
+ * number: -EINVAL for an address that is no page's, -ERANGE for one outside the
+ * segment, -ENOENT, -EACCES; -EOPNOTSUPP where the host is too old.
+ */
+#ifndef PVVAS_PAGE_H
+#define PVVAS_PAGE_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * seg_protect - what accesses to a range of pages are allowed at most
+ * @prot: PROT_NONE, PROT_READ, or PROT_READ | PROT_WRITE (no protection)
+ *
+ * It is in force, in all threads of all processes, when the call returns.
+ */
+int seg_protect(int sid, void *addr, size_t length, int prot);
+
+/** seg_prot1 - seg_protect() for one page */
+int seg_prot1(int sid, void *page, int prot);
+
+/** seg_protN - seg_prot1() for each of @n pages, in any order */
+int seg_protN(int sid, void *const *pages, size_t n, int prot);
+
+/** seg_unprot - no protection of this page any more */
+int seg_unprot(int sid, void *page);
+
+/**
+ * seg_dirty - which pages of a range were written, and forget it
+ * @pages: filled with the addresses
+ * @max: how many there is room for
+ *
+ * Returns how many: those written since a call told of them, which writes what
+ * it tells of down as clean.  Before the first call of all, every page that has
+ * memory counts as written.  If it returns @max there may be more: call again.
+ */
+int seg_dirty(int sid, void *addr, size_t length, void **pages, size_t max);
+
+/**
+ * seg_map2 - the same memory at a second address
+ * @base: its address, which differs from the first by a multiple of 2 MiB; or
+ *	NULL
+ *
+ * Returns the id of a segment without a name and with the mode of @sid.  Its
+ * protections are its own, so that a program can write to pages here that are
+ * protected there.
+ */
+int seg_map2(int sid, void *base);
+
+/**
+ * struct seg_fault - an access that was refused
+ * @addr: the address
+ * @sid: the segment that was given to seg_trap()
+ * @vh: the VAS that the thread is in
+ * @access: PROT_READ or PROT_WRITE: what was tried
+ * @missing: not refused, but there is no page, and seg_pager() is on
+ * @context: the third argument of the signal handler
+ */
+struct seg_fault {
+	void *addr;
+	int sid;
+	int vh;
+	int access;
+	int missing;
+	void *context;
+};
+
+/* What the function of seg_trap() returns */
+#define SEG_TRAP_RESUME	0	/* repeat the access */
+#define SEG_TRAP_PASS	1	/* do as if there were no function */
+
+typedef int seg_trap_fn(const struct seg_fault *fault, void *arg);
+
+/**
+ * seg_trap - call a function where this process is refused an access
+ * @fn: called in the thread that made the access, in a signal handler; NULL: no
+ *	function any more
+ * @arg: passed to it
+ *
+ * While there is such a function the library handles SIGSEGV; what does not
+ * concern it goes to the handler that was there before.  System calls that are
+ * given refused addresses fail with EFAULT, and no function is called.
+ */
+int seg_trap(int sid, seg_trap_fn *fn, void *arg);
+
+/** seg_populate - memory for all pages of a range, now */
+int seg_populate(int sid, void *addr, size_t length);
+
+/**
+ * seg_pager - on: the program fills this segment itself
+ *
+ * An access to a page without memory does not find zeroes, but is SIGSEGV with
+ * SEGV_MAPERR, or a call of seg_trap()'s function, until seg_fill().
+ */
+int seg_pager(int sid, int on);
+
+/**
+ * seg_fill - give pages that have no memory their content, each at once
+ * @addr: first page
+ * @data: @length bytes
+ *
+ * Returns how many pages it has filled; pages with memory stay as they are.
+ */
+int seg_fill(int sid, void *addr, const void *data, size_t length);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PVVAS_PAGE_H */

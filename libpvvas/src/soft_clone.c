@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The software backend's clones: copies, as shared memory has nothing that two
+ * files could share; and second faces, which show the same file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "soft.h"
+
+#define WINDOW_END	(PVVAS_WINDOW_VA + SOFT_WINDOW)
+#define BLOCK		(2UL << 20)
+
+static int copy_range(int from, int to, off_t at, off_t end)
+{
+	char buf[65536];
+
+	while (at < end) {
+		size_t n = sizeof(buf);
+		ssize_t got;
+
+		if ((off_t)n > end - at)
+			n = (size_t)(end - at);
+		got = pread(from, buf, n, at);
+		if (got <= 0)
+			return got < 0 ? -errno : -EIO;
+		got = pwrite(to, buf, (size_t)got, at);
+		if (got <= 0)
+			return got < 0 ? -errno : -EIO;
+		at += got;
+	}
+	return 0;
+}
+
+static int copy_files(int from, int to)
+{
+	off_t at = 0, end;
+	int err = 0;
+
+	while (!err && (at = lseek(from, at, SEEK_DATA)) >= 0) {
+		end = lseek(from, at, SEEK_HOLE);
+		if (end < 0)
+			return -errno;
+		err = copy_range(from, to, at, end);
+		at = end;
+	}
+	return err ? err : errno == ENXIO ? 0 : -errno;
+}
+
+static int copy_memory(const struct soft_object *from,
+		       const struct soft_object *to)
+{
+	int in = soft_segment_file(from, O_RDONLY);
+	int out = soft_segment_file(to, O_RDWR);
+	int err = in < 0 ? in : out < 0 ? out : copy_files(in, out);
+
+	if (in >= 0)
+		close(in);
+	if (out >= 0)
+		close(out);
+	return err;
+}
+
+static int clone_segment(const struct soft_object *from,
+			 struct pvvas_ioc_clone *arg)
+{
+	struct pvvas_ioc_create make = {
+		.size = sizeof(make),
+		.name = arg->name,
+		.mode = arg->mode,
+		.base = from->base,
+		.length = from->length,
+	};
+	struct soft_object *to;
+	int err = soft_create(&make, PVVAS_KIND_SEG);
+
+	if (err)
+		return err;
+	to = soft_object(PVVAS_KIND_SEG, make.id);
+	err = copy_memory(from, to);
+	if (err)
+		soft_delete(to);
+	else
+		arg->id = make.id;
+	return err;
+}
+
+static int map2(const struct soft_object *from, struct pvvas_ioc_clone *arg)
+{
+	struct pvvas_ioc_create make = {
+		.size = sizeof(make),
+		.name = arg->name,
+		.mode = arg->mode,
+		.base = arg->base,
+		.length = from->length,
+	};
+	struct soft_object *to;
+	int err;
+
+	if (arg->base ? (arg->base ^ from->base) % BLOCK : from->base % BLOCK)
+		return -EINVAL;
+	if (arg->base && (arg->base < PVVAS_WINDOW_FIRST ||
+			  arg->base > WINDOW_END - from->length))
+		return -ERANGE;
+	err = soft_create(&make, PVVAS_KIND_SEG);
+	if (err)
+		return err;
+	to = soft_object(PVVAS_KIND_SEG, make.id);
+	soft_share_memory(to, from);
+	to->pager = from->pager;
+	arg->id = make.id;
+	arg->base = make.base;
+	return 0;
+}
+
+/* The clones' only user is the new VAS. */
+static int clone_links(uint32_t from, uint32_t to)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < SOFT_LINKS && !err; i++) {
+		struct soft_link link = soft_reg->links[i];
+		struct pvvas_ioc_clone arg = { .size = sizeof(arg) };
+		const struct soft_object *seg;
+
+		if (link.target != from)
+			continue;
+		seg = soft_object(PVVAS_KIND_SEG, link.seg);
+		if (!seg)
+			continue;
+		arg.mode = seg->mode;
+		err = clone_segment(seg, &arg);
+		if (!err)
+			err = soft_link(to, arg.id, link.prot);
+		if (arg.id)
+			soft_delete(soft_object(PVVAS_KIND_SEG, arg.id));
+	}
+	return err;
+}
+
+static int clone_vas(struct pvvas_ioc_clone *arg)
+{
+	const struct soft_object *from;
+	struct pvvas_ioc_create make = {
+		.size = sizeof(make),
+		.name = arg->name,
+		.mode = arg->mode,
+	};
+	int err;
+
+	from = soft_object(PVVAS_KIND_VAS, arg->source);
+	if (!from)
+		return -ENOENT;
+	if (!(soft_rights(from) & PVVAS_READ))
+		return -EACCES;
+	err = soft_create(&make, PVVAS_KIND_VAS);
+	if (err)
+		return err;
+	err = clone_links(arg->source, make.id);
+	if (err)
+		soft_delete(soft_object(PVVAS_KIND_VAS, make.id));
+	else
+		arg->id = make.id;
+	return err;
+}
+
+int soft_clone_call(unsigned long request, void *arg)
+{
+	struct pvvas_ioc_clone *clone = arg;
+	const struct soft_object *from;
+	int err;
+
+	switch (request) {
+	case PVVAS_IOC_VAS_CLONE:
+		return clone_vas(clone);
+	case PVVAS_IOC_SEG_CLONE:
+		from = soft_segment_at(clone->source, PVVAS_READ, &err);
+		return from ? clone_segment(from, clone) : err;
+	case PVVAS_IOC_SEG_MAP2:
+		from = soft_segment_at(clone->source, PVVAS_READ | PVVAS_WRITE,
+				       &err);
+		return from ? map2(from, clone) : err;
+	default:
+		return -ENOTTY;
+	}
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The software backend's pages.
+ *
+ * Protections are a sparse file of a byte a page beside the segment's, and
+ * mprotect() here; other processes see them at their next switch.  Which pages
+ * were written is found by comparing with what was clean, in a file as well: a
+ * write of what was there already is not seen.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "soft.h"
+
+#define PAGE		4096UL
+#define CHUNK		4096UL		/* pages whose bytes are read at a time */
+
+/* The byte of a page: 0, or its rights plus one. */
+static uint32_t rights_of(unsigned char byte)
+{
+	return byte ? byte - 1U : PVVAS_READ | PVVAS_WRITE;
+}
+
+static int prot_of(uint32_t rights)
+{
+	return (rights & PVVAS_READ ? PROT_READ : PROT_NONE) |
+	       (rights & PVVAS_WRITE ? PROT_WRITE : PROT_NONE);
+}
+
+/* Is there memory at @offset?  *end: up to where the answer is the same. */
+static bool has_memory(int fd, uint64_t offset, uint64_t *end)
+{
+	off_t at = lseek(fd, (off_t)offset, SEEK_DATA);
+
+	if (at == (off_t)offset) {
+		at = lseek(fd, (off_t)offset, SEEK_HOLE);
+		*end = at < 0 ? offset + PAGE : (uint64_t)at;
+		return true;
+	}
+	*end = at < 0 ? UINT64_MAX : (uint64_t)at;
+	return false;
+}
+
+/* Runs of equal bytes; @file is the segment's, or -1 if missing pages are zero. */
+static void apply_bytes(const struct soft_object *seg, uint32_t rights,
+			uint64_t offset, const unsigned char *bytes, size_t n,
+			int file)
+{
+	size_t i, run;
+
+	for (i = 0; i < n; i += run) {
+		uint64_t at = offset + i * PAGE, end = UINT64_MAX;
+		uint32_t may = rights & rights_of(bytes[i]);
+
+		if (file >= 0 && !has_memory(file, at, &end))
+			may = 0;
+		for (run = 1; i + run < n && bytes[i + run] == bytes[i] &&
+		     at + run * PAGE < end; run++)
+			;
+		mprotect((void *)(uintptr_t)(seg->base + at), run * PAGE,
+			 prot_of(may));
+	}
+}
+
+void soft_page_apply(const struct soft_object *seg, uint32_t rights,
+		     uint64_t offset, uint64_t length)
+{
+	int prot = soft_prot_file(seg, O_RDONLY);
+	int file = seg->pager ? soft_segment_file(seg, O_RDONLY) : -1;
+	unsigned char bytes[CHUNK];
+	uint64_t at, n, end;
+
+	for (at = offset; (prot >= 0 || file >= 0) && at < offset + length;
+	     at += n * PAGE) {
+		n = (offset + length - at) / PAGE;
+		memset(bytes, 0, sizeof(bytes));
+		/* much of a large segment is neither protected nor filled */
+		if (file < 0 && !has_memory(prot, at / PAGE, &end) &&
+		    end > at / PAGE + CHUNK) {
+			n = end - at / PAGE < n ? end - at / PAGE : n;
+			mprotect((void *)(uintptr_t)(seg->base + at), n * PAGE,
+				 prot_of(rights));
+			continue;
+		}
+		n = n < CHUNK ? n : CHUNK;
+		if (prot >= 0 && pread(prot, bytes, n, (off_t)(at / PAGE)) < 0)
+			memset(bytes, 0, sizeof(bytes));
+		apply_bytes(seg, rights, at, bytes, n, file);
+	}
+	if (prot >= 0)
+		close(prot);
+	if (file >= 0)
+		close(file);
+}
+
+int soft_page_allows(const struct soft_object *seg, uint64_t offset, bool write)
+{
+	uint32_t access = write ? PVVAS_WRITE : PVVAS_READ;
+	int fd = soft_prot_file(seg, O_RDONLY);
+	unsigned char byte = 0;
+	uint64_t end;
+	bool there;
+
+	if (fd >= 0) {
+		if (pread(fd, &byte, 1, (off_t)(offset / PAGE)) < 0)
+			byte = 0;
+		close(fd);
+	}
+	if (access & ~rights_of(byte))
+		return -EACCES;
+	if (!seg->pager)
+		return 0;
+	fd = soft_segment_file(seg, O_RDONLY);
+	there = fd < 0 || has_memory(fd, offset & ~(PAGE - 1), &end);
+	if (fd >= 0)
+		close(fd);
+	return there ? 0 : -ENXIO;
+}
+
+static int write_all(int fd, const void *data, size_t n, uint64_t at)
+{
+	const char *p = data;
+	ssize_t done;
+
+	for (; n; n -= (size_t)done, p += done, at += (uint64_t)done) {
+		done = pwrite(fd, p, n, (off_t)at);
+		if (done < 0 && errno == EINTR)
+			done = 0;
+		else if (done <= 0)
+			return done < 0 ? -errno : -EIO;
+	}
+	return 0;
+}
+
+static int protect(const struct soft_object *seg,
+		   const struct pvvas_ioc_range *arg)
+{
+	uint64_t first = arg->offset / PAGE, n = arg->length / PAGE, part;
+	int fd = soft_prot_file(seg, O_RDWR | O_CREAT), err = 0;
+	unsigned char bytes[CHUNK];
+
+	if (fd < 0)
+		return fd;
+	memset(bytes, arg->arg == (PVVAS_READ | PVVAS_WRITE) ? 0 :
+	       (int)arg->arg + 1, sizeof(bytes));
+	if (ftruncate(fd, (off_t)(seg->length / PAGE)) < 0)
+		err = -errno;
+	for (; n && !err; n -= part, first += part) {
+		part = n < CHUNK ? n : CHUNK;
+		err = write_all(fd, bytes, part, first);
+	}
+	close(fd);
+	soft_range_changed(seg, arg->offset, arg->length);
+	return err;
+}
+
+/* Is this page as it was when it was clean?  If not, it is clean now. */
+static int page_written(int file, int clean, uint64_t at)
+{
+	char now[PAGE], then[PAGE] = "";
+	uint64_t end;
+	int err;
+
+	if (pread(file, now, PAGE, (off_t)at) != (ssize_t)PAGE)
+		return -EIO;
+	/* reading a page for the first time gives it memory, too: zeroes */
+	if (has_memory(clean, at, &end) &&
+	    pread(clean, then, PAGE, (off_t)at) != (ssize_t)PAGE)
+		return -EIO;
+	if (!memcmp(now, then, PAGE))
+		return 0;
+	err = write_all(clean, now, PAGE, at);
+	return err ? err : 1;
+}
+
+static int find_dirty(int file, int clean, struct pvvas_ioc_range *arg)
+{
+	uint64_t *out = (uint64_t *)(uintptr_t)arg->addr, end;
+	uint64_t at = arg->offset, stop = at + arg->length;
+	int ret;
+
+	while (at < stop && arg->done < arg->arg) {
+		if (!has_memory(file, at, &end)) {
+			at = end;
+			continue;
+		}
+		ret = page_written(file, clean, at);
+		if (ret < 0)
+			return ret;
+		if (ret)
+			out[arg->done++] = at;
+		at += PAGE;
+	}
+	return 0;
+}
+
+static int dirty(const struct soft_object *seg, struct pvvas_ioc_range *arg)
+{
+	int file = soft_segment_file(seg, O_RDONLY);
+	int clean = soft_clean_file(seg, O_RDWR | O_CREAT);
+	int err = file < 0 ? file : clean < 0 ? clean : 0;
+
+	if (!err && ftruncate(clean, (off_t)seg->length) < 0)
+		err = -errno;
+	if (!err)
+		err = find_dirty(file, clean, arg);
+	if (file >= 0)
+		close(file);
+	if (clean >= 0)
+		close(clean);
+	return err;
+}
+
+static int fill(const struct soft_object *seg, struct pvvas_ioc_range *arg,
+		const char *data)
+{
+	int fd = soft_segment_file(seg, O_RDWR), err = 0;
+	static const char zeroes[PAGE];
+	uint64_t at, end;
+
+	if (fd < 0)
+		return fd;
+	for (at = 0; at < arg->length && !err; at += PAGE) {
+		if (has_memory(fd, arg->offset + at, &end))
+			continue;
+		err = write_all(fd, data ? data + at : zeroes, PAGE,
+				arg->offset + at);
+		if (!err && data)
+			arg->done++;
+	}
+	close(fd);
+	if (seg->pager)
+		soft_range_changed(seg, arg->offset, arg->length);
+	return err;
+}
+
+static int range_call(unsigned long request, struct pvvas_ioc_range *arg)
+{
+	struct soft_object *seg;
+	int err;
+
+	seg = soft_segment_at(arg->seg, PVVAS_READ | PVVAS_WRITE, &err);
+	if (!seg)
+		return err;
+	if (!arg->length || arg->offset % PAGE || arg->length % PAGE)
+		return -EINVAL;
+	if (arg->offset >= seg->length ||
+	    arg->length > seg->length - arg->offset)
+		return -ERANGE;
+	switch (request) {
+	case PVVAS_IOC_SEG_PROTECT:
+		return protect(seg, arg);
+	case PVVAS_IOC_SEG_DIRTY:
+		return dirty(seg, arg);
+	case PVVAS_IOC_SEG_POPULATE:
+		return seg->pager ? -ENXIO : fill(seg, arg, NULL);
+	default:
+		return fill(seg, arg, (const char *)(uintptr_t)arg->addr);
+	}
+}
+
+static int set_pager(const struct pvvas_ioc_seg_pager *arg)
+{
+	uint16_t on = arg->on ? 1 : 0;
+	struct soft_object *seg;
+	int err;
+
+	seg = soft_segment_at(arg->seg, PVVAS_READ | PVVAS_WRITE, &err);
+	if (!seg)
+		return err;
+	if (seg->pager != on) {
+		seg->pager = on;
+		soft_reg->changes++;
+	}
+	return 0;
+}
+
+static int seg_stat(struct pvvas_ioc_seg_stat *arg)
+{
+	struct pvvas_ioc_attr attr = {
+		.size = sizeof(attr),
+		.kind = PVVAS_KIND_SEG,
+		.id = arg->seg,
+	};
+	int err;
+
+	if (!soft_segment_at(arg->seg, PVVAS_READ, &err))
+		return err;
+	err = soft_objects_call(PVVAS_IOC_GETATTR, &attr);
+	arg->resident = attr.resident;
+	return err;
+}
+
+int soft_page_call(unsigned long request, void *arg)
+{
+	switch (request) {
+	case PVVAS_IOC_SEG_PROTECT:
+	case PVVAS_IOC_SEG_DIRTY:
+	case PVVAS_IOC_SEG_POPULATE:
+	case PVVAS_IOC_SEG_FILL:
+		return range_call(request, arg);
+	case PVVAS_IOC_SEG_PAGER:
+		return set_pager(arg);
+	case PVVAS_IOC_SEG_STAT:
+		return seg_stat(arg);
+	default:
+		return -ENOTTY;
+	}
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * seg_trap(): functions that hear of refused accesses, called by a handler of
+ * SIGSEGV that is there as long as there is any such function.
+ *
+ * The handler takes no lock: it reads a table that is never changed, only
+ * replaced.  Old tables are kept, as a handler may still be reading one.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include "internal.h"
+
+struct trap {
+	uintptr_t base;
+	uintptr_t end;
+	int sid;
+	seg_trap_fn *fn;
+	void *arg;
+};
+
+struct table {
+	struct table *older;
+	size_t nr;
+	struct trap traps[];
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic(struct table *) current;
+static struct sigaction before;
+static bool installed;
+
+/* A write, as the page fault's error code says; on others nobody knows. */
+static bool is_write(const void *context)
+{
+#if defined(__x86_64__)
+	const ucontext_t *uc = context;
+
+	return uc->uc_mcontext.gregs[REG_ERR] & 2;
+#else
+	(void)context;
+	return false;
+#endif
+}
+
+/* What would have happened without us. */
+static void pass_on(int sig, siginfo_t *info, void *context)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+
+	if (before.sa_flags & SA_SIGINFO) {
+		before.sa_sigaction(sig, info, context);
+	} else if (before.sa_handler != SIG_DFL &&
+		   before.sa_handler != SIG_IGN) {
+		before.sa_handler(sig);
+	} else {
+		/* the access is repeated, and that ends it; or it was sent */
+		sigaction(sig, &dfl, NULL);
+		if (info->si_code <= 0)
+			raise(sig);
+	}
+}
+
+static bool trapped(const siginfo_t *info, void *context)
+{
+	const struct table *t = atomic_load(&current);
+	uintptr_t addr = (uintptr_t)info->si_addr;
+	const struct pvvas_backend *be = pvvas_backend_opened();
+	struct seg_fault fault = {
+		.addr = info->si_addr,
+		.vh = vas_current(),
+		.access = is_write(context) ? PROT_WRITE : PROT_READ,
+		.context = context,
+	};
+	int missing = info->si_code == SEGV_MAPERR;
+	size_t i;
+
+	if (!be || (info->si_code != SEGV_ACCERR && !missing))
+		return false;
+	if (addr >= PVVAS_WINDOW_FIRST && fault.vh != VAS_HOME) {
+		int stale = be->stale(addr, fault.access == PROT_WRITE);
+
+		if (stale == 1)
+			return true;
+		missing |= stale == -ENXIO;
+	}
+	fault.missing = missing;
+	for (i = 0; t && i < t->nr; i++) {
+		if (addr < t->traps[i].base || addr >= t->traps[i].end)
+			continue;
+		fault.sid = t->traps[i].sid;
+		if (t->traps[i].fn(&fault, t->traps[i].arg) == SEG_TRAP_RESUME)
+			return true;
+	}
+	return false;
+}
+
+static void handler(int sig, siginfo_t *info, void *context)
+{
+	int err = errno;
+
+	if (!trapped(info, context))
+		pass_on(sig, info, context);
+	errno = err;
+}
+
+static int install(bool on)
+{
+	struct sigaction sa = {
+		.sa_sigaction = handler,
+		.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK,
+	};
+	struct sigaction now;
+
+	if (on == installed)
+		return 0;
+	if (on && sigaction(SIGSEGV, &sa, &before) < 0)
+		return -errno;
+	/* whoever came after us may refer to our handler: then it stays */
+	if (!on) {
+		if (sigaction(SIGSEGV, NULL, &now) < 0 ||
+		    !(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != handler)
+			return 0;
+		sigaction(SIGSEGV, &before, NULL);
+	}
+	installed = on;
+	return 0;
+}
+
+/* A copy of the table without the traps of @sid, and with @add if given. */
+static struct table *table_with(int sid, const struct trap *add)
+{
+	const struct table *old = atomic_load(&current);
+	size_t nr = old ? old->nr : 0, i;
+	struct table *t = malloc(sizeof(*t) + (nr + 1) * sizeof(t->traps[0]));
+
+	if (!t)
+		return NULL;
+	t->nr = 0;
+	t->older = atomic_load(&current);
+	if (add)
+		t->traps[t->nr++] = *add;
+	for (i = 0; i < nr; i++)
+		if (old->traps[i].sid != sid)
+			t->traps[t->nr++] = old->traps[i];
+	return t;
+}
+
+PVVAS_EXPORT int seg_trap(int sid, seg_trap_fn *fn, void *arg)
+{
+	struct trap trap = { .sid = sid, .fn = fn, .arg = arg };
+	struct pvvas_ioc_attr attr;
+	struct table *t;
+	int err = 0;
+
+	if (sid <= 0)
+		return -EINVAL;
+	if (fn) {
+		err = pvvas_getattr(PVVAS_KIND_SEG, sid, &attr);
+		if (err)
+			return err;
+		trap.base = attr.base;
+		trap.end = attr.base + attr.length;
+	}
+	pthread_mutex_lock(&lock);
+	t = table_with(sid, fn ? &trap : NULL);
+	if (!t)
+		err = -ENOMEM;
+	else if (!fn && t->nr == (t->older ? t->older->nr : 0))
+		err = -ENOENT;
+	else if (fn)
+		err = install(true);
+	if (err) {
+		free(t);
+	} else {
+		atomic_store(&current, t);
+		if (!t->nr)
+			install(false);
+	}
+	pthread_mutex_unlock(&lock);
+	return err;
+}
+
+/* Traps are this process's; the child attaches, and traps, anew. */
+void pvvas_traps_forked(void)
+{
+	struct table *t = atomic_load(&current), *older;
+
+	pthread_mutex_init(&lock, NULL);
+	atomic_store(&current, NULL);
+	for (; t; t = older) {
+		older = t->older;
+		free(t);
+	}
+	install(false);
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The examples of the library, built as they are installed: each checks itself,
+ * and says what it has done.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "tcase.h"
+
+static char output[4096];
+
+/* Where the examples are, in the guest or beside the library. */
+static void run(const char *command, const char *expected)
+{
+	const char *libs = getenv("LD_LIBRARY_PATH");
+	char path[1024];
+	int status;
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s 2>&1",
+		 access("/usr/lib/pvvas/examples", X_OK) || libs ?
+		 "$LD_LIBRARY_PATH/examples" : "/usr/lib/pvvas/examples",
+		 command);
+	f = popen(path, "r");
+	check(f);
+	n = fread(output, 1, sizeof(output) - 1, f);
+	output[n] = '\0';
+	status = pclose(f);
+	if (status || !strstr(output, expected))
+		tcase_note("%s", output);
+	check_eq(status, 0);
+	check(strstr(output, expected));
+}
+
+static void the_figure_of_the_paper(void)
+{
+	run("paper", "42 at 0x200040000000\n42 at 0x200840000000");
+}
+
+static void a_collectors_write_barrier_by_dirty_pages(void)
+{
+	run("gc-barrier", "second: 3 pages written, 384 of 131072 objects");
+}
+
+static void a_concurrent_checkpoint(void)
+{
+	run("checkpoint", "pages saved by the thread");
+}
+
+static void guard_pages_stop_an_overflow(void)
+{
+	run("guard-pages", "8192 pushed, stopped at the end of page 16");
+}
+
+static void a_second_face_for_a_collector(void)
+{
+	run("second-face", "16 pages scanned before they were seen\n4 again");
+}
+
+static void two_processes_one_after_the_other(void)
+{
+	run("two-processes write one two three", "");
+	run("two-processes read", "three\ntwo\none");
+	run("two-processes delete", "");
+}
+
+static void a_list_that_everybody_changes(void)
+{
+	run("shared-list add one two", "");
+	run("shared-list show", "two");
+	run("shared-list clear", "");
+	run("shared-list delete", "");
+}
+
+static const struct tcase cases[] = {
+	CASE(the_figure_of_the_paper),
+	CASE(a_collectors_write_barrier_by_dirty_pages),
+	CASE(a_concurrent_checkpoint),
+	CASE(guard_pages_stop_an_overflow),
+	CASE(a_second_face_for_a_collector),
+	CASE(two_processes_one_after_the_other),
+	CASE(a_list_that_everybody_changes),
+};
+
+TCASE_MAIN(cases, 0)
