@@ -63,8 +63,8 @@ void __pvvas_check(enum vas_misuse what, unsigned long p, const char *file,
 static inline int __pvvas_in_window(unsigned long p)
 {
 	p &= __PVVAS_PLAIN;
-	/* the largest window there can be */
-	return p >= VAS_WINDOW_FIRST && p < (1UL << 47);
+	/* no window is larger; what the system maps itself lies far above */
+	return p >= VAS_WINDOW_FIRST && p < 2 * VAS_WINDOW_BASE;
 }
 
 static inline unsigned long __pvvas_tag(const volatile void *p)

@@ -242,12 +242,29 @@ static void threads_touch_new_pages_at_the_same_time(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
+static pthread_key_t key;
+static int cleanups;
+
+/* Of a thread that ends: it is where it was, and may write there. */
+static void cleanup(void *arg)
+{
+	if (vas_current() == handles[0])
+		BASE[2] += *(char *)arg;
+	cleanups++;
+}
+
 static void *until_cancelled(void *arg)
 {
+	static char one = 1, two = 2;
+
 	check_eq(vas_switch(handles[0]), 0);
+	BASE[2] = 0;
+	check_eq(pthread_setspecific(key, &two), 0);
+	pthread_cleanup_push(cleanup, &one);
 	atomic_store(&inside, true);
 	for (;;)
 		usleep(1000);
+	pthread_cleanup_pop(0);
 	return arg;
 }
 
@@ -257,12 +274,17 @@ static void a_thread_may_be_cancelled_inside(void)
 	void *result;
 
 	make_vases();
+	check_eq(pthread_key_create(&key, cleanup), 0);
 	check_eq(pthread_create(&thread, NULL, until_cancelled, NULL), 0);
 	while (!atomic_load(&inside))
 		sched_yield();
 	check_eq(pthread_cancel(thread), 0);
 	check_eq(pthread_join(thread, &result), 0);
 	check(result == PTHREAD_CANCELED);
+	check_eq(cleanups, 2);
+	check_eq(vas_switch(handles[0]), 0);
+	check_eq(BASE[2], 3);
+	check_eq(vas_switch(VAS_HOME), 0);
 	check_eq(vas_detach(handles[0]), 0);
 }
 
