@@ -65,7 +65,21 @@ deb-kvm: ## Debian package of the patched KVM for the host, as source for DKMS, 
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
 	@tests/bench/heap/run
 
-check: check-runner checkpatch check-patches check-driver-builds shellcheck ## all checks of the sources
+deb: ## Debian packages of library, tools and driver, into build/deb, with lintian
+	@images/setup/all packages
+	@images/deb
+
+test-deb: deb ## the packages in a fresh Debian: install, a newcomer's two programs, DKMS, purge
+	@images/setup/all kernels
+	@tests/deb
+
+test-sanitize: setup ## the unit tests and the software backend under ASan and UBSan, the unit tests under valgrind
+	@tests/sanitize
+
+check-lib: setup ## the library: exported symbols, headers alone as C and C++, manual pages
+	@$(MAKE) -s -C libpvvas O=$(BUILD)/libpvvas check
+
+check: check-lib test-sanitize check-runner checkpatch check-patches check-driver-builds shellcheck ## all checks of the sources
 
 checkpatch: ## coding style of all C files and patches
 	@images/setup/all kernels

@@ -262,6 +262,7 @@ static int pvvas_block_fault(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
 			.size = PVVAS_BLOCK,
 			.prot = PVVAS_RW,
 		};
+		/* If KVM refuses, the next access asks for its page alone. */
 		pvvas_hc_seg_map(seg->hv, &mem->row, 1);
 	}
 	xa_unlock_irqrestore(&mem->pages, flags);
@@ -290,8 +291,10 @@ int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 	if (!pvvas_seg_covers(seg, offset))
 		return -ERANGE;
 	atomic64_inc(&seg->faults);
-	if (mem->huge && !xa_load(&mem->pages, index))
-		pvvas_block_fault(seg, index, gfp);
+	/* All that an access may find is there then, and shown with all rights. */
+	if (mem->huge && !xa_load(&mem->pages, index) &&
+	    !pvvas_block_fault(seg, index, gfp))
+		return 0;
 	for (;;) {
 		xa_lock_irqsave(&mem->pages, flags);
 		ret = user && mem->changing ? -EINPROGRESS :
