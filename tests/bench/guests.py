@@ -38,6 +38,17 @@ insmod /modules/{0}/kvm.ko && insmod /modules/{0}/kvm-intel.ko $KVM_INTEL_ARGS |
 GUEST_JOB = """#!/bin/sh
 export LD_LIBRARY_PATH=/usr/lib:/bench/lib PATH=/bench/bin:/bin:/usr/bin PVVAS_BENCH=/bench
 exec >/dev/vport0p2
+
+# A kernel that has just started has work of its own: wait until a second passes in which it has next to none.
+busy() { awk '/^cpu / {print $2 + $3 + $4 + $7 + $8}' /proc/stat; }
+seconds=0
+while [ $seconds -lt 60 ]; do
+	before=$(busy)
+	sleep 1
+	[ $(($(busy) - before)) -gt 5 ] || break
+	seconds=$((seconds + 1))
+done
+echo "quiet after $seconds s" >&2
 """
 
 

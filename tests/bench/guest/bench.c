@@ -15,7 +15,7 @@
 /* A batch is a small part of the 400,000 instructions between timer ticks. */
 #define BATCH_INSTRUCTIONS	12000
 #define MOST_OPS		1000
-#define MOST_BATCHES		101
+#define MOST_BATCHES		2500
 #define BATCHES			25
 /* What one benchmark may take altogether, roughly. */
 #define BUDGET			8000000UL
