@@ -44,6 +44,14 @@ test-flushes: ## each flush of the KVM patches left out in turn: does a test not
 		{ tail -n 20 $(BUILD)/logs/kvm-modules-flushes.log; exit 1; }
 	@tests/flushes/run
 
+test-hooks: setup ## each hook of the KVM patches left out in turn: does a test notice
+	@images/setup/kvm-modules -flushes >$(BUILD)/logs/kvm-modules-flushes.log 2>&1 || \
+		{ tail -n 20 $(BUILD)/logs/kvm-modules-flushes.log; exit 1; }
+	@tests/flushes/hooks
+
+test-same: setup ## exits, hypercalls and instructions of VMs without views: stock and patched modules side by side
+	@tests/same/run
+
 test-guest: setup ## only the tests of driver and library, in the guest
 	@tests/run --where guest
 
@@ -79,7 +87,7 @@ test-sanitize: setup ## the unit tests and the software backend under ASan and U
 check-lib: setup ## the library: exported symbols, headers alone as C and C++, manual pages
 	@$(MAKE) -s -C libpvvas O=$(BUILD)/libpvvas check
 
-check: check-lib test-sanitize check-runner checkpatch check-patches check-driver-builds shellcheck ## all checks of the sources
+check: check-lib test-sanitize check-runner checkpatch check-patches check-sparse check-driver-builds shellcheck ## all checks of the sources
 
 checkpatch: ## coding style of all C files and patches
 	@images/setup/all kernels
@@ -91,6 +99,10 @@ check-patches: ## do the patch series apply, and does each KVM patch build
 
 check-driver-builds: ## the guest driver against the headers of every flavour of 6.12, and of 6.1
 	@tests/lint/driver-builds
+
+check-sparse: ## the KVM side with W=1 and sparse
+	@images/setup/all packages kernels
+	@tests/lint/sparse
 
 check-model: ## the Spin model of view invalidation, and that it notices what is left out
 	@tests/model/check

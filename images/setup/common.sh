@@ -77,7 +77,9 @@ apply_series() {
 patched_tree() {
 	local new=$3.new
 	rm -rf "$new"
-	cp -al "$2" "$new"
+	mkdir -p "$new"
+	# the folder's content: the folder itself may be a link
+	cp -al "$2/." "$new/"
 	apply_series "$1" "$new"
 	if declare -F after_patch >/dev/null; then after_patch "$new"; fi
 	mkdir -p "$3"

@@ -43,7 +43,7 @@ void *pvvas_take_page(struct kvm *kvm, struct kvm_mmu_memory_cache *mc)
 	void *page = kvm_mmu_memory_cache_alloc(mc);
 
 	atomic64_inc(&kvm->stat.pvvas_tables);
-	kvm_account_pgtable_pages(page, +1);
+	kvm_account_pgtable_pages(page, 1);
 	return page;
 }
 
