@@ -51,7 +51,12 @@ define() { # NAME ROUNDS
 	virsh define --validate "/tmp/$1.xml"
 }
 
-mkdir -p $out /run /var/run /var/lib/libvirt /var/log/libvirt /var/cache
+# what Debian's package makes when it is installed
+echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/bin/sh' >>/etc/passwd
+echo 'libvirt-qemu:x:64055:' >>/etc/group
+export LIBVIRT_DEFAULT_URI=qemu:///system
+mkdir -p $out /run /var/run /var/lib/libvirt/qemu /var/log/libvirt/qemu /var/cache
+ln -s qemu /bin/qemu-system-x86_64
 cat >/etc/libvirt/qemu.conf <<END
 user = "root"
 group = "root"
@@ -62,7 +67,10 @@ stdio_handler = "file"
 remember_owner = 0
 END
 libvirtd --daemon >$out/libvirtd.out 2>&1
-patiently virsh version
+patiently virsh version || {
+	cat $out/libvirtd.out
+	exit 1
+}
 
 exec 3>&1 >$out/virsh.log 2>&1
 set -x
