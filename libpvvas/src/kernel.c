@@ -32,10 +32,14 @@ static uint64_t window_size;
 
 /*
  * Slot plus one of each attachment, by index of the handle; the entry of
- * index 0 is that of VAS_HOME.  The kernel wipes these pages in a child
- * however it was forked, so that it never acts on its parent's attachments.
+ * index 0 is that of VAS_HOME.  Behind it a second table of the slots that the
+ * driver named last, also for attachments that no inline switch may go to.
+ * The kernel wipes these pages in a child however it was forked, so that it
+ * never acts on its parent's attachments.
  */
 static _Atomic(uint16_t *) slots;
+
+enum slot_table { SLOTS_INLINE, SLOTS_NAMED, SLOTS_TABLES };
 
 /* ENOSYS: the hypervisor has no views.  ENODEV: it has, or may have. */
 static int absent(void)
@@ -74,7 +78,7 @@ static int kernel_open(void)
 
 static int kernel_prepare(void)
 {
-	size_t bytes = PVVAS_HANDLE_INDICES * sizeof(uint16_t);
+	size_t bytes = SLOTS_TABLES * PVVAS_HANDLE_INDICES * sizeof(uint16_t);
 	uint16_t *table;
 	void *p;
 
@@ -113,23 +117,46 @@ static int kernel_call(unsigned long request, void *arg)
 	return ioctl(fd, request, arg) < 0 ? -errno : 0;
 }
 
-static void set_slot(int vh, unsigned int entry)
+/* Where a table has the attachment's entry; NULL before there are any. */
+static uint16_t *slot_entry(enum slot_table which, int vh)
 {
 	uint16_t *table = atomic_load(&slots);
 
-	if (table)
-		__atomic_store_n(&table[PVVAS_HANDLE_INDEX(vh)],
-				 (uint16_t)entry, __ATOMIC_RELEASE);
+	return table ? &table[which * PVVAS_HANDLE_INDICES +
+			      PVVAS_HANDLE_INDEX(vh)] : NULL;
+}
+
+static void set_slot(enum slot_table which, int vh, unsigned int entry)
+{
+	uint16_t *e = slot_entry(which, vh);
+
+	if (e)
+		__atomic_store_n(e, (uint16_t)entry, __ATOMIC_RELEASE);
 }
 
 static void kernel_forget(int vh)
 {
-	set_slot(vh, 0);
+	set_slot(SLOTS_INLINE, vh, 0);
+	set_slot(SLOTS_NAMED, vh, 0);
 }
 
 static int current_cookie(void)
 {
 	return (int)IDENTITY->cookie;
+}
+
+/* To the slot that the driver named last, if it knows this thread. */
+static bool enter_named(int vh)
+{
+	unsigned int entry;
+
+	if (__pvvas_self.cookie == &pvvas_process_cookie)
+		return false;
+	entry = __atomic_load_n(slot_entry(SLOTS_NAMED, vh), __ATOMIC_ACQUIRE);
+	if (!entry)
+		return false;
+	vmfunc(0, entry - 1);
+	return current_cookie() == vh;
 }
 
 /*
@@ -141,6 +168,8 @@ static int enter_attached(int vh, bool fast)
 	struct pvvas_ioc_attach arg;
 	int err, i;
 
+	if (!fast && enter_named(vh))
+		return 0;
 	for (i = 0; i < MAX_TRIES; i++) {
 		arg = (struct pvvas_ioc_attach){
 			.size = sizeof(arg),
@@ -152,8 +181,9 @@ static int enter_attached(int vh, bool fast)
 		if (err)
 			return err;
 		__pvvas_self.cookie = (const volatile uint64_t *)&IDENTITY->cookie;
+		set_slot(SLOTS_NAMED, vh, arg.slot + 1);
 		if (fast) {
-			set_slot(vh, arg.slot + 1);
+			set_slot(SLOTS_INLINE, vh, arg.slot + 1);
 			__pvvas_self.slots = atomic_load(&slots);
 		}
 		vmfunc(0, arg.slot);

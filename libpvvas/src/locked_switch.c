@@ -12,134 +12,102 @@
 
 #include "lockset.h"
 
-/* What the calling thread holds. */
-static __thread struct {
-	unsigned int nr;
-	struct seglock_hold *holds;
-	int *sids;
-} held;
+/* What the calling thread holds: a copy of an attachment's set, or NULL. */
+static __thread struct lockset *held;
 
 bool locks_held(void)
 {
-	return held.nr;
-}
-
-static void drop_arrays(void)
-{
-	free(held.holds);
-	free(held.sids);
-	held.holds = NULL;
-	held.sids = NULL;
-	held.nr = 0;
+	return held;
 }
 
 /* The child of a fork holds nothing: mutexes know threads. */
 void locks_forked(void)
 {
-	drop_arrays();
+	free(held);
+	held = NULL;
 }
 
 static void release_all(void)
 {
 	unsigned int i;
 
-	for (i = held.nr; i--;)
-		if (held.holds[i].lock)
-			seglock_release(&held.holds[i]);
-	drop_arrays();
+	for (i = held ? held->nr : 0; i--;)
+		if (held->entries[i].hold.lock)
+			seglock_release(&held->entries[i].hold);
+	free(held);
+	held = NULL;
 }
 
 static struct seglock_hold *find_held(int sid)
 {
 	unsigned int i;
 
-	for (i = 0; i < held.nr; i++)
-		if (held.sids[i] == sid && held.holds[i].lock)
-			return &held.holds[i];
+	for (i = 0; held && i < held->nr; i++)
+		if (held->entries[i].sid == sid && held->entries[i].hold.lock)
+			return &held->entries[i].hold;
 	return NULL;
 }
 
-/*
- * Make @holds and @sids what the thread holds.  Locks of the set that it held
- * before have been moved there; the others are given back.
- */
-static void replace(unsigned int nr, struct seglock_hold *holds, int *sids)
-{
-	release_all();
-	held.nr = nr;
-	held.holds = holds;
-	held.sids = sids;
-}
-
 /* Those of @set that are not held; nothing changes unless all can be had. */
-static int take_more(const struct lockset *set, struct seglock_hold *holds,
-		     const struct lock_wait *wait)
+static int take_more(struct lockset *set, const struct lock_wait *wait)
 {
 	unsigned int i;
 	int err = 0;
 
 	for (i = 0; i < set->nr && !err; i++) {
-		const struct lockset_entry *e = &set->entries[i];
+		struct lockset_entry *e = &set->entries[i];
 		const struct seglock_hold *have = find_held(e->sid);
 
 		if (!have)
 			err = seglock_take(e->lock, e->exclusive, wait->try,
-					   wait->deadline, &holds[i]);
+					   wait->deadline, &e->hold);
 		else if (e->exclusive && !have->exclusive)
 			err = -EBUSY;	/* no upgrade without giving it back */
 	}
 	if (!err)
 		return 0;
 	while (i--)
-		if (holds[i].lock)
-			seglock_release(&holds[i]);
+		if (set->entries[i].hold.lock)
+			seglock_release(&set->entries[i].hold);
 	return err;
 }
 
-/* What was held before and is in the set moves into the new array. */
-static void keep(const struct lockset *set, struct seglock_hold *holds)
+/*
+ * Make @set what the thread holds.  Locks of it that the thread held before
+ * move there, the others are given back.
+ */
+static void replace(struct lockset *set)
 {
 	struct seglock_hold *have;
 	unsigned int i;
 
 	for (i = 0; i < set->nr; i++) {
 		have = find_held(set->entries[i].sid);
-		if (holds[i].lock || !have)
+		if (set->entries[i].hold.lock || !have)
 			continue;
-		holds[i] = *have;
+		set->entries[i].hold = *have;
 		have->lock = NULL;
 	}
+	release_all();
+	held = set;
 }
 
-static int take_set(const struct pvvas_backend *be, const struct lockset *set,
+static int take_set(const struct pvvas_backend *be, struct lockset *set,
 		    int prev, const struct lock_wait *wait)
 {
 	const struct lock_wait try = { .try = true };
-	struct seglock_hold *holds = calloc(set->nr, sizeof(*holds));
-	int *sids = calloc(set->nr, sizeof(*sids));
-	unsigned int i;
-	int err = -ENOMEM;
+	int err;
 
-	if (!holds || !sids)
-		goto fail;
-	err = take_more(set, holds, &try);
+	err = take_more(set, &try);
 	if (err == -EBUSY && !wait->try) {
-		err = held.nr ? be->enter(VAS_HOME, prev, false) : 0;
+		err = held ? be->enter(VAS_HOME, prev, false) : 0;
 		if (err)
-			goto fail;
+			return err;
 		release_all();
-		err = take_more(set, holds, wait);
+		err = take_more(set, wait);
 	}
-	if (err)
-		goto fail;
-	keep(set, holds);
-	for (i = 0; i < set->nr; i++)
-		sids[i] = set->entries[i].sid;
-	replace(set->nr, holds, sids);
-	return 0;
-fail:
-	free(holds);
-	free(sids);
+	if (!err)
+		replace(set);
 	return err;
 }
 
@@ -147,24 +115,28 @@ static bool somebody_died(void)
 {
 	unsigned int i;
 
-	for (i = 0; i < held.nr; i++)
-		if (held.holds[i].owner_died)
+	for (i = 0; i < held->nr; i++)
+		if (held->entries[i].hold.owner_died)
 			return true;
 	return false;
 }
 
-/* Into a VAS with locks; the thread's next switch has to come here, too. */
+/*
+ * Into a VAS with locks; the thread's next switch has to come here, too.
+ * @set belongs to the thread, or is freed.
+ */
 static int enter_with(const struct pvvas_backend *be, int vh, int prev,
-		      const struct lockset *set, const struct lock_wait *wait)
+		      struct lockset *set, const struct lock_wait *wait)
 {
+	bool there = held && vas_current() == vh;
 	int err;
 
 	/* a switch to where it is takes nothing again */
-	if (held.nr && vas_current() == vh)
-		return 0;
-	err = take_set(be, set, prev, wait);
-	if (err)
+	err = there ? 0 : take_set(be, set, prev, wait);
+	if (there || err) {
+		free(set);
 		return err;
+	}
 	err = be->enter(vh, vas_current(), false);
 	if (err) {
 		if (vas_current() != VAS_HOME)
@@ -185,11 +157,8 @@ int locked_switch(const struct pvvas_backend *be, int vh, int prev,
 	set = lockset_get(vh, &err);
 	if (err)
 		return err;
-	if (set) {
-		err = enter_with(be, vh, prev, set, wait);
-		free(set);
-		return err;
-	}
+	if (set)
+		return enter_with(be, vh, prev, set, wait);
 	err = be->enter(vh, prev, true);
 	if (!err)
 		release_all();

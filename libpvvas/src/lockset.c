@@ -78,6 +78,7 @@ static int add(struct lockset **set, const struct pvvas_ioc_link *link)
 		return -ENOMEM;
 	*set = bigger;
 	e = &bigger->entries[nr];
+	memset(e, 0, sizeof(*e));
 	e->sid = (int)link->seg;
 	e->exclusive = link->prot & PVVAS_WRITE;
 	err = map_lock(e->sid, &e->lock);

@@ -19,6 +19,7 @@ struct lockset_entry {
 	int sid;
 	bool exclusive;
 	struct seglock *lock;
+	struct seglock_hold hold;	/* in a thread's copy: how it has it */
 };
 
 struct lockset {
@@ -31,7 +32,10 @@ int lockset_update(int vh);
 void lockset_forget(int vh);
 /* In a forked child: attachments and locks are the parent's. */
 void lockset_forked(void);
-/* A copy to be freed, or NULL: none; *err is -errno if that is not known. */
+/*
+ * A copy with nothing held, to be freed, or NULL: none; *err is -errno if that
+ * is not known.
+ */
 struct lockset *lockset_get(int vh, int *err);
 bool lockset_exists(int vh);
 

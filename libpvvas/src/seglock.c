@@ -71,11 +71,21 @@ static int take_mutex(pthread_mutex_t *m, bool try,
 	return -err;
 }
 
+/* Where this thread looks for a slot first; a child's may be its parent's. */
+static unsigned int first_slot(void)
+{
+	static __thread unsigned int tid;
+
+	if (!tid)
+		tid = (unsigned int)gettid();
+	return tid;
+}
+
 static int take_shared(struct seglock *lock, bool try,
 		       const struct timespec *deadline,
 		       struct seglock_hold *hold)
 {
-	unsigned int first = (unsigned int)gettid(), i, slot;
+	unsigned int first = first_slot(), i, slot;
 	int err = -EBUSY;
 
 	/* a slot that was used before, then a new one, then wait for one */
