@@ -2,8 +2,11 @@
 /*
  * Core dumps: the kernel writes only what has struct pages, so it leaves out the
  * window.  A segment that is marked for dumps is therefore mapped a second time,
- * read-only and somewhere else, in each process that attaches it.  Nobody looks
- * there but the kernel when it writes a core; what is not backed is a hole.
+ * read-only and somewhere else, in each process that attaches it.  Only the
+ * kernel gets pages there, when it writes a core, and only of what the
+ * attachment still shows then: the process itself finds SIGBUS, or else it could
+ * go on reading what has been taken out of the VAS.  What is not backed is a
+ * hole.  Debuggers that write cores come by way of the access method.
  *
  * The mapping's file has the segment's id and address in its name, and the note
  * NT_FILE of the core tells names of files: a debugger finds there what was
@@ -18,6 +21,12 @@
 #include "compat.h"
 #include "pvvas_drv.h"
 
+/* What the mapping's file holds. */
+struct pvvas_dump_file {
+	struct pvvas_seg *seg;	/* a reference */
+	u32 handle;
+};
+
 /* One mapping; in att->dumps, under pvvas_lock. */
 struct pvvas_dump {
 	struct list_head node;
@@ -26,17 +35,54 @@ struct pvvas_dump {
 	unsigned long length;
 };
 
+/* Does the attachment show the segment still?  pvvas_lock is held. */
+static bool pvvas_dump_shown(struct vm_area_struct *vma)
+{
+	const struct pvvas_dump_file *df = vma->vm_private_data;
+	const struct pvvas_link *link;
+	struct pvvas_att *att;
+
+	att = pvvas_att_get(pvvas_proc_find(vma->vm_mm), df->handle);
+	if (!att)
+		return false;
+	link = pvvas_link_find(&att->vas->links, df->seg);
+	return link ? link->prot & att->rights & PVVAS_READ :
+	       !!pvvas_link_find(&att->links, df->seg);
+}
+
 static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 {
-	struct pvvas_seg *seg = vmf->vma->vm_private_data;
+	const struct pvvas_dump_file *df = vmf->vma->vm_private_data;
+	struct pvvas_seg *seg = df->seg;
 	pgoff_t index = vmf->pgoff + ((seg->base - seg->start) >> PAGE_SHIFT);
-	struct page *page;
+	struct page *page = NULL;
 
-	page = pvvas_seg_page_get(seg, index);
+	if (!(current->flags & PF_DUMPCORE))
+		return VM_FAULT_SIGBUS;
+	mutex_lock(&pvvas_lock);
+	if (pvvas_dump_shown(vmf->vma))
+		page = pvvas_seg_page_get(seg, index);
+	mutex_unlock(&pvvas_lock);
 	if (!page)
 		return VM_FAULT_SIGBUS;
 	vmf->page = page;
 	return 0;
+}
+
+/* For a debugger; nothing of it stays in the process's page tables. */
+static int pvvas_dump_access(struct vm_area_struct *vma, unsigned long addr,
+			     void *buf, int len, int write)
+{
+	const struct pvvas_dump_file *df = vma->vm_private_data;
+	u64 offset = addr - vma->vm_start +
+		     ((u64)vma->vm_pgoff << PAGE_SHIFT);
+	int ret = -EIO;
+
+	mutex_lock(&pvvas_lock);
+	if (!write && offset < df->seg->length && pvvas_dump_shown(vma))
+		ret = pvvas_seg_copy(df->seg, offset, buf, len, false);
+	mutex_unlock(&pvvas_lock);
+	return ret;
 }
 
 /* What has a name of its own kind is always dumped. */
@@ -47,6 +93,7 @@ static const char *pvvas_dump_name(struct vm_area_struct *vma)
 
 static const struct vm_operations_struct pvvas_dump_vm_ops = {
 	.fault	= pvvas_dump_fault,
+	.access	= pvvas_dump_access,
 	.name	= pvvas_dump_name,
 };
 
@@ -62,11 +109,10 @@ static int pvvas_dump_mmap(struct file *file, struct vm_area_struct *vma)
 
 static int pvvas_dump_release(struct inode *inode, struct file *file)
 {
-	struct pvvas_seg *seg = file->private_data;
+	struct pvvas_dump_file *df = file->private_data;
 
-	mutex_lock(&pvvas_lock);
-	pvvas_object_put(&seg->obj);
-	mutex_unlock(&pvvas_lock);
+	pvvas_seg_drop(df->seg);
+	kfree(df);
 	return 0;
 }
 
@@ -77,19 +123,26 @@ static const struct file_operations pvvas_dump_fops = {
 };
 
 /* Takes over the reference to the segment. */
-static unsigned long pvvas_dump_map(struct pvvas_seg *seg)
+static unsigned long pvvas_dump_map(struct pvvas_seg *seg, u32 handle)
 {
+	struct pvvas_dump_file *df;
 	unsigned long addr;
 	struct file *file;
 	char name[64];
 
+	df = kmalloc(sizeof(*df), GFP_KERNEL_ACCOUNT);
+	if (!df) {
+		pvvas_seg_drop(seg);
+		return -ENOMEM;
+	}
+	df->seg = seg;
+	df->handle = handle;
 	snprintf(name, sizeof(name), "[pvvas segment %u at 0x%llx]",
 		 seg->obj.id, seg->base);
-	file = anon_inode_getfile(name, &pvvas_dump_fops, seg, O_RDONLY);
+	file = anon_inode_getfile(name, &pvvas_dump_fops, df, O_RDONLY);
 	if (IS_ERR(file)) {
-		mutex_lock(&pvvas_lock);
-		pvvas_object_put(&seg->obj);
-		mutex_unlock(&pvvas_lock);
+		kfree(df);
+		pvvas_seg_drop(seg);
 		return PTR_ERR(file);
 	}
 	addr = vm_mmap(file, 0, seg->length, PROT_READ, MAP_SHARED, 0);
@@ -131,14 +184,15 @@ static void pvvas_dump_collect(struct pvvas_att *att, struct list_head *links,
 /* Still ours?  The process may have put something else there. */
 static void pvvas_dump_unmap(struct pvvas_dump *dump)
 {
+	const struct pvvas_dump_file *df;
 	struct vm_area_struct *vma;
 	bool ours;
 
 	mmap_read_lock(current->mm);
 	vma = find_vma(current->mm, dump->addr);
-	ours = vma && vma->vm_start == dump->addr &&
-	       vma->vm_ops == &pvvas_dump_vm_ops &&
-	       vma->vm_private_data == dump->seg;
+	df = vma && vma->vm_ops == &pvvas_dump_vm_ops ? vma->vm_private_data :
+	     NULL;
+	ours = df && vma->vm_start == dump->addr && df->seg == dump->seg;
 	mmap_read_unlock(current->mm);
 	if (ours)
 		vm_munmap(dump->addr, dump->length);
@@ -166,7 +220,7 @@ void pvvas_dump_update(u32 handle)
 
 	list_for_each_entry_safe(dump, next, &todo, node) {
 		list_del(&dump->node);
-		dump->addr = pvvas_dump_map(dump->seg);
+		dump->addr = pvvas_dump_map(dump->seg, handle);
 		if (IS_ERR_VALUE(dump->addr))
 			kfree(dump);
 		else

@@ -94,17 +94,19 @@ static int pvvas_fs_setattr(struct pvvas_idmap *idmap, struct dentry *dentry,
 {
 	struct inode *inode = d_inode(dentry);
 	struct pvvas_object *obj;
-	int ret;
+	int ret = -ENOENT;
 
-	ret = setattr_prepare(idmap, dentry, attr);
-	if (ret)
-		return ret;
 	if (attr->ia_valid & ATTR_SIZE ||
 	    (attr->ia_valid & ATTR_MODE && attr->ia_mode & 07000))
 		return -EPERM;
 	mutex_lock(&pvvas_lock);
 	obj = pvvas_inode_object(inode);
 	if (obj) {
+		/* An open file's inode may be older than the last chown. */
+		pvvas_inode_refresh(inode, obj);
+		ret = setattr_prepare(idmap, dentry, attr);
+	}
+	if (!ret) {
 		setattr_copy(idmap, inode, attr);
 		obj->mode = inode->i_mode & 0777;
 		obj->uid = inode->i_uid;
@@ -112,7 +114,7 @@ static int pvvas_fs_setattr(struct pvvas_idmap *idmap, struct dentry *dentry,
 		obj->ctime = ktime_get_real_seconds();
 	}
 	mutex_unlock(&pvvas_lock);
-	return obj ? 0 : -ENOENT;
+	return ret;
 }
 
 static const struct inode_operations pvvas_object_iops = {

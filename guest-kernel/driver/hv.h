@@ -16,7 +16,7 @@ static __always_inline void pvvas_vmfunc(u32 slot)
 
 /*
  * For tests, if compiled with PVVAS_INJECT: pretend that the hypervisor has no
- * memory left.  Not where a call only takes away: those cannot be refused.
+ * memory left.  Not where a whole object goes: that cannot be refused.
  */
 #ifdef PVVAS_INJECT
 bool pvvas_inject(void);
@@ -131,12 +131,16 @@ static inline long pvvas_hc_seg_map(u64 seg, struct pvvas_extent *list, u32 n)
 
 static inline long pvvas_hc_seg_unmap(u64 seg, struct pvvas_extent *list, u32 n)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall3(PVVAS_HC_SEG_UNMAP, seg, virt_to_phys(list), n);
 }
 
 static inline long pvvas_hc_seg_protect(u64 seg, struct pvvas_extent *list,
 					u32 n)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall3(PVVAS_HC_SEG_PROTECT, seg, virt_to_phys(list), n);
 }
 

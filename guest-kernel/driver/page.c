@@ -74,14 +74,16 @@ static int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index,
 int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 		     gfp_t gfp)
 {
+	struct mem_cgroup *old = set_active_memcg(mem->memcg);
 	int ret = xa_reserve_irq(&mem->pages, index, gfp);
 
-	if (ret)
-		return ret;
-	xa_lock_irq(&mem->pages);
-	ret = xa_load(&mem->pages, index) ? -EEXIST :
-	      pvvas_page_put_at(mem, index, page, gfp);
-	xa_unlock_irq(&mem->pages);
+	if (!ret) {
+		xa_lock_irq(&mem->pages);
+		ret = xa_load(&mem->pages, index) ? -EEXIST :
+		      pvvas_page_put_at(mem, index, page, gfp);
+		xa_unlock_irq(&mem->pages);
+	}
+	set_active_memcg(old);
 	return ret;
 }
 
@@ -271,16 +273,8 @@ static int pvvas_block_fault(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
 	return ret;
 }
 
-/*
- * Answer an access (PVVAS_PROT_*; 0: only see to it that there is a page).
- * Another CPU may be doing the same: one page wins.
- *
- * -ERANGE: not a page of the segment.  -EACCES: protected.  -ENXIO: there is
- * no page, and the segment's pager makes them.  -EINPROGRESS, if @user: the
- * segment is being cloned.
- */
-int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
-		     bool user)
+static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
+			     gfp_t gfp, bool user)
 {
 	struct pvvas_seg *mem = seg->memory;
 	pgoff_t index = offset >> PAGE_SHIFT;
@@ -314,6 +308,25 @@ int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 		pvvas_page_put(spare);
 	if (ret == -EACCES || ret == -ENXIO)
 		atomic64_inc(&seg->refused);
+	return ret;
+}
+
+/*
+ * Answer an access (PVVAS_PROT_*; 0: only see to it that there is a page).
+ * Another CPU may be doing the same: one page wins.
+ *
+ * -ERANGE: not a page of the segment.  -EACCES: protected.  -ENXIO: there is
+ * no page, and the segment's pager makes them.  -EINPROGRESS, if @user: the
+ * segment is being cloned.
+ */
+int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
+		     bool user)
+{
+	/* Who pays for the pages pays for the tree that they are found by. */
+	struct mem_cgroup *old = set_active_memcg(seg->memory->memcg);
+	int ret = pvvas_page_answer(seg, offset, access, gfp, user);
+
+	set_active_memcg(old);
 	return ret;
 }
 

@@ -41,7 +41,8 @@ static int pvvas_seg_protect_held(struct pvvas_seg *seg,
 
 	if (prot != (PVVAS_READ | PVVAS_WRITE))
 		entry = xa_mk_value(prot);
-	ret = mtree_store_range(&seg->prot, first, last, entry, GFP_KERNEL);
+	ret = mtree_store_range(&seg->prot, first, last, entry,
+				GFP_KERNEL_ACCOUNT);
 	/* Rights that are given come with the next fault. */
 	if (ret || !entry)
 		return ret;

@@ -10,9 +10,9 @@
  *     procs hash lock (spin)    process.c: mm -> process
  *       proc->lock (spin)       the process's list of threads
  *
- * pvvas_procs_lock and pvvas_lock are never held together.  Neither may be
- * taken with mmap_lock held (mmu_notifier_get() takes mmap_lock inside
- * pvvas_procs_lock).  The scheduler hooks take no lock at all.
+ * pvvas_procs_lock and pvvas_lock are never held together.  mmap_lock comes
+ * after pvvas_procs_lock (mmu_notifier_get() takes it) and before pvvas_lock
+ * (access.c, dump.c).  The scheduler hooks take no lock at all.
  */
 #ifndef PVVAS_DRV_H
 #define PVVAS_DRV_H
@@ -111,6 +111,7 @@ struct pvvas_vas {
  * @memcg: who pays for the pages
  * @huge: 2 MiB at a time, where they fit and there are any
  * @dump: core dumps hold it (dump.c)
+ * @locked: bytes that count for RLIMIT_MEMLOCK
  * @node: where its pages come from, or NUMA_NO_NODE
  * @lockable: a switch locks it (lock.c)
  * @lock_file: memory for the lock, once it was lockable
@@ -140,6 +141,7 @@ struct pvvas_seg {
 	struct mem_cgroup *memcg;
 	bool huge;
 	bool dump;
+	u64 locked;
 	int node;
 	bool lockable;
 	struct file *lock_file;
@@ -416,6 +418,8 @@ enum pvvas_quota { PVVAS_QUOTA_OBJECTS, PVVAS_QUOTA_ATTACHMENTS,
 
 struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind);
 void pvvas_quota_uncharge(struct pvvas_user *user, enum pvvas_quota kind);
+int pvvas_quota_lock(struct pvvas_user *user, u64 bytes);
+void pvvas_quota_unlock(struct pvvas_user *user, u64 bytes);
 int pvvas_quota_memory(struct pvvas_user *user, bool free, s64 bytes);
 void pvvas_quota_memory_back(struct pvvas_user *user, s64 bytes);
 void pvvas_quota_show(struct seq_file *m);

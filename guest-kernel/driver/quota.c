@@ -12,6 +12,7 @@
 #include <linux/hashtable.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "pvvas_drv.h"
 
@@ -20,6 +21,7 @@ struct pvvas_user {
 	kuid_t uid;
 	u32 used;		/* objects and attachments, each one a reference */
 	u32 count[PVVAS_NR_QUOTAS];
+	u64 locked;		/* bytes of segments made with PVVAS_CREATE_LOCK */
 	atomic64_t bytes;
 };
 
@@ -110,6 +112,26 @@ void pvvas_quota_uncharge(struct pvvas_user *user, enum pvvas_quota kind)
 	user->count[kind]--;
 	user->used--;
 	pvvas_user_put(user);
+}
+
+/*
+ * As mlock(2), but counted for the user, as the segment outlives the process.
+ * Pages of segments are never moved or swapped anyway.  pvvas_lock is held.
+ */
+int pvvas_quota_lock(struct pvvas_user *user, u64 bytes)
+{
+	lockdep_assert_held(&pvvas_lock);
+	if (user->locked + bytes > rlimit(RLIMIT_MEMLOCK) &&
+	    !capable(CAP_IPC_LOCK))
+		return -EPERM;
+	user->locked += bytes;
+	return 0;
+}
+
+void pvvas_quota_unlock(struct pvvas_user *user, u64 bytes)
+{
+	lockdep_assert_held(&pvvas_lock);
+	user->locked -= bytes;
 }
 
 static s64 pvvas_quota_all_bytes(void)

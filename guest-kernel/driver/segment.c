@@ -29,12 +29,6 @@ static u64 pvvas_window_end(void)
 				 PVVAS_CREATE_NODE | PVVAS_CREATE_LOCK | \
 				 PVVAS_CREATE_DUMP)
 
-/* As mlock(2).  Pages of segments are never moved or swapped anyway. */
-static bool pvvas_may_lock(u64 length)
-{
-	return length <= rlimit(RLIMIT_MEMLOCK) || capable(CAP_IPC_LOCK);
-}
-
 static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 {
 	if (arg->flags & ~PVVAS_CREATE_ALL || arg->mode & ~0777 ||
@@ -44,8 +38,6 @@ static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 	    arg->node < 0 || arg->node >= nr_node_ids ||
 	    !node_state(arg->node, N_MEMORY) : arg->node)
 		return -EINVAL;
-	if (arg->flags & PVVAS_CREATE_LOCK && !pvvas_may_lock(arg->length))
-		return -EPERM;
 	if (!arg->length || !PAGE_ALIGNED(arg->length | arg->base))
 		return -EINVAL;
 	if (arg->length > pvvas_window_end() - PVVAS_WINDOW_FIRST)
@@ -56,14 +48,16 @@ static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 	return 0;
 }
 
-/* The first hole of all segments that live now; 0 if there is none. */
-static u64 pvvas_seg_pick(u64 length)
+/* The first hole of all segments that live now, or of one user's; 0: none. */
+static u64 pvvas_seg_pick(u64 length, const struct pvvas_user *user)
 {
 	u64 align = length >= PUD_SIZE ? PUD_SIZE : PVVAS_BLOCK;
 	u64 base = PVVAS_WINDOW_FIRST;
 	struct pvvas_seg *seg;
 
 	list_for_each_entry(seg, &pvvas_segs, order) {
+		if (user && seg->obj.charged != user)
+			continue;
 		if (seg->start >= ALIGN(base + length, PVVAS_BLOCK))
 			break;
 		if (seg->end > base)
@@ -77,7 +71,10 @@ int pvvas_seg_place(struct pvvas_seg *seg)
 	struct pvvas_seg *next;
 
 	if (!seg->base)
-		seg->base = pvvas_seg_pick(seg->length);
+		seg->base = pvvas_seg_pick(seg->length, NULL);
+	/* A sparse segment costs nothing: none may take all places from others. */
+	if (!seg->base)
+		seg->base = pvvas_seg_pick(seg->length, seg->obj.charged);
 	if (!seg->base)
 		return -ENOSPC;
 	seg->start = ALIGN_DOWN(seg->base, PVVAS_BLOCK);
@@ -122,7 +119,7 @@ struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode)
 	seg->memory = seg;
 	INIT_LIST_HEAD(&seg->faces);
 	list_add(&seg->face, &seg->faces);
-	xa_init_flags(&seg->pages, XA_FLAGS_LOCK_IRQ);
+	xa_init_flags(&seg->pages, XA_FLAGS_LOCK_IRQ | XA_FLAGS_ACCOUNT);
 	mt_init_flags(&seg->prot, MT_FLAGS_USE_RCU);
 	seg->memcg = get_mem_cgroup_from_mm(current->mm);
 	atomic_inc(&pvvas_counts.segs);
@@ -156,6 +153,10 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 		seg->node = arg->node;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_seg_place(seg);
+	if (!ret && arg->flags & PVVAS_CREATE_LOCK)
+		ret = pvvas_quota_lock(seg->obj.charged, seg->length);
+	if (!ret && arg->flags & PVVAS_CREATE_LOCK)
+		seg->locked = seg->length;
 	mutex_unlock(&pvvas_lock);
 
 	/* Its range is taken; nobody else can find it. */
@@ -185,6 +186,7 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 	struct pvvas_seg *mem = seg->memory;
 	long ret = 0;
 
+	pvvas_quota_unlock(seg->obj.charged, seg->locked);
 	list_del(&seg->order);
 	xa_lock_irq(&mem->pages);
 	list_del(&seg->face);

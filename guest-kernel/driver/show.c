@@ -16,15 +16,27 @@ static const char *pvvas_show_rights(u32 rights)
 	return rights & PVVAS_WRITE ? "rw" : "r";
 }
 
-static const char *pvvas_show_name(const struct pvvas_object *obj)
+/* At the end of a line, in which a name cannot begin another one. */
+static void pvvas_show_name(struct seq_file *m, const struct pvvas_object *obj)
 {
-	return obj->name ?: "-";
+	seq_puts(m, " name ");
+	seq_escape(m, obj->name ?: "-", " \t\n\\");
+	seq_putc(m, '\n');
 }
 
 /*
- * A process's id: of a thread that is not dead, and whose task therefore cannot
- * go before the end of the RCU section.
+ * In the process still: not dead, so that the task cannot go before the end of
+ * the RCU section, and not gone elsewhere (a child of vfork() that executes
+ * another program keeps its notifier).
  */
+static bool pvvas_show_lives(const struct pvvas_proc *proc,
+			     const struct pvvas_thread *t)
+{
+	return READ_ONCE(t->state) == PVVAS_THREAD_LIVE &&
+	       READ_ONCE(t->task->mm) == READ_ONCE(proc->mm);
+}
+
+/* A process's id: that of any of its threads. */
 static pid_t pvvas_show_pid(struct pvvas_proc *proc)
 {
 	struct pvvas_thread *t;
@@ -33,7 +45,7 @@ static pid_t pvvas_show_pid(struct pvvas_proc *proc)
 	rcu_read_lock();
 	spin_lock(&proc->lock);
 	list_for_each_entry(t, &proc->threads, node)
-		if (READ_ONCE(t->state) != PVVAS_THREAD_DEAD)
+		if (pvvas_show_lives(proc, t))
 			pid = t->task->tgid;
 	spin_unlock(&proc->lock);
 	rcu_read_unlock();
@@ -45,11 +57,12 @@ static void pvvas_show_links(struct seq_file *m, const struct list_head *links,
 {
 	const struct pvvas_link *link;
 
-	list_for_each_entry(link, links, node)
-		seq_printf(m, "%s %u base 0x%llx length %llu rights %s name %s\n",
-			   what, link->seg->obj.id, link->seg->base,
-			   link->seg->length, pvvas_show_rights(link->prot),
-			   pvvas_show_name(&link->seg->obj));
+	list_for_each_entry(link, links, node) {
+		seq_printf(m, "%s %u base 0x%llx length %llu rights %s", what,
+			   link->seg->obj.id, link->seg->base,
+			   link->seg->length, pvvas_show_rights(link->prot));
+		pvvas_show_name(m, &link->seg->obj);
+	}
 }
 
 static void pvvas_show_vas(struct seq_file *m, struct pvvas_vas *vas)
@@ -75,10 +88,11 @@ static void pvvas_show_seg(struct seq_file *m, struct pvvas_seg *seg)
 		struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
 		struct pvvas_att *att;
 
-		if (link)
-			seq_printf(m, "vas %u rights %s name %s\n", obj->id,
-				   pvvas_show_rights(link->prot),
-				   pvvas_show_name(obj));
+		if (link) {
+			seq_printf(m, "vas %u rights %s", obj->id,
+				   pvvas_show_rights(link->prot));
+			pvvas_show_name(m, obj);
+		}
 		list_for_each_entry(att, &vas->atts, in_vas)
 			if (pvvas_link_find(&att->links, seg))
 				seq_printf(m, "process %d handle 0x%x private\n",
@@ -147,16 +161,16 @@ static void pvvas_show_process(struct seq_file *m, struct pvvas_proc *proc)
 	seq_printf(m, "process %d context %llu\n", pvvas_show_pid(proc),
 		   proc->ctx);
 	xa_for_each(&proc->atts, index, att) {
-		seq_printf(m, "attachment 0x%x slot %u rights %s vas %u name %s\n",
+		seq_printf(m, "attachment 0x%x slot %u rights %s vas %u",
 			   att->handle, att->slot,
-			   pvvas_show_rights(att->rights), att->vas->obj.id,
-			   pvvas_show_name(&att->vas->obj));
+			   pvvas_show_rights(att->rights), att->vas->obj.id);
+		pvvas_show_name(m, &att->vas->obj);
 		pvvas_show_links(m, &att->links, "private");
 	}
 	rcu_read_lock();
 	spin_lock(&proc->lock);
 	list_for_each_entry(t, &proc->threads, node)
-		if (READ_ONCE(t->state) == PVVAS_THREAD_LIVE)
+		if (pvvas_show_lives(proc, t))
 			pvvas_show_thread(m, proc, t);
 	spin_unlock(&proc->lock);
 	rcu_read_unlock();

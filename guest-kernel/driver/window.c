@@ -39,15 +39,32 @@ static unsigned long pvvas_window_pfn(unsigned long addr)
 	return PHYS_PFN(pvvas_va_to_gpa(addr));
 }
 
+/*
+ * Something else than a page is there: a marker of userfaultfd, whose write
+ * protection any memory may have.  Nothing can be put over it, and the fault
+ * would be tried again for ever.
+ */
+static bool pvvas_fault_marked(const struct vm_fault *vmf)
+{
+	return vmf->flags & FAULT_FLAG_ORIG_PTE_VALID &&
+	       !pte_none(vmf->orig_pte) && !pte_present(vmf->orig_pte);
+}
+
 static vm_fault_t pvvas_fault_4k(struct vm_fault *vmf)
 {
 	vm_fault_t ret = pvvas_window_ready(vmf);
 
+	if (!ret && pvvas_fault_marked(vmf))
+		ret = VM_FAULT_SIGBUS;
 	return ret ?: vmf_insert_pfn(vmf->vma, vmf->address,
 				     pvvas_window_pfn(vmf->address));
 }
 
 /*
+ * A large entry is writable from the start: where writes are tracked (soft-dirty
+ * bits, userfaultfd) the kernel would make it read-only, and then ask here,
+ * again and again, for the right to write.
+ *
  * Before 6.12 a large page without struct pages had no mark by which
  * get_user_pages_fast() could tell: small ones only.
  */
@@ -70,8 +87,8 @@ static vm_fault_t pvvas_fault_huge(struct vm_fault *vmf, unsigned int order)
 		return ret;
 	pfn = __pfn_to_pfn_t(pvvas_window_pfn(addr), PFN_DEV);
 	if (order == PUD_ORDER)
-		return vmf_insert_pfn_pud(vmf, pfn, false);
-	return vmf_insert_pfn_pmd(vmf, pfn, false);
+		return vmf_insert_pfn_pud(vmf, pfn, true);
+	return vmf_insert_pfn_pmd(vmf, pfn, true);
 }
 
 #endif
