@@ -38,14 +38,23 @@ counter() { # NAME: a counter of all VMs together
 	cat "/sys/kernel/debug/kvm/$1"
 }
 
-nothing_left() {
-	for c in pvvas_ctxs pvvas_views pvvas_segs pvvas_attachments pvvas_extents pvvas_tables; do
+no_objects() {
+	for c in pvvas_ctxs pvvas_views pvvas_segs pvvas_attachments pvvas_extents; do
 		[ "$(counter $c)" = 0 ] || return 1
 	done
 }
 
+# while the VM lives it keeps the plain view's tables
+nothing_left() {
+	no_objects && [ "$(counter pvvas_tables)" = 0 ]
+}
+
+views_of() { # NAME: what libvirt tells
+	virsh domstats --vm "$1" | sed -n 's/^ *vm\.pvvas_views\.cur=//p'
+}
+
 define() { # NAME ROUNDS
-	printf '#!/bin/sh\n%s/wanderer %s\n' $tests "$2" >"/tmp/$1.job"
+	printf '#!/bin/sh\n%s/wanderer %s\npoweroff -f\n' $tests "$2" >"/tmp/$1.job"
 	run-guest --job "/tmp/$1.job" --initrd "/tmp/$1.initrd" || return 1
 	sed -e "s|@NAME@|$1|g" -e "s|@INITRD@|/tmp/$1.initrd|" /etc/libvirt/guest.xml >"/tmp/$1.xml"
 	virsh define --validate "/tmp/$1.xml"
@@ -75,11 +84,17 @@ patiently virsh version || {
 exec 3>&1 >$out/virsh.log 2>&1
 set -x
 {
-	echo 1..12 >&3
+	echo 1..14 >&3
 	define wander 150000 && virsh dumpxml wander | grep "<pvvas state='on' views='1024' tables='65536'/>"
 	result $? the_domain_is_defined_from_xml >&3
 	virsh start wander && says wander wandering
 	result $? threads_go_into_their_vases >&3
+	virsh domstats --vm wander && [ "$(views_of wander)" -gt 0 ] && [ "$(views_of wander)" = "$(counter pvvas_views)" ] &&
+		virsh domstats --vcpu wander | grep pvvas_filled
+	result $? domstats_show_the_counters >&3
+	virsh qemu-monitor-command --hmp wander info pvvas >/tmp/info && cat /tmp/info &&
+		grep -q "EPT views: on" /tmp/info && grep -q " 1024 views, .* 65536 tables" /tmp/info
+	result $? the_monitor_shows_the_limits >&3
 	virsh suspend wander && in_state wander paused && virsh resume wander && in_state wander running
 	result $? suspend_and_resume >&3
 	virsh save wander /tmp/saved && in_state wander "shut off" && nothing_left
@@ -95,7 +110,7 @@ set -x
 
 	rm -f $out/wander.console
 	virsh start wander && says wander wandering && [ "$(counter pvvas_views)" -gt 0 ] &&
-		virsh reset wander && patiently nothing_left
+		virsh reset wander && patiently no_objects && in_state wander running
 	result $? reset_takes_all_views_away >&3
 	says wander "wandered: 0 wrong" && patiently in_state wander "shut off"
 	result $? the_guest_starts_again_after_a_reset >&3
