@@ -37,14 +37,24 @@ static const struct command {
 
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
 
-int tool_usage(void)
+/* Which one runs. */
+static const struct command *command;
+
+static void help(void)
 {
 	size_t i;
 
-	fputs("usage: pvvas [--json] COMMAND ...\n", stderr);
+	puts("usage: pvvas [--json] COMMAND ...");
 	for (i = 0; i < NR_COMMANDS; i++)
-		fprintf(stderr, "  %s %s\n      %s\n", commands[i].name,
-			commands[i].arguments, commands[i].what);
+		printf("  %s %s\n      %s\n", commands[i].name,
+		       commands[i].arguments, commands[i].what);
+	puts("  --help, --version");
+}
+
+int tool_usage(void)
+{
+	fprintf(stderr, "usage: pvvas [--json] %s %s\n", command->name,
+		command->arguments);
 	return TOOL_USAGE;
 }
 
@@ -151,29 +161,55 @@ void tool_json_string(const char *s)
 	putchar('"');
 }
 
+/* Take --json away, wherever it stands before "--". */
+static int take_options(int argc, char **argv)
+{
+	int from, to = 1;
+
+	for (from = 1; from < argc && strcmp(argv[from], "--"); from++) {
+		if (!strcmp(argv[from], "--json"))
+			tool_json = true;
+		else
+			argv[to++] = argv[from];
+	}
+	while (from < argc)
+		argv[to++] = argv[from++];
+	argv[to] = NULL;
+	return to;
+}
+
 int main(int argc, char **argv)
 {
+	const char *word;
 	size_t i;
-	int n = 1, status;
+	int status;
 
-	if (n < argc && !strcmp(argv[n], "--version")) {
+	argc = take_options(argc, argv);
+	word = argc > 1 ? argv[1] : "";
+	if (!strcmp(word, "--version")) {
 		printf("pvvas %d.%d\n", PVVAS_VERSION_MAJOR,
 		       PVVAS_VERSION_MINOR);
 		return TOOL_OK;
 	}
-	if (n < argc && !strcmp(argv[n], "--json")) {
-		tool_json = true;
-		n++;
+	if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+		help();
+		return TOOL_OK;
 	}
-	for (i = 0; n < argc && i < NR_COMMANDS; i++) {
-		if (strcmp(argv[n], commands[i].name))
+	for (i = 0; i < NR_COMMANDS; i++) {
+		if (strcmp(word, commands[i].name))
 			continue;
-		status = commands[i].run(argc - n - 1, argv + n + 1);
+		command = &commands[i];
+		status = command->run(argc - 2, argv + 2);
 		if (fflush(stdout) || ferror(stdout)) {
 			perror("pvvas: stdout");
 			return TOOL_FAILED;
 		}
 		return status;
 	}
-	return tool_usage();
+	if (*word)
+		fprintf(stderr, "pvvas: there is no command '%s'; ", word);
+	else
+		fputs("pvvas: a command is missing; ", stderr);
+	fputs("pvvas --help lists them\n", stderr);
+	return TOOL_USAGE;
 }

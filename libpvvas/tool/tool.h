@@ -25,6 +25,7 @@ extern bool tool_json;
 /* "pvvas: ..." on stderr; the exit status that goes with the error. */
 int tool_error(int err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* How the command is used, on stderr; TOOL_USAGE. */
 int tool_usage(void);
 
 /* What an object is called on the command line: "vas:NAME" or "seg:NAME". */

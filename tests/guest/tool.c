@@ -90,6 +90,10 @@ static void exit_statuses_mean_something(void)
 	check_eq(pvvas("cp seg:no-such-segment /tmp/file"), 3);
 	check_eq(pvvas("cp a b"), 2);
 	check_eq(pvvas("create vas x -b 0"), 2);
+	check_eq(pvvas("--help"), 0);
+	check(strstr(output, "chmod MODE"));
+	check_eq(pvvas("ls --json"), 0);
+	check_eq(output[0], '[');
 }
 
 static void copies_a_sparse_segment_out_and_in(void)
