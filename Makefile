@@ -70,6 +70,10 @@ deb-kvm: ## Debian package of the patched KVM for the host, as source for DKMS, 
 	@images/setup/all packages kernels
 	@images/deb-kvm
 
+test-deb-kvm: deb-kvm ## that package in a fresh Debian: built for its kernel, refused for another, upgraded, removed, purged
+	@images/deb-kvm +1 >/dev/null
+	@tests/deb-kvm
+
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
 	@tests/bench/heap/run
 
