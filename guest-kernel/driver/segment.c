@@ -49,10 +49,9 @@ static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 }
 
 /* The first hole of all segments that live now, or of one user's; 0: none. */
-static u64 pvvas_seg_pick(u64 length, const struct pvvas_user *user)
+static u64 pvvas_seg_hole(u64 length, u64 align, const struct pvvas_user *user)
 {
-	u64 align = length >= PUD_SIZE ? PUD_SIZE : PVVAS_BLOCK;
-	u64 base = PVVAS_WINDOW_FIRST;
+	u64 base = ALIGN(PVVAS_WINDOW_FIRST, align);
 	struct pvvas_seg *seg;
 
 	list_for_each_entry(seg, &pvvas_segs, order) {
@@ -64,6 +63,20 @@ static u64 pvvas_seg_pick(u64 length, const struct pvvas_user *user)
 			base = ALIGN(seg->end, align);
 	}
 	return base <= pvvas_window_end() - length ? base : 0;
+}
+
+/*
+ * A view shows whole 512 GiB, and a GiB that holds one segment only, by one
+ * entry: so a segment gets such places for itself as long as there are any.
+ */
+static u64 pvvas_seg_pick(u64 length, const struct pvvas_user *user)
+{
+	u64 base = 0;
+
+	if (length >= P4D_SIZE)
+		base = pvvas_seg_hole(length, P4D_SIZE, user);
+	return base ?: pvvas_seg_hole(length, PUD_SIZE, user) ?:
+		       pvvas_seg_hole(length, PVVAS_BLOCK, user);
 }
 
 int pvvas_seg_place(struct pvvas_seg *seg)

@@ -219,12 +219,18 @@ static void who_executes_another_program_is_off_the_list(void)
 	char *argv[] = { "sleep", "1", NULL }, *none[] = { NULL };
 	char line[64], self[64];
 	pid_t pid;
+	int i;
 
 	mounted("pvvas", "/sys/fs/pvvas");
 	check_eq(vas_switch(view_with(1)), 0);
 	check_eq(posix_spawn(&pid, "/bin/sleep", NULL, NULL, argv, none), 0);
-	contents("/sys/fs/pvvas/processes");
 	snprintf(line, sizeof(line), "thread %d ", pid);
+	/* it wakes us before it has the new program's memory */
+	for (i = 0; i < 1000; i++) {
+		if (!strstr(contents("/sys/fs/pvvas/processes"), line))
+			break;
+		usleep(1000);
+	}
 	check(!strstr(contents("/sys/fs/pvvas/processes"), line));
 	snprintf(self, sizeof(self), "process %d ", getpid());
 	check(strstr(contents("/sys/fs/pvvas/processes"), self));
@@ -424,7 +430,7 @@ static void tasks_without_views_and_kernel_threads_are_never_in_one(void)
 	struct scene *s = tcase_shared(sizeof(*s));
 	char who[32], *text;
 	pid_t in, by;
-	int all, at_home;
+	int all, at_home, i;
 
 	mounted("tracefs", "/sys/kernel/tracing");
 	put(TRACING "kprobe_events",
@@ -437,7 +443,10 @@ static void tasks_without_views_and_kernel_threads_are_never_in_one(void)
 	put(TRACING "events/pvv/enable", "1");
 	by = tcase_spawn(bystander, NULL);
 	tcase_join(by);
-	usleep(100000);
+	put(TRACING "events/pvv/task/enable", "0");
+	/* a worker has something to do every now and then */
+	for (i = 0; i < 100 && !strstr(contents(TRACING "trace"), " work: "); i++)
+		usleep(100000);
 	put(TRACING "events/pvv/enable", "0");
 	atomic_store(&s->stop, 1);
 	tcase_join(in);
