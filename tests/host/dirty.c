@@ -145,6 +145,32 @@ static void the_bitmap_is_exact_over_huge_pages(void)
 	vm_free(vm);
 }
 
+static uint64_t window_faults(void)
+{
+	return kvm_stat_of(v->fd, "pvvas_window_faults");
+}
+
+/* The log needs small pages; without it one large one will do. */
+static void large_leaves_come_back_after_the_log(void)
+{
+	uint64_t *mem = vm_mem(SIZE), before;
+
+	madvise(mem, SIZE, MADV_HUGEPAGE);
+	memset(mem, 0, SIZE);
+	begin_with(mem, 0);
+	log_on(KVM_MEM_LOG_DIRTY_PAGES);
+	memset(written, 0xff, sizeof(written));
+	before = window_faults();
+	vcpu_call(v, guest_write_set, WINDOW_FREE);
+	check_eq(window_faults(), before + NR_PAGES);
+	check_log();
+	log_on(0);
+	before = window_faults();
+	vcpu_call(v, guest_write_set, WINDOW_FREE);
+	check_eq(window_faults(), before + 1);
+	vm_free(vm);
+}
+
 /* A write before the log is asked for, then again: two views, one page. */
 static void each_look_arms_the_page_again(void)
 {
@@ -279,6 +305,7 @@ static void the_ring_is_exact(void)
 static const struct hostcase cases[] = {
 	CASE(the_bitmap_is_exact),
 	CASE(the_bitmap_is_exact_over_huge_pages),
+	CASE(large_leaves_come_back_after_the_log),
 	CASE(each_look_arms_the_page_again),
 	CASE(reading_is_not_writing),
 	CASE(manual_protection_is_exact),

@@ -20,21 +20,21 @@ static struct vcpu *v;
 static struct scene s;
 
 /* Two segments at one address, each in a view of its own; 1 is read-only. */
+static uint64_t seg2;
+
 static void begin(void)
 {
-	uint64_t seg;
-
-	vm = vm_new(1);
+	vm = vm_new(2);
 	v = &vm->vcpus[0];
 	s.ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, 2 * SIZE, 0);
 	scene_over(&s, vm, TEST_GPA, SIZE, 2);
 	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, s.view[0], s.seg, 0);
 	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[0], s.seg, PVVAS_PROT_READ);
 	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, s.view[1], s.seg, 0);
-	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, WINDOW_FREE),
-			 SIZE, 0);
-	vcpu_map(v, PVVAS_HC_SEG_MAP, seg, 0, TEST_GPA + SIZE, SIZE, 3);
-	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[1], seg, 3);
+	seg2 = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, WINDOW_FREE),
+			  SIZE, 0);
+	vcpu_map(v, PVVAS_HC_SEG_MAP, seg2, 0, TEST_GPA + SIZE, SIZE, 3);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[1], seg2, 3);
 	strcpy((char *)s.ram, "first view");
 	strcpy((char *)s.ram + SIZE, "other view");
 }
@@ -176,9 +176,17 @@ static void refused(void *fn, uint64_t va, uint64_t error, bool user)
 
 static void the_emulator_refuses_what_the_cpu_refuses(void)
 {
+	uint64_t *rom = vm_mem(SIZE), seg;
 	int user;
 
 	begin();
+	/* extents with no RAM and with read-only RAM behind them */
+	vm_slot(vm, FIRST_TEST_SLOT + 1, MMIO + SIZE, rom, SIZE,
+		KVM_MEM_READONLY);
+	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE,
+			 window_gpa(vm, WINDOW_FREE + 2 * SIZE), 2 * SIZE, 0);
+	vcpu_map(v, PVVAS_HC_SEG_MAP, seg, 0, MMIO, 2 * SIZE, 3);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[1], seg, 3);
 	for (user = 0; user < 2; user++) {
 		/* nothing there */
 		vcpu_vmfunc(v, 0);
@@ -195,6 +203,10 @@ static void the_emulator_refuses_what_the_cpu_refuses(void)
 		/* beyond the segment's end */
 		vcpu_vmfunc(v, 2);
 		refused(guest_outs, WINDOW_FREE + SIZE, 0, user);
+		refused(guest_outs, WINDOW_FREE + 2 * SIZE, 0, user);
+		refused(guest_ins, WINDOW_FREE + 2 * SIZE, 2, user);
+		refused(guest_ins, WINDOW_FREE + 3 * SIZE, 2, user);
+		check_eq(rom[0], 0);
 	}
 	vm_free(vm);
 }
@@ -249,6 +261,48 @@ static void a_demand_fault_by_the_emulator_is_answered(void)
 	vm_free(vm);
 }
 
+/*
+ * The vCPU waits for a device in the middle of an instruction. Its context goes,
+ * and the page of its view's root is that of a view in another context, which
+ * the rest of the instruction must not reach. Which of the new views gets the
+ * page is the host's affair.
+ */
+static void end_in_another_context(void)
+{
+	uint64_t ctx, seg, view, val = 3333, vector;
+	struct vcpu *w;
+	int i;
+
+	begin();
+	w = &vm->vcpus[1];
+	vcpu_vmfunc(v, 2);
+	start(guest_movs, AT(2), MMIO, 1, KVM_EXIT_MMIO);
+	memcpy(v->run->mmio.data, &val, 8);
+	vcpu_hc_ok(w, PVVAS_HC_CTX_DESTROY, s.ctx, 0, 0);
+	ctx = vcpu_hc_ok(w, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	seg = vcpu_hc_ok(w, PVVAS_HC_SEG_CREATE, window_gpa(vm, WINDOW_FREE),
+			 SIZE, 0);
+	vcpu_map(w, PVVAS_HC_SEG_MAP, seg, 0, TEST_GPA, SIZE, 3);
+	for (i = 0; i < 100; i++) {
+		view = vcpu_hc_ok(w, PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+		vcpu_hc_ok(w, PVVAS_HC_VIEW_ATTACH, view, seg, 3);
+	}
+	vector = finish();
+	check_eq(s.ram[WORD(2)], 0);
+	check_eq(s.ram[WORD(512 + 2)], 0);
+	check_eq(vector, PF_VECTOR);
+	check_eq(vcpu_view(v), 0);
+	vm_free(vm);
+}
+
+static void an_instruction_does_not_end_in_another_context(void)
+{
+	int i;
+
+	for (i = 0; i < 8; i++)
+		end_in_another_context();
+}
+
 /* Dirty logging sees what the emulator writes. */
 static void the_emulators_writes_are_logged(void)
 {
@@ -274,6 +328,7 @@ static const struct hostcase cases[] = {
 	CASE(copies_between_mmio_and_the_window_use_the_view),
 	CASE(the_emulator_refuses_what_the_cpu_refuses),
 	CASE(a_demand_fault_by_the_emulator_is_answered),
+	CASE(an_instruction_does_not_end_in_another_context),
 	CASE(the_emulators_writes_are_logged),
 };
 

@@ -303,6 +303,70 @@ static void a_new_view_is_not_taken_for_one_that_went(void)
 	vm_free(vm);
 }
 
+/* Loaded in one view, it goes to another by itself, and that one goes. */
+static void a_vcpu_does_not_go_back_to_an_older_view(void)
+{
+	begin(2);
+	vcpu_vmfunc(v, 1);
+	/* KVM notes the view when it loads a root */
+	vm_ram(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 16 * MIB, SIZE, 0);
+	vm_slot(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 16 * MIB, 0, 0, 0);
+	check_eq(vcpu_view(v), s.view[0]);
+	vcpu_vmfunc(v, 2);
+	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_VIEW_DESTROY, s.view[1], 0, 0);
+	check_eq(vcpu_view(v), 0);
+	vm_free(vm);
+}
+
+/* Code for SMM that waits for the host. */
+asm(".code16\n"
+    "guest_smm_out: out %al, $0x52; rsm\n"
+    "guest_smm_out_end:\n"
+    ".code64\n");
+extern char guest_smm_out[], guest_smm_out_end[];
+
+static uint64_t guest_which_view(void)
+{
+	return gc_identity()->view;
+}
+
+/*
+ * In SMM EPT_POINTER is a root of the VM's own. It goes, and its page is the
+ * root of a new view when the vCPU comes out of SMM. Which of the new ones gets
+ * it is the host's affair.
+ */
+static void after_smm_a_root_is_not_taken_for_a_view(void)
+{
+	const uint64_t none[4] = { 0 };
+	struct kvm_sregs sr;
+	uint64_t view;
+	int i, j;
+
+	begin_smm(guest_smm_out, guest_smm_out_end);
+	vm_add_vcpu(vm);
+	for (i = 0; i < 4; i++) {
+		vcpu_prepare(v, (guest_fn)(void *)guest_which_view, none);
+		vm_ioctl(v->fd, KVM_SMI, 0);
+		check_eq(vcpu_run_once(v), 0);
+		check_eq(v->run->exit_reason, KVM_EXIT_IO);
+		check_eq(v->run->io.port, 0x52);
+		/* another paging mode, so that the root is let go */
+		vm_ioctl(v->fd, KVM_GET_SREGS, &sr);
+		sr.cr4 ^= 1 << 7;
+		vm_ioctl(v->fd, KVM_SET_SREGS, &sr);
+		vm_ram(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 16 * MIB, SIZE, 0);
+		vm_slot(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 16 * MIB, 0, 0, 0);
+		usleep(50000);
+		for (j = 0; j < 300; j++)
+			vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_VIEW_CREATE, s.ctx,
+				   0, 0);
+		check_eq(vcpu_run_once(v), 0);
+		check(vcpu_done(v, &view));
+		check_eq(view, s.view[1]);
+	}
+	vm_free(vm);
+}
+
 /* A reset by one vCPU while the others are in views. */
 static void reset_takes_every_vcpu_home(void)
 {
@@ -334,6 +398,8 @@ static const struct hostcase cases[] = {
 	CASE(loading_a_context_leads_to_the_plain_view),
 	CASE(a_view_that_goes_becomes_the_plain_one),
 	CASE(a_new_view_is_not_taken_for_one_that_went),
+	CASE(a_vcpu_does_not_go_back_to_an_older_view),
+	CASE(after_smm_a_root_is_not_taken_for_a_view),
 	CASE(reset_takes_every_vcpu_home),
 };
 

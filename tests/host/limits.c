@@ -61,6 +61,28 @@ static void limits_of_objects_are_kept(void)
 	vm_free(vm);
 }
 
+/* As many as extents: a view that attaches everything costs the host memory. */
+static void attachments_are_limited(void)
+{
+	struct kvm_pvvas_config c = { .max_extents = 4 };
+	struct vm *vm = vm_new_config(1, &c);
+	struct vcpu *v = &vm->vcpus[0];
+	uint64_t ctx, view, seg[5], i;
+
+	ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	view = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+	for (i = 0; i < 5; i++)
+		seg[i] = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE,
+				    window_gpa(vm, WINDOW_FREE) + i * 2 * MIB,
+				    2 * MIB, 0);
+	for (i = 0; i < 4; i++)
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view, seg[i], 1);
+	check_eq(vcpu_hc(v, PVVAS_HC_VIEW_ATTACH, view, seg[4], 1), -ENOSPC);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, view, seg[1], 0);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view, seg[4], 1);
+	vm_free(vm);
+}
+
 static uint64_t guest_touch(uint64_t va, uint64_t n, uint64_t step)
 {
 	uint64_t i;
@@ -246,6 +268,7 @@ static void interrupted_batches_are_continued(void)
 
 static const struct hostcase cases[] = {
 	CASE(limits_of_objects_are_kept),
+	CASE(attachments_are_limited),
 	CASE(at_the_limit_of_tables_accesses_still_progress),
 	CASE(at_the_limit_an_instruction_may_need_several_tables),
 	CASE(the_longest_batch_is_done_in_one_call),

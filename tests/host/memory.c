@@ -68,9 +68,13 @@ static uint64_t guest_touch(uint64_t va, uint64_t n, uint64_t step)
 	return sum;
 }
 
-/* 1 GiB of which each 2 MiB is the same memory, and has leaf or table. */
-static void attach_twice(bool huge)
+/*
+ * 1 GiB of which each 2 MiB is the same memory, and has leaf or table; @off
+ * from the beginning of a GiB.
+ */
+static void attach_twice(bool huge, uint64_t off)
 {
+	uint64_t at = WINDOW_FREE + off, gibs = off ? 2 : 1, links;
 	struct pvvas_hc_stats before, attached, used;
 	struct vm *vm = vm_new(1);
 	struct vcpu *v = &vm->vcpus[0];
@@ -82,8 +86,7 @@ static void attach_twice(bool huge)
 	ram[0] = 3;
 	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, ram, 2 * MIB, 0);
 	ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
-	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, WINDOW_FREE),
-			 GIB, 0);
+	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, at), GIB, 0);
 	for (i = 0; i < PIECES; i++)
 		check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, seg, i * 2 * MIB,
 				  TEST_GPA, 2 * MIB, 3), 1);
@@ -95,17 +98,20 @@ static void attach_twice(bool huge)
 	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, ctx, 0, 0);
 	vcpu_vmfunc(v, 1);
 	vcpu_stats(v, &attached);
-	check_eq(vcpu_call(v, guest_touch, WINDOW_FREE, PIECES, 2 * MIB),
+	check_eq(vcpu_call(v, guest_touch, at, PIECES, 2 * MIB),
 		 3 * PIECES);
 	vcpu_stats(v, &before);
 	check_eq(before.filled - attached.filled, PIECES);
 	/* tables of levels 3 and 2, and of level 1 where leaves are small */
-	check_eq(before.tables - attached.tables, huge ? 2 : 2 + PIECES);
+	check_eq(before.tables - attached.tables,
+		 1 + gibs + (huge ? 0 : PIECES));
 
+	links = kvm_stat_of(vm->fd, "pvvas_links");
 	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view[1], seg, 3);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_links") - links, gibs);
 	vcpu_vmfunc(v, 2);
 	vcpu_stats(v, &attached);
-	check_eq(vcpu_call(v, guest_touch, WINDOW_FREE, PIECES, 2 * MIB),
+	check_eq(vcpu_call(v, guest_touch, at, PIECES, 2 * MIB),
 		 3 * PIECES);
 	vcpu_stats(v, &used);
 	host_note("second view: %llu pages, %llu faults in the window",
@@ -118,18 +124,25 @@ static void attach_twice(bool huge)
 
 static void a_second_view_of_1_gib_costs_two_pages_and_no_fault(void)
 {
-	attach_twice(false);
+	attach_twice(false, 0);
 }
 
 static void a_second_view_of_1_gib_in_large_leaves_costs_no_more(void)
 {
-	attach_twice(true);
+	attach_twice(true, 0);
+}
+
+static void a_second_view_of_1_gib_anywhere_costs_no_more(void)
+{
+	attach_twice(false, 2 * MIB);
+	attach_twice(true, GIB / 2);
 }
 
 static const struct hostcase cases[] = {
 	CASE(an_idle_view_costs_at_most_three_pages),
 	CASE(a_second_view_of_1_gib_costs_two_pages_and_no_fault),
 	CASE(a_second_view_of_1_gib_in_large_leaves_costs_no_more),
+	CASE(a_second_view_of_1_gib_anywhere_costs_no_more),
 };
 
 HOSTCASE_MAIN(cases)

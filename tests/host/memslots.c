@@ -56,6 +56,31 @@ static void a_deleted_slot_is_refused_and_a_new_one_shown(void)
 	vm_free(vm);
 }
 
+/* With the quirk off KVM keeps its roots and takes only the slot's pages. */
+static void a_slot_deleted_without_new_roots_is_refused_too(void)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_DISABLE_QUIRKS2,
+				      .args[0] = 1 << 7 /* SLOT_ZAP_ALL */ };
+	uint64_t *other = vm_mem(SIZE);
+
+	begin();
+	if (!(vm_ioctl(vm->fd, KVM_CHECK_EXTENSION, cap.cap) & cap.args[0]))
+		host_skip("no KVM_X86_QUIRK_SLOT_ZAP_ALL");
+	vm_ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, 0, 0);
+	check_eq(vcpu_view(v), s.view[0]);
+	check_eq(vcpu_try_peek(v, AT(1)), PF_VECTOR);
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, other, SIZE, 0);
+	vcpu_poke(v, AT(1), 5);
+	check_eq(other[WORD(1)], 5);
+	check_eq(s.ram[WORD(1)], 1001);
+	check_eq(vcpu_peek(v, TEST_GPA + PAGE), 5);
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA + SIZE, other, SIZE, 0);
+	check_eq(vcpu_try_peek(v, AT(1)), PF_VECTOR);
+	check_eq(vcpu_peek(v, TEST_GPA + SIZE + PAGE), 5);
+	vm_free(vm);
+}
+
 static void a_moved_slot_is_found_where_it_went(void)
 {
 	begin();
@@ -252,6 +277,62 @@ static void a_killed_process_leaves_nothing(void)
 	}
 }
 
+#define NR_SEGS		48
+#define NR_ROWS		500
+
+static void *delete_slot(void *after)
+{
+	usleep((uint64_t)after);
+	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, 0, 0);
+	return (void *)kvm_stat_of(vm->fd, "pvvas_zapped");
+}
+
+/*
+ * A reset takes its time. A slot that goes meanwhile takes all of its pages
+ * along: they may be somebody else's before the reset comes to them.
+ */
+static void a_reset_touches_no_page_of_a_slot_that_went(void)
+{
+	struct pvvas_extent *rows = vm_shared(NR_ROWS * sizeof(*rows));
+	struct kvm_pvvas_state st = { .size = sizeof(st),
+				      .op = KVM_PVVAS_RESET };
+	uint64_t ctx, view, seg[NR_SEGS], at, after, i, round;
+	pthread_t t;
+
+	vm = vm_new(1);
+	v = &vm->vcpus[0];
+	s.ram = vm_mem(SIZE);
+	for (i = 0; i < NR_ROWS; i++)
+		rows[i] = (struct pvvas_extent){ i * PAGE,
+			TEST_GPA + i % 2 * 8 * PAGE, PAGE, 3, 0 };
+	for (round = 1; round <= 6; round++) {
+		vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE, 0);
+		ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+		view = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, ctx, 1, view);
+		vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, ctx, 0, 0);
+		vcpu_vmfunc(v, 1);
+		for (i = 0; i < NR_SEGS; i++) {
+			at = WINDOW_FREE + i * 2 * MIB;
+			seg[i] = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE,
+					    window_gpa(vm, at), 2 * MIB, 0);
+			vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view, seg[i], 3);
+			check_eq(vcpu_hc(v, PVVAS_HC_SEG_MAP, seg[i],
+					 (uint64_t)rows, NR_ROWS), NR_ROWS);
+			vcpu_poke(v, at, i);
+			vcpu_poke(v, at + PAGE, i);
+		}
+		check_eq(pthread_create(&t, NULL, delete_slot,
+					(void *)(round * 500)), 0);
+		usleep(200);
+		vm_ioctl(vm->fd, KVM_PVVAS_STATE, &st);
+		pthread_join(t, (void **)&after);
+		check_eq(kvm_stat_of(vm->fd, "pvvas_zapped"), after);
+	}
+	check_eq(after, 6 * 2 * NR_SEGS);
+	vm_free(vm);
+}
+
 /* The VM's own descriptor first, then the vCPU's. */
 static void descriptors_may_be_closed_in_any_order(void)
 {
@@ -266,6 +347,7 @@ static void descriptors_may_be_closed_in_any_order(void)
 
 static const struct hostcase cases[] = {
 	CASE(a_deleted_slot_is_refused_and_a_new_one_shown),
+	CASE(a_slot_deleted_without_new_roots_is_refused_too),
 	CASE(a_moved_slot_is_found_where_it_went),
 	CASE(an_unrelated_slot_may_go),
 	CASE(a_slot_of_ram_that_went_is_mmio_in_views_too),
@@ -273,6 +355,7 @@ static const struct hostcase cases[] = {
 	CASE(one_extent_may_lie_over_several_slots),
 	CASE(the_vm_survives_the_process_with_its_memory),
 	CASE(a_killed_process_leaves_nothing),
+	CASE(a_reset_touches_no_page_of_a_slot_that_went),
 	CASE(descriptors_may_be_closed_in_any_order),
 };
 

@@ -279,6 +279,133 @@ static void a_segment_over_borders_of_gibs_is_whole_in_every_view(void)
 	vm_free(vm);
 }
 
+/* Entries that an attach of a segment with something in each GiB wrote. */
+static uint64_t links_of(uint64_t off, uint64_t size)
+{
+	struct vm *vm = vm_new(1);
+	struct vcpu *v = &vm->vcpus[0];
+	uint64_t ctx, seg, view[2], at = WINDOW_FREE + off, i, links;
+
+	vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, 2 * MIB, 0);
+	ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, at), size, 0);
+	for (i = 0; i < 2; i++)
+		view[i] = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, ctx, 1, view[0]);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view[0], seg, 3);
+	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, ctx, 0, 0);
+	vcpu_vmfunc(v, 1);
+	/* something in each GiB, so that there are entries on the way */
+	for (i = 0; i < size; i += GIB) {
+		check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, seg, i, TEST_GPA,
+				  2 * MIB, 3), 1);
+		vcpu_poke(v, at + i, i);
+	}
+	if (size > 2 * MIB && size % GIB == 0 && off % GIB) {
+		check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, seg, size - 2 * MIB,
+				  TEST_GPA, 2 * MIB, 3), 1);
+		vcpu_poke(v, at + size - 8, i);
+	}
+	links = kvm_stat_of(vm->fd, "pvvas_links");
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view[1], seg, 3);
+	links = kvm_stat_of(vm->fd, "pvvas_links") - links;
+	host_note("%llu MiB at GiB + %llu MiB: %lu links", size / MIB,
+		  off % GIB / MIB, links);
+	vm_free(vm);
+	return links;
+}
+
+static void linking_writes_one_entry_for_each_gib(void)
+{
+	check_eq(links_of(0, 2 * MIB), 1);
+	check_eq(links_of(0, GIB), 1);
+	check_eq(links_of(2 * MIB, GIB), 2);
+	check_eq(links_of(GIB / 2, 2 * MIB), 1);
+	check_eq(links_of(0, 64 * GIB), 64);
+	check_eq(links_of(GIB - 2 * MIB, 64 * GIB), 65);
+	/* the window's first entry of 512 GiB has the identity page in it */
+	check_eq(links_of(511 * GIB, 512 * GIB), 1);
+}
+
+/* Who is alone in a GiB of a view shares more than who has a neighbour. */
+static void a_neighbour_that_comes_later_takes_nothing_away(void)
+{
+	struct vm *vm = vm_new(1);
+	struct vcpu *v = &vm->vcpus[0];
+	uint64_t ctx, view[2], seg[3], at[3], faults, i, j;
+
+	memset(vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, 24 * MIB, 0), 0, 24 * MIB);
+	ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	for (i = 0; i < 2; i++) {
+		view[i] = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, ctx, i + 1, view[i]);
+	}
+	/* one over a border, with a neighbour on either side */
+	for (i = 0; i < 3; i++) {
+		at[i] = WINDOW_FREE + GIB - 12 * MIB + i * 8 * MIB;
+		seg[i] = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE,
+				    window_gpa(vm, at[i]), 8 * MIB, 0);
+		vcpu_map(v, PVVAS_HC_SEG_MAP, seg[i], 0, TEST_GPA + i * 8 * MIB,
+			 8 * MIB, 3);
+	}
+	for (i = 0; i < 2; i++)
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view[i], seg[1], 3 - 2 * i);
+	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, ctx, 0, 0);
+	vcpu_vmfunc(v, 1);
+	vcpu_poke(v, at[1], 10);
+	vcpu_poke(v, at[1] + 6 * MIB, 11);
+	/* one view has neighbours now, the other has not */
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view[0], seg[0], 3);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view[0], seg[2], 1);
+	faults = window_faults(v);
+	check_eq(vcpu_peek(v, at[1]), 10);
+	check_eq(vcpu_peek(v, at[1] + 6 * MIB), 11);
+	vcpu_vmfunc(v, 2);
+	check_eq(vcpu_peek(v, at[1]), 10);
+	check_eq(vcpu_peek(v, at[1] + 6 * MIB), 11);
+	check_eq(window_faults(v), faults);
+	/* what one of them adds is in the other too */
+	vcpu_peek(v, at[1] + 2 * MIB);
+	vcpu_vmfunc(v, 1);
+	vcpu_poke(v, at[1] + 4 * MIB, 12);
+	faults = window_faults(v);
+	vcpu_poke(v, at[1] + 2 * MIB, 13);
+	vcpu_vmfunc(v, 2);
+	check_eq(vcpu_peek(v, at[1] + 4 * MIB), 12);
+	check_eq(vcpu_peek(v, at[1] + 2 * MIB), 13);
+	check_eq(window_faults(v), faults);
+	/* rights and neighbours are those of each view */
+	for (i = 0; i < 2; i++) {
+		vcpu_vmfunc(v, i + 1);
+		for (j = 0; j < 3; j++) {
+			check_eq(vcpu_try_peek(v, at[j]),
+				 i && j != 1 ? PF_VECTOR : -1);
+			check_eq(vcpu_try_poke(v, at[j] + 8 * MIB - 8, j),
+				 i || j == 2 ? PF_VECTOR : -1);
+		}
+	}
+	/* gone from one view, and back again between its neighbours */
+	vcpu_vmfunc(v, 1);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, view[0], seg[1], 0);
+	for (j = 0; j < 3; j++)
+		check_eq(vcpu_try_peek(v, at[j]), j == 1 ? PF_VECTOR : -1);
+	vcpu_vmfunc(v, 2);
+	check_eq(vcpu_peek(v, at[1]), 10);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view[0], seg[1], 1);
+	vcpu_vmfunc(v, 1);
+	faults = window_faults(v);
+	check_eq(vcpu_peek(v, at[1] + 6 * MIB), 11);
+	check_eq(window_faults(v), faults);
+	check_eq(vcpu_try_poke(v, at[1], 1), PF_VECTOR);
+	/* the neighbours go */
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, view[0], seg[0], 0);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, view[0], seg[2], 0);
+	check_eq(vcpu_peek(v, at[1]), 10);
+	check_eq(vcpu_try_peek(v, at[0]), PF_VECTOR);
+	check_eq(vcpu_try_peek(v, at[2]), PF_VECTOR);
+	vm_free(vm);
+}
+
 /* RAM of transparent huge pages, 4 MiB, populated; NULL if there are none. */
 static uint64_t *huge_ram(struct vm *vm)
 {
@@ -359,6 +486,8 @@ static const struct hostcase cases[] = {
 	CASE(neighbours_at_2_mib_share_a_view),
 	CASE(a_neighbour_that_was_not_used_yet_outlives_a_detach),
 	CASE(a_segment_over_borders_of_gibs_is_whole_in_every_view),
+	CASE(linking_writes_one_entry_for_each_gib),
+	CASE(a_neighbour_that_comes_later_takes_nothing_away),
 	CASE(huge_pages_of_the_host_are_mapped_by_one_fault),
 	CASE(a_large_leaf_splits_where_rights_differ),
 };

@@ -312,6 +312,148 @@ static void hypercall_storm(void)
 	end(r);
 }
 
+static atomic_ulong highest_id;
+static uint64_t window_start;
+static struct pvvas_extent any_rows[NR_VCPUS][8];
+
+/* Calls of all kinds on whatever there is; the answer is one of those documented. */
+static uint64_t guest_any_calls(uint64_t id, uint64_t n)
+{
+	static const uint16_t nrs[] = { 16, 17, 18, 32, 33, 34, 35, 35, 35, 36,
+					48, 49, 50, 50, 51, 52, 1, 2 };
+	struct pvvas_extent *rows = any_rows[id];
+	uint64_t x = 88172645463325252ULL + id, a, b, c, i;
+	long r;
+
+	for (; n; n--) {
+		uint64_t nr = PVVAS_HC_BASE + nrs[next(&x) % 18];
+
+		if (nr == PVVAS_HC_RESET && next(&x) % 32)
+			continue;
+		for (i = 0; i < 8; i++) {
+			rows[i].offset = next(&x) % 1024 * PAGE;
+			rows[i].size = (1 + next(&x) % 64) * PAGE;
+			rows[i].gpa = nr != PVVAS_HC_SEG_MAP ? 0 :
+				      TEST_GPA + next(&x) % 900 * PAGE;
+			rows[i].prot = nr == PVVAS_HC_SEG_UNMAP ? 0 : 3;
+		}
+		/* one of the newest ids, or one to come */
+		a = atomic_load(&highest_id) + 2 - next(&x) % 12;
+		b = atomic_load(&highest_id) + 2 - next(&x) % 12;
+		c = 3;
+		switch (nr) {
+		case PVVAS_HC_CTX_CREATE:
+			a = 0;
+			break;
+		case PVVAS_HC_VIEW_CREATE:
+			b = 0;
+			break;
+		case PVVAS_HC_VIEW_PLACE:
+			c = b;
+			b = 1 + next(&x) % 4;
+			break;
+		case PVVAS_HC_SEG_CREATE:
+			a = window_start + PVVAS_WINDOW_RESERVED +
+			    next(&x) % 4 * 2 * MIB;
+			b = 4 * MIB;
+			c = next(&x) % 2;
+			break;
+		case PVVAS_HC_SEG_MAP:
+		case PVVAS_HC_SEG_UNMAP:
+		case PVVAS_HC_SEG_PROTECT:
+			b = (uint64_t)rows;
+			c = 1 + next(&x) % 8;
+		}
+		r = __hc(nr, a, b, c);
+		gcheck(r >= 0 || r == -ENOENT || r == -EINVAL || r == -EBUSY ||
+		       r == -EEXIST || r == -ENOSPC || r == -EFAULT);
+		if (r > 0 && (nr == PVVAS_HC_CTX_CREATE ||
+			      nr == PVVAS_HC_VIEW_CREATE ||
+			      nr == PVVAS_HC_SEG_CREATE))
+			atomic_store(&highest_id, r);
+		seen[id].reads += r >= 0;
+		seen[id].refused += r < 0;
+		if (n % 4)
+			continue;
+		if (try_vmfunc(0, next(&x) % 6) == -1)
+			try_write(WINDOW_FREE + next(&x) % 1024 * PAGE, 1);
+	}
+	return 0;
+}
+
+static void *any_calls(void *arg)
+{
+	struct vcpu *v = arg;
+	const uint64_t args[4] = { v->id, 6000 };
+
+	vcpu_prepare(v, (guest_fn)(void *)guest_any_calls, args);
+	do {
+		check_eq(vcpu_run_once(v), 0);
+		/* just after a reset the window is nothing, hence a device */
+	} while (v->run->exit_reason == KVM_EXIT_MMIO &&
+		 v->run->mmio.phys_addr >= window_start);
+	if (!vcpu_done(v, NULL))
+		vcpu_unexpected(v);
+	return NULL;
+}
+
+static void guest_give_up(void)
+{
+	/* nothing is mapped: the access goes on when the segment has gone */
+	__hc(PVVAS_HC_RESET, 0, 0, 0);
+	gc_cpu()->demands--;
+}
+
+static uint64_t guest_set_demand(void)
+{
+	gc_cpu()->demand = guest_give_up;
+	return 0;
+}
+
+/* Every vCPU makes, changes and destroys what the others use; slots go too. */
+static void vcpus_race_with_any_calls(void)
+{
+	struct kvm_pvvas_config c = { .max_ctxs = 8, .max_views = 16,
+		.max_segs = 16, .max_extents = 400, .max_tables = 400 };
+	pthread_t t[NR_VCPUS];
+	void *mem;
+	int i;
+
+	vm = vm_new_config(NR_VCPUS, &c);
+	window_start = vm->config.window_gpa;
+	mem = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, SIZE, 0);
+	for (i = 0; i < NR_VCPUS; i++)
+		vcpu_call(&vm->vcpus[i], guest_set_demand, 0);
+	for (i = 0; i < NR_VCPUS; i++)
+		check_eq(pthread_create(&t[i], NULL, any_calls, &vm->vcpus[i]),
+			 0);
+	for (i = 0; i < 20; i++) {
+		usleep(3000);
+		vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, mem, 0, 0);
+		madvise(mem, SIZE, MADV_DONTNEED);
+		usleep(3000);
+		vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, mem, SIZE, 0);
+		/* one more vCPU now and then */
+		if (i % 5 == 0)
+			vcpu_hc(vm_add_vcpu(vm), PVVAS_HC_CTX_LOAD, 1, 0, 0);
+	}
+	for (i = 0; i < NR_VCPUS; i++) {
+		pthread_join(t[i], NULL);
+		host_note("vCPU %d: %lu calls done, %lu refused", i,
+			  seen[i].reads, seen[i].refused);
+		check(seen[i].reads > 200);
+	}
+	check(kvm_stat_of(vm->fd, "pvvas_views") <= 16);
+	check(kvm_stat_of(vm->fd, "pvvas_extents") <= 400);
+	vcpu_hc_ok(&vm->vcpus[0], PVVAS_HC_RESET, 0, 0, 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_views"), 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_segs"), 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_attachments"), 0);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_extents"), 0);
+	check(kvm_stat_of(vm->fd, "pvvas_tables") <= 6);
+	vm_free(vm);
+}
+
 static atomic_ulong newest_ctx;
 
 /* Load what the other vCPU is about to make, at the first moment it is there. */
@@ -436,6 +578,7 @@ static const struct hostcase cases[] = {
 	CASE(userfaultfd_storm),
 	CASE(dirty_log_storm),
 	CASE(hypercall_storm),
+	CASE(vcpus_race_with_any_calls),
 	CASE(a_context_is_whole_when_it_can_be_loaded),
 	CASE(a_large_unmap_ends_although_a_vcpu_faults),
 };

@@ -98,12 +98,16 @@ static void map_window(uint64_t gpa)
 	uint64_t i;
 
 	if (!pd) {
-		pdpt = vm_shared(PAGE);
+		pdpt = vm_shared(2 * PAGE);
 		pd = vm_shared(WINDOW_GIBS * PAGE);
-		for (i = 0; i < WINDOW_GIBS; i++)
-			pdpt[i] = (uint64_t)&pd[i * 512] | PTE;
-		pml4[WINDOW_VA >> 39] = (uint64_t)pdpt | PTE;
+		for (i = 0; i < 2; i++)
+			pml4[(WINDOW_VA >> 39) + i] =
+				(uint64_t)&pdpt[i * 512] | PTE;
 	}
+	/* 1 TiB: small pieces where most tests look, 1 GiB each beyond */
+	for (i = 0; i < 2 * 512; i++)
+		pdpt[i] = i < WINDOW_GIBS ? (uint64_t)&pd[i * 512] | PTE :
+					    (gpa + i * GIB) | PTE_LARGE;
 	for (i = 0; i < WINDOW_GIBS * 512; i++)
 		pd[i] = (gpa + i * 2 * MIB) | PTE_LARGE;
 }

@@ -21,13 +21,13 @@ struct x86_exception;
  * @ctx: id of the context whose EPTP list is in force, 0 for none; written
  *	under mmu_lock
  * @list: physical address of that list; written under mmu_lock
- * @eptp: the view to go on in when the vCPU's EPT_POINTER is not one, e.g.
- *	after SMM; written under mmu_lock
+ * @eptp: the view at the latest load; written under mmu_lock
  * @older_than: until the next load, EPT_POINTER and @eptp mean only views with
  *	a smaller id: a view was destroyed, and its root's page may be that of
  *	a newer one; written under mmu_lock
  * @reset_view: the next load goes to the plain view
- * @restored: the next load goes to @eptp, whatever EPT_POINTER says
+ * @noted: the next load goes to @eptp, whatever EPT_POINTER says: the vCPU's
+ *	state was set, or it is in SMM
  * @traced_view: id of the view seen at the latest exit that was traced
  * @pages: zeroed pages for tables, filled before mmu_lock is taken
  * @fault: newest demand fault, for PVVAS_HC_FAULT; vCPU's own thread only
@@ -38,7 +38,7 @@ struct kvm_vcpu_pvvas {
 	u64 eptp;
 	u64 older_than;
 	bool reset_view;
-	bool restored;
+	bool noted;
 	u64 traced_view;
 	struct kvm_mmu_memory_cache pages;
 	struct {

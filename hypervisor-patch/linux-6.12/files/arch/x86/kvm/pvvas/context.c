@@ -5,6 +5,7 @@
 #include <linux/kvm_host.h>
 
 #include "internal.h"
+#include "smm.h"
 #include "trace.h"
 
 int pvvas_ctx_make(struct kvm *kvm, u64 id)
@@ -92,8 +93,10 @@ void pvvas_ctx_free(struct kvm *kvm, struct pvvas_ctx *ctx)
 	pvvas_flush(kvm);
 	write_unlock(&kvm->mmu_lock);
 
-	list_for_each_entry_safe(view, tmp, &ctx->views, ctx_node)
+	list_for_each_entry_safe(view, tmp, &ctx->views, ctx_node) {
 		pvvas_view_free(kvm, view);
+		cond_resched();
+	}
 	pvvas_put_page(kvm, ctx->list);
 	kvm->stat.pvvas_ctxs--;
 	kfree(ctx);
@@ -137,15 +140,22 @@ long pvvas_ctx_load(struct kvm_vcpu *vcpu, u64 id)
 	return 0;
 }
 
-/* The view that @vcpu's EPT_POINTER, or what was noted of it, means. */
+/*
+ * The view that @vcpu's EPT_POINTER, or what was noted of it, means; NULL if it
+ * is gone.  Its page may be the root of a newer view by now: one of the same
+ * context is told by its id, one of another by the context.
+ */
 struct pvvas_view *pvvas_view_in_force(struct kvm_vcpu *vcpu, u64 eptp)
 {
-	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
-	struct pvvas_view *view = pvvas_view_by_eptp(pv, eptp);
+	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
+	struct pvvas_view *view;
 
 	lockdep_assert_held(&vcpu->kvm->mmu_lock);
 
-	return view && view->id < vcpu->arch.pvvas.older_than ? view : NULL;
+	view = pvvas_view_by_eptp(vcpu->kvm->arch.pvvas, eptp);
+	if (!view || view->id >= a->older_than)
+		return NULL;
+	return view->ctx && view->ctx->id != a->ctx ? NULL : view;
 }
 
 /* The view that @vcpu goes on in; EPT_POINTER is @eptp. */
@@ -154,15 +164,9 @@ struct pvvas_view *pvvas_view_to_load(struct kvm_vcpu *vcpu, u64 eptp)
 	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
 	struct pvvas_view *view = NULL;
 
-	if (!a->reset_view) {
-		if (!a->restored)
-			view = pvvas_view_in_force(vcpu, eptp);
-		if (!view)
-			view = pvvas_view_in_force(vcpu, a->eptp);
-	}
-	if (!view || (view->ctx && view->ctx->id != a->ctx))
-		view = &vcpu->kvm->arch.pvvas->plain;
-	return view;
+	if (!a->reset_view)
+		view = pvvas_view_in_force(vcpu, a->noted ? a->eptp : eptp);
+	return view ?: &vcpu->kvm->arch.pvvas->plain;
 }
 
 /**
@@ -195,8 +199,9 @@ EXPORT_SYMBOL_GPL(kvm_pvvas_trace_switch);
  * @list: out: EPTP_LIST_ADDRESS
  *
  * The view in force stays, whoever changed the root meanwhile, unless it is
- * gone or belongs to another context.  If EPT_POINTER is no view (the vCPU was
- * in SMM, or has never been loaded) the view noted last counts.
+ * gone or belongs to another context; then it is the plain one.  SMM runs on the
+ * VM's own root: the view that was left is noted on the way in, and what
+ * EPT_POINTER says until the way out means nothing.
  */
 void kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list)
 {
@@ -205,7 +210,7 @@ void kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list)
 	write_lock(&vcpu->kvm->mmu_lock);
 	a->eptp = pvvas_view_to_load(vcpu, *eptp)->eptp;
 	a->reset_view = false;
-	a->restored = false;
+	a->noted = is_smm(vcpu);
 	a->older_than = U64_MAX;
 	*eptp = a->eptp;
 	*list = a->list;

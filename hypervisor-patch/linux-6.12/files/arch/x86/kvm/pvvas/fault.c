@@ -29,18 +29,21 @@ struct pvvas_hit {
 	u32 prot;		/* attachment AND extent */
 };
 
-/* mmu_lock held.  What is found is good while it stays held. */
-static enum kvm_pvvas_result pvvas_lookup(struct kvm_vcpu *vcpu, u64 eptp,
-					  gfn_t gfn, u32 access,
-					  struct pvvas_hit *hit)
+/*
+ * mmu_lock held.  What is found in @view, which may be NULL, is good while it
+ * stays held.
+ */
+static enum kvm_pvvas_result pvvas_lookup(struct kvm_vcpu *vcpu,
+					  struct pvvas_view *view, gfn_t gfn,
+					  u32 access, struct pvvas_hit *hit)
 {
 	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
 	struct interval_tree_node *node;
 	struct pvvas_att *att;
 
 	memset(hit, 0, sizeof(*hit));
-	hit->view = pvvas_view_in_force(vcpu, eptp);
-	if (!hit->view)
+	hit->view = view;
+	if (!view)
 		return KVM_PVVAS_REFLECT;
 
 	if (gfn == pv->window) {
@@ -49,7 +52,7 @@ static enum kvm_pvvas_result pvvas_lookup(struct kvm_vcpu *vcpu, u64 eptp,
 						   KVM_PVVAS_REFLECT;
 	}
 
-	node = interval_tree_iter_first(&hit->view->atts, gfn, gfn);
+	node = interval_tree_iter_first(&view->atts, gfn, gfn);
 	if (!node)
 		return KVM_PVVAS_REFLECT;
 	att = container_of(node, struct pvvas_att, node);
@@ -98,6 +101,33 @@ static bool pvvas_large_ok(struct kvm *kvm, const struct pvvas_hit *hit,
 }
 
 /*
+ * One leaf will do where there was a table: the host's small pages have become
+ * a large one, or dirty logging is over.  Return: the level 2 entry.
+ */
+static u64 *pvvas_make_large(struct kvm_vcpu *vcpu, struct pvvas_seg *seg,
+			     gfn_t gfn)
+{
+	struct kvm *kvm = vcpu->kvm;
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	gfn_t first = gfn & ~(PVVAS_LARGE_PAGES - 1);
+	u64 *entry, *table;
+
+	entry = pvvas_seg_entry(kvm, seg, gfn, PG_LEVEL_2M,
+				&vcpu->arch.pvvas.pages);
+	if (!pvvas_present(*entry) || (*entry & PVVAS_LARGE))
+		return entry;
+
+	table = pvvas_table(*entry);
+	pvvas_seg_zap(kvm, seg, first, first + PVVAS_LARGE_PAGES);
+	pvvas_seg_set(seg, gfn, PG_LEVEL_2M, entry, 0);
+	pvvas_flush(kvm);
+	WRITE_ONCE(pv->emptying, current);
+	pvvas_put_page(kvm, table);
+	WRITE_ONCE(pv->emptying, NULL);
+	return entry;
+}
+
+/*
  * Map the page at @hit.  The leaf has the extent's rights; the attachment's
  * stand in the view's link.  mmu_lock held for writing, @fault is not stale.
  */
@@ -131,13 +161,10 @@ static enum kvm_pvvas_result pvvas_install(struct kvm_vcpu *vcpu,
 		pvvas_zap_everything(kvm);
 
 	if (pvvas_large_ok(kvm, hit, fault)) {
-		entry = pvvas_seg_entry(kvm, hit->seg, gfn, PG_LEVEL_2M, mc);
-		if (!pvvas_present(*entry) || (*entry & PVVAS_LARGE)) {
-			level = PG_LEVEL_2M;
-			pfn &= ~(PVVAS_LARGE_PAGES - 1);
-		}
-	}
-	if (level == PG_LEVEL_4K) {
+		entry = pvvas_make_large(vcpu, hit->seg, gfn);
+		level = PG_LEVEL_2M;
+		pfn &= ~(PVVAS_LARGE_PAGES - 1);
+	} else {
 		entry = pvvas_seg_entry(kvm, hit->seg, gfn, PG_LEVEL_4K, mc);
 		if (!entry) {
 			/* A large leaf that is not wanted any more. */
@@ -189,6 +216,15 @@ static bool pvvas_is_ram(kvm_pfn_t pfn)
 	return is_zero_pfn(pfn) || !PageReserved(pfn_to_page(pfn));
 }
 
+/* RAM of the guest's, not MMIO, KVM's own slots or nothing at all. */
+static bool pvvas_slot_ok(const struct kvm_memory_slot *slot, u32 access)
+{
+	if (!slot || slot->id >= KVM_USER_MEM_SLOTS)
+		return false;
+	return !(access & PVVAS_PROT_WRITE) ||
+	       !(slot->flags & KVM_MEM_READONLY);
+}
+
 static int pvvas_fill_from(struct kvm_vcpu *vcpu, u64 eptp, gfn_t gfn,
 			   u32 access, gfn_t base_gfn)
 {
@@ -210,10 +246,7 @@ static int pvvas_fill_from(struct kvm_vcpu *vcpu, u64 eptp, gfn_t gfn,
 	struct pvvas_hit hit;
 	int r;
 
-	/* Not RAM of the guest's: MMIO, KVM's own slots, nothing at all. */
-	if (!fault.slot || fault.slot->id >= KVM_USER_MEM_SLOTS)
-		return KVM_PVVAS_REFLECT;
-	if (fault.write && (fault.slot->flags & KVM_MEM_READONLY))
+	if (!pvvas_slot_ok(fault.slot, access))
 		return KVM_PVVAS_REFLECT;
 
 	r = kvm_faultin_pfn(vcpu, &fault, ACC_ALL);
@@ -234,7 +267,8 @@ static int pvvas_fill_from(struct kvm_vcpu *vcpu, u64 eptp, gfn_t gfn,
 	 * and go round once more if it is another page now.
 	 */
 	write_lock(&kvm->mmu_lock);
-	r = pvvas_lookup(vcpu, eptp, gfn, access, &hit);
+	r = pvvas_lookup(vcpu, pvvas_view_in_force(vcpu, eptp), gfn, access,
+			 &hit);
 	if (r == KVM_PVVAS_RETRY && hit.gfn == base_gfn &&
 	    hit.seg != kvm->arch.pvvas->frozen &&
 	    !is_page_fault_stale(vcpu, &fault))
@@ -276,7 +310,8 @@ int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
 		return r;
 
 	write_lock(&kvm->mmu_lock);
-	r = pvvas_lookup(vcpu, eptp, gfn, access, &hit);
+	r = pvvas_lookup(vcpu, pvvas_view_in_force(vcpu, eptp), gfn, access,
+			 &hit);
 	view = hit.view ? hit.view->id : 0;
 	if (r == KVM_PVVAS_RETRY && hit.identity) {
 		r = pvvas_view_show_identity(kvm, hit.view, mc);
@@ -325,22 +360,25 @@ gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 {
 	struct kvm *kvm = vcpu->kvm;
 	u64 eptp = kvm_x86_call(pvvas_eptp)(vcpu);
+	u32 wanted = pvvas_access_from_pferr(access), flags;
 	struct pvvas_hit hit;
-	u32 flags;
 	int r;
 
+	/* What changed since the vCPU left the guest counts already. */
 	read_lock(&kvm->mmu_lock);
-	r = pvvas_lookup(vcpu, eptp, gpa_to_gfn(gpa),
-			 pvvas_access_from_pferr(access), &hit);
+	r = pvvas_lookup(vcpu, pvvas_view_to_load(vcpu, eptp), gpa_to_gfn(gpa),
+			 wanted, &hit);
 	if (r == KVM_PVVAS_RETRY && hit.identity)
 		r = KVM_PVVAS_REFLECT;
 	if (r == KVM_PVVAS_DEMAND && exception) {
 		flags = access & PFERR_USER_MASK ? PVVAS_FAULT_USER : 0;
-		pvvas_note_demand(vcpu, &hit, gpa,
-				  pvvas_access_from_pferr(access), 0, flags);
+		pvvas_note_demand(vcpu, &hit, gpa, wanted, 0, flags);
 	}
 	read_unlock(&kvm->mmu_lock);
 
+	if (r == KVM_PVVAS_RETRY &&
+	    !pvvas_slot_ok(kvm_vcpu_gfn_to_memslot(vcpu, hit.gfn), wanted))
+		r = KVM_PVVAS_REFLECT;
 	if (r == KVM_PVVAS_RETRY)
 		return gfn_to_gpa(hit.gfn) | (gpa & ~PAGE_MASK);
 	if (exception) {

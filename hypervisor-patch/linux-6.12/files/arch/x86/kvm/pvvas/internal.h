@@ -118,6 +118,8 @@ struct pvvas_seg {
  * @node: window gfns, in pvvas_view.atts
  * @seg_node: in pvvas_seg.atts
  * @prot: PVVAS_PROT_*
+ * @crowded: something else is or was attached in the GiB where the segment
+ *	begins, and in the one where it ends (see link.c)
  */
 struct pvvas_att {
 	struct interval_tree_node node;
@@ -125,6 +127,7 @@ struct pvvas_att {
 	struct pvvas_view *view;
 	struct pvvas_seg *seg;
 	u32 prot;
+	bool crowded[2];
 };
 
 /**

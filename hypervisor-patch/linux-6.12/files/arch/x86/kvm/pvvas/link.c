@@ -3,11 +3,13 @@
  * EPT views: tables, and how a segment's subtree hangs in the views that
  * attach it.
  *
- * A view links, for each stretch of a segment, the highest entry that covers
- * nothing but that segment: level 4 for whole 512 GiB, level 3 for whole GiB,
- * level 2 otherwise.  Tables above the link belong to the view, everything
- * below to the segment; a level 2 leaf is its own link.  The attachment's
- * permission stands in the link, and EPT ANDs it with those below.
+ * A segment's tree lies as the window does.  So a view links, for each stretch
+ * of a segment, the highest entry that shows nothing but that segment: level 4
+ * for whole 512 GiB, level 3 for whole GiB.  At the ends, where a segment has
+ * only part of a GiB, it is level 3 too as long as the view has nothing else
+ * there; a neighbour makes it level 2.  Tables above the link belong to the
+ * view, everything below to the segment; a level 2 leaf is its own link.  The
+ * attachment's permission stands in the link, and EPT ANDs it with those below.
  *
  * The view's tables are made at attach, so that whoever adds a table to the
  * segment later (a fault) can link it in every view without allocating, and a
@@ -18,8 +20,8 @@
 #include "internal.h"
 #include "trace.h"
 
-/* The level whose entries views share for @gfn. */
-static int pvvas_link_level(const struct pvvas_seg *seg, gfn_t gfn)
+/* The highest level at which an entry for @gfn covers nothing but @seg. */
+static int pvvas_whole_level(const struct pvvas_seg *seg, gfn_t gfn)
 {
 	int level;
 
@@ -31,6 +33,31 @@ static int pvvas_link_level(const struct pvvas_seg *seg, gfn_t gfn)
 			return level;
 	}
 	return PG_LEVEL_2M;
+}
+
+/* Is the GiB of @gfn, of which the segment has a part, shared with others? */
+static bool *pvvas_crowded(struct pvvas_att *att, gfn_t gfn)
+{
+	return &att->crowded[gfn >> 18 != att->seg->base >> 18];
+}
+
+/* The level whose entries @att's view shares for @gfn. */
+static int pvvas_link_level(struct pvvas_att *att, gfn_t gfn)
+{
+	int level = pvvas_whole_level(att->seg, gfn);
+
+	if (level == PG_LEVEL_2M && !*pvvas_crowded(att, gfn))
+		level = PG_LEVEL_1G;
+	return level;
+}
+
+/* May a view link @seg's entry for @gfn at @level? */
+static bool pvvas_may_link(const struct pvvas_seg *seg, gfn_t gfn, int level)
+{
+	int whole = pvvas_whole_level(seg, gfn);
+
+	return level == whole ||
+	       (level == PG_LEVEL_1G && whole == PG_LEVEL_2M);
 }
 
 /*
@@ -74,41 +101,52 @@ static bool pvvas_leads_to(const u64 *table, int level, const void *page)
 	return false;
 }
 
-/*
- * @page is about to be freed: no view's root may lead to it.  Takes mmu_lock
- * unless the caller has it; if another has it for writing, the check is left
- * out.  Below the entries outside the window are tables of the TDP MMU.
- */
-void pvvas_assert_unreachable(struct kvm *kvm, const void *page)
+/* mmu_lock held.  Below entries outside the window are the TDP MMU's tables. */
+static bool pvvas_reachable(struct kvm_pvvas *pv, const void *page)
 {
-	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	struct pvvas_view *view;
+	bool found = false;
 	unsigned long i;
-	bool own, bad = false;
 	int e;
 
-	if (!pv)
-		return;
-	own = READ_ONCE(pv->emptying) == current;
-	if (!own && !read_trylock(&kvm->mmu_lock))
-		return;
 	xa_for_each(&pv->roots, i, view) {
-		bad |= view->root == page;
+		found |= view->root == page;
 		for (e = 0; e < 512; e++) {
 			u64 entry = READ_ONCE(view->root[e]);
 
 			if (!pvvas_present(entry))
 				continue;
-			bad |= pvvas_table(entry) == page;
+			found |= pvvas_table(entry) == page;
 			if (pvvas_is_window_index(pv, e))
-				bad |= pvvas_leads_to(pvvas_table(entry),
-						      PVVAS_ROOT_LEVEL - 1,
-						      page);
+				found |= pvvas_leads_to(pvvas_table(entry),
+							PVVAS_ROOT_LEVEL - 1,
+							page);
 		}
 	}
-	if (!own)
+	return found;
+}
+
+/*
+ * @page is about to be freed: no view's root may lead to it.  Takes mmu_lock
+ * unless the caller has it; if another has it for writing, the check is left
+ * out.
+ */
+void pvvas_assert_unreachable(struct kvm *kvm, const void *page)
+{
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	bool found;
+
+	if (!pv)
+		return;
+	if (READ_ONCE(pv->emptying) == current) {
+		found = pvvas_reachable(pv, page);
+	} else {
+		if (!read_trylock(&kvm->mmu_lock))
+			return;
+		found = pvvas_reachable(pv, page);
 		read_unlock(&kvm->mmu_lock);
-	WARN_ONCE(bad, "pvvas: a view leads to a table that is freed\n");
+	}
+	WARN_ONCE(found, "pvvas: a view leads to a table that is freed\n");
 }
 
 static void pvvas_free_level(struct kvm *kvm, u64 *table, int level)
@@ -162,8 +200,8 @@ static void pvvas_set_link(struct pvvas_att *att, gfn_t gfn, int level, u64 val)
 }
 
 /*
- * Set an entry of a segment's tree, in every view too if this is the level
- * that views link.  mmu_lock held for writing.
+ * Set an entry of a segment's tree, and the link in every view that has one
+ * here.  mmu_lock held for writing.
  */
 void pvvas_seg_set(struct pvvas_seg *seg, gfn_t gfn, int level, u64 *entry,
 		   u64 val)
@@ -171,10 +209,11 @@ void pvvas_seg_set(struct pvvas_seg *seg, gfn_t gfn, int level, u64 *entry,
 	struct pvvas_att *att;
 
 	WRITE_ONCE(*entry, val);
-	if (level != pvvas_link_level(seg, gfn))
+	if (!pvvas_may_link(seg, gfn, level))
 		return;
 	list_for_each_entry(att, &seg->atts, seg_node)
-		pvvas_set_link(att, gfn, level, val);
+		if (level == pvvas_link_level(att, gfn))
+			pvvas_set_link(att, gfn, level, val);
 }
 
 /*
@@ -212,11 +251,14 @@ bool pvvas_seg_accessed(struct pvvas_seg *seg, gfn_t gfn, int level, u64 leaf)
 
 	if (leaf & VMX_EPT_ACCESS_BIT)
 		return true;
-	if (level != pvvas_link_level(seg, gfn))
+	if (!pvvas_may_link(seg, gfn, level))
 		return false;
 	list_for_each_entry(att, &seg->atts, seg_node) {
-		u64 *copy = pvvas_walk(NULL, att->view->root, gfn, level, NULL);
+		u64 *copy;
 
+		if (level != pvvas_link_level(att, gfn))
+			continue;
+		copy = pvvas_walk(NULL, att->view->root, gfn, level, NULL);
 		if (copy && READ_ONCE(*copy) & VMX_EPT_ACCESS_BIT)
 			return true;
 	}
@@ -293,27 +335,72 @@ bool pvvas_seg_zap_yielding(struct kvm *kvm, struct pvvas_seg *seg, gfn_t start,
 }
 
 /*
- * Call pvvas_set_link() for each populated link of an attachment, with the
- * segment's entry or with 0.
+ * Set the links of an attachment that lie in [@gfn, @end): to the segment's
+ * entries where there are any, or to 0.
  */
-void pvvas_each_link(struct kvm *kvm, struct pvvas_att *att, bool link)
+static void pvvas_link_range(struct kvm *kvm, struct pvvas_att *att, gfn_t gfn,
+			     gfn_t end, bool link)
 {
-	struct pvvas_seg *seg = att->seg;
-	gfn_t gfn = seg->base, end = seg->base + seg->npages;
-
 	while (gfn < end) {
-		int link_level = pvvas_link_level(seg, gfn);
+		int link_level = pvvas_link_level(att, gfn);
 		int level = PVVAS_ROOT_LEVEL;
-		u64 *entry = seg->root + pvvas_index(gfn, level);
+		u64 *entry = att->seg->root + pvvas_index(gfn, level);
 
 		while (level > link_level && pvvas_present(*entry)) {
 			level--;
 			entry = pvvas_table(*entry) + pvvas_index(gfn, level);
 		}
-		if (pvvas_present(*entry))
+		if (pvvas_present(*entry)) {
 			pvvas_set_link(att, gfn, level, link ? *entry : 0);
+			kvm->stat.pvvas_links++;
+		}
 		gfn = ALIGN(gfn + 1, pvvas_level_pages(level));
 	}
+}
+
+void pvvas_each_link(struct kvm *kvm, struct pvvas_att *att, bool link)
+{
+	pvvas_link_range(kvm, att, att->node.start, att->node.last + 1, link);
+}
+
+/*
+ * Another attachment comes into the GiB of @gfn, where @att's segment is alone
+ * so far: from the segment's level 2 table to one of the view's own.
+ */
+static void pvvas_crowd(struct kvm *kvm, struct pvvas_att *att, gfn_t gfn,
+			struct kvm_mmu_memory_cache *mc)
+{
+	gfn_t size = pvvas_level_pages(PG_LEVEL_1G), first = gfn & ~(size - 1);
+
+	pvvas_set_link(att, gfn, PG_LEVEL_1G, 0);
+	*pvvas_crowded(att, gfn) = true;
+	pvvas_walk(kvm, att->view->root, gfn, PG_LEVEL_2M, mc);
+	pvvas_link_range(kvm, att, max_t(gfn_t, first, att->node.start),
+			 min_t(gfn_t, first + size, att->node.last + 1), true);
+}
+
+/*
+ * @att is about to join its view: look for others in the GiB of @gfn, its first
+ * or last page.  Return: a flush is due, since an entry has become another.
+ */
+static bool pvvas_meet(struct kvm *kvm, struct pvvas_att *att, gfn_t gfn,
+		       struct kvm_mmu_memory_cache *mc)
+{
+	gfn_t first = gfn & ~(pvvas_level_pages(PG_LEVEL_1G) - 1);
+	gfn_t last = first + pvvas_level_pages(PG_LEVEL_1G) - 1;
+	struct interval_tree_node *node;
+	struct pvvas_att *other;
+
+	node = interval_tree_iter_first(&att->view->atts, first, last);
+	if (!node)
+		return false;
+	*pvvas_crowded(att, gfn) = true;
+	/* The first to be there was alone; the others know it is crowded. */
+	other = container_of(node, struct pvvas_att, node);
+	if (*pvvas_crowded(other, max_t(gfn_t, first, node->start)))
+		return false;
+	pvvas_crowd(kvm, other, max_t(gfn_t, first, node->start), mc);
+	return true;
 }
 
 /* How many tables of its own a view may need to attach @seg. */
@@ -326,18 +413,18 @@ static int pvvas_tables_needed(const struct pvvas_seg *seg)
 }
 
 /* Make the tables above the links.  mmu_lock held for writing. */
-static void pvvas_make_tables(struct kvm *kvm, struct pvvas_view *view,
-			      const struct pvvas_seg *seg,
+static void pvvas_make_tables(struct kvm *kvm, struct pvvas_att *att,
 			      struct kvm_mmu_memory_cache *mc)
 {
-	gfn_t gfn = seg->base, last = seg->base + seg->npages - 1;
+	gfn_t gfn = att->node.start, last = att->node.last;
+	u64 *root = att->view->root;
 
 	/* The ends may need level 2 tables; between them level 3 will do. */
-	pvvas_walk(kvm, view->root, last, pvvas_link_level(seg, last), mc);
+	pvvas_walk(kvm, root, last, pvvas_link_level(att, last), mc);
 	while (gfn <= last) {
-		int level = pvvas_link_level(seg, gfn);
+		int level = pvvas_link_level(att, gfn);
 
-		pvvas_walk(kvm, view->root, gfn, level, mc);
+		pvvas_walk(kvm, root, gfn, level, mc);
 		gfn = ALIGN(gfn + 1, pvvas_level_pages(level == PG_LEVEL_2M ?
 						       PG_LEVEL_1G :
 						       PVVAS_ROOT_LEVEL));
@@ -386,10 +473,12 @@ static void pvvas_free_list(struct kvm *kvm, struct list_head *freed)
 	}
 }
 
-/* mmu_lock held for writing; the caller flushes, then frees @att. */
-static void pvvas_unlink(struct kvm *kvm, struct pvvas_att *att)
+/*
+ * mmu_lock held for writing; the caller sees to it that no CPU uses the links,
+ * flushes, then frees @att.
+ */
+static void pvvas_forget(struct kvm *kvm, struct pvvas_att *att)
 {
-	pvvas_each_link(kvm, att, false);
 	interval_tree_remove(&att->node, &att->view->atts);
 	list_del(&att->seg_node);
 	trace_kvm_pvvas_link(att->view->id, att->seg->id, att->seg->base,
@@ -415,6 +504,7 @@ int pvvas_attach(struct kvm *kvm, u64 view_id, u64 seg_id, u64 prot)
 	struct pvvas_view *view = xa_load(&pv->views, view_id);
 	struct pvvas_seg *seg = xa_load(&pv->segs, seg_id);
 	struct pvvas_att *att;
+	bool flush;
 	int need, r;
 
 	if (!view || !seg)
@@ -424,6 +514,8 @@ int pvvas_attach(struct kvm *kvm, u64 view_id, u64 seg_id, u64 prot)
 	if (interval_tree_iter_first(&view->atts, seg->base,
 				     seg->base + seg->npages - 1))
 		return -EEXIST;
+	if (kvm->stat.pvvas_attachments >= pv->config.max_extents)
+		return -ENOSPC;
 	need = pvvas_tables_needed(seg);
 	r = pvvas_room_for_tables(kvm, need);
 	if (r)
@@ -444,14 +536,18 @@ int pvvas_attach(struct kvm *kvm, u64 view_id, u64 seg_id, u64 prot)
 	att->seg = seg;
 	att->prot = prot;
 
-	/* Non-present to present: nothing to flush. */
+	/* Non-present to present, but for a neighbour's link: nothing to flush. */
 	write_lock(&kvm->mmu_lock);
-	pvvas_make_tables(kvm, view, seg, &mc);
+	flush = pvvas_meet(kvm, att, att->node.start, &mc);
+	flush |= pvvas_meet(kvm, att, att->node.last, &mc);
+	pvvas_make_tables(kvm, att, &mc);
 	interval_tree_insert(&att->node, &view->atts);
 	list_add_tail(&att->seg_node, &seg->atts);
 	kvm->stat.pvvas_attachments++;
 	pvvas_each_link(kvm, att, true);
 	trace_kvm_pvvas_link(view_id, seg_id, seg->base, seg->npages, prot);
+	if (flush)
+		pvvas_flush(kvm);
 	write_unlock(&kvm->mmu_lock);
 
 	kvm_mmu_free_memory_cache(&mc);
@@ -475,7 +571,8 @@ long pvvas_view_detach(struct kvm_vcpu *vcpu, u64 view_id, u64 seg_id)
 		return -ENOENT;
 
 	write_lock(&kvm->mmu_lock);
-	pvvas_unlink(kvm, att);
+	pvvas_each_link(kvm, att, false);
+	pvvas_forget(kvm, att);
 	last = seg->base + seg->npages - 1;
 	for (gfn = seg->base; gfn <= last;
 	     gfn = ALIGN(gfn + 1, pvvas_level_pages(PVVAS_ROOT_LEVEL)))
@@ -490,7 +587,10 @@ long pvvas_view_detach(struct kvm_vcpu *vcpu, u64 view_id, u64 seg_id)
 	return 0;
 }
 
-/* The view is about to go: the caller flushes and frees its tables. */
+/*
+ * The view is about to go, links and all: no vCPU will enter it again, and the
+ * caller flushes and frees its tables.
+ */
 void pvvas_detach_all(struct kvm *kvm, struct pvvas_view *view)
 {
 	struct interval_tree_node *node;
@@ -500,7 +600,7 @@ void pvvas_detach_all(struct kvm *kvm, struct pvvas_view *view)
 	while ((node = interval_tree_iter_first(&view->atts, 0, ULONG_MAX))) {
 		struct pvvas_att *att = container_of(node, struct pvvas_att, node);
 
-		pvvas_unlink(kvm, att);
+		pvvas_forget(kvm, att);
 		kfree(att);
 	}
 }

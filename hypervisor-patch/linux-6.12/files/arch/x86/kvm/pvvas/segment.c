@@ -67,7 +67,8 @@ long pvvas_seg_create(struct kvm_vcpu *vcpu, u64 base, u64 size, u64 flags)
 
 /*
  * Nothing attaches @seg: no view leads to its tables, and the detach flushed,
- * so they can go at once.
+ * so they can go at once.  Its leaves must be found until the last is gone:
+ * when a memslot goes meanwhile, its pages may not be touched any more.
  */
 void pvvas_seg_free(struct kvm *kvm, struct pvvas_seg *seg)
 {
@@ -76,9 +77,9 @@ void pvvas_seg_free(struct kvm *kvm, struct pvvas_seg *seg)
 	lockdep_assert_held(&pv->lock);
 	WARN_ON_ONCE(!list_empty(&seg->atts));
 
-	xa_erase(&pv->segs, seg->id);
 	write_lock(&kvm->mmu_lock);
 	pvvas_seg_zap_yielding(kvm, seg, seg->base, seg->base + seg->npages);
+	xa_erase(&pv->segs, seg->id);
 	pvvas_extents_free(kvm, seg);
 	write_unlock(&kvm->mmu_lock);
 

@@ -198,7 +198,7 @@ static int pvvas_load_vcpu(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 	/* EPT_POINTER is no view of this VM: all were made just now. */
 	vcpu->arch.pvvas.eptp = view ? view->eptp : pv->plain.eptp;
 	vcpu->arch.pvvas.older_than = U64_MAX;
-	vcpu->arch.pvvas.restored = true;
+	vcpu->arch.pvvas.noted = true;
 	vcpu->arch.pvvas.reset_view = false;
 	write_unlock(&kvm->mmu_lock);
 	kvm_make_request(KVM_REQ_LOAD_MMU_PGD, vcpu);
@@ -298,8 +298,9 @@ static int pvvas_lock_vcpus(struct kvm *kvm, unsigned long *n)
  * @argp: struct kvm_pvvas_state
  *
  * Return: 0; -ENXIO if the VM has no views; -EBUSY if a vCPU runs; -E2BIG if the
- * buffer is too small, with the number of records in it; -EINVAL, -ENOENT, -EEXIST or -ENOSPC for a
- * bad record: then the VM has no objects; -EFAULT, -EINTR, -ENOMEM.
+ * buffer is too small, with the number of records in it; -EINVAL, -ENOENT,
+ * -EEXIST or -ENOSPC for a bad record: then the VM has no objects; -EFAULT,
+ * -EINTR, -ENOMEM.
  */
 int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp)
 {

@@ -52,19 +52,33 @@ bool kvm_pvvas_unmap_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range)
 	return kvm_pvvas_zap_gfns(kvm, range->start, range->end);
 }
 
-/* Dirty logging begins on a slot, or its pages are to be watched again. */
+/*
+ * Dirty logging begins on a slot, or ends: the slot's flags have changed, what
+ * is faulted in from now on is as they want it.
+ */
 void kvm_pvvas_zap_slot(struct kvm *kvm, const struct kvm_memory_slot *slot)
 {
+	gfn_t gfn, next, end = slot->base_gfn + slot->npages;
+	bool flush = false;
+
 	if (!kvm->arch.pvvas)
 		return;
 	write_lock(&kvm->mmu_lock);
-	/*
-	 * The caller flushes, but later: until then a notifier would find
-	 * nothing mapped and free the page unflushed.
-	 */
-	if (kvm_pvvas_zap_gfns(kvm, slot->base_gfn,
-			       slot->base_gfn + slot->npages))
-		pvvas_flush(kvm);
+	for (gfn = slot->base_gfn; gfn < end; gfn = next) {
+		next = min(end, ALIGN(gfn + 1, pvvas_level_pages(PG_LEVEL_1G)));
+		flush |= kvm_pvvas_zap_gfns(kvm, gfn, next);
+		if (next < end && !need_resched() &&
+		    !rwlock_needbreak(&kvm->mmu_lock))
+			continue;
+		/*
+		 * The caller flushes, but later: until then a notifier would
+		 * find nothing mapped and free the page unflushed.
+		 */
+		if (flush)
+			pvvas_flush(kvm);
+		flush = false;
+		cond_resched_rwlock_write(&kvm->mmu_lock);
+	}
 	write_unlock(&kvm->mmu_lock);
 }
 
@@ -130,14 +144,18 @@ void kvm_pvvas_zap_all(struct kvm *kvm)
 	struct pvvas_seg *seg;
 	unsigned long i;
 
-	if (!pv || !READ_ONCE(pv->active))
+	if (!pv)
 		return;
 	lockdep_assert_held_write(&kvm->mmu_lock);
 
-	xa_for_each(&pv->roots, i, view)
-		pvvas_view_scrub_ram(view, pv);
+	/* Segments may have leaves even so: a reset is at work. */
 	xa_for_each(&pv->segs, i, seg)
 		pvvas_seg_zap(kvm, seg, seg->base, seg->base + seg->npages);
+	/* But no vCPU will enter a view again. */
+	if (!pv->active)
+		return;
+	xa_for_each(&pv->roots, i, view)
+		pvvas_view_scrub_ram(view, pv);
 	pvvas_flush(kvm);
 }
 

@@ -30,6 +30,9 @@ bool vmx_pvvas_supported(void)
 	if (!cpu_has_vmx_vmfunc() || !enable_ept || !enable_ept_ad_bits ||
 	    !enable_unrestricted_guest || !enable_vpid || kvm_is_using_evmcs())
 		return false;
+	/* Empty entries of views do not suppress it. */
+	if (vmcs_config.cpu_based_2nd_exec_ctrl & SECONDARY_EXEC_EPT_VIOLATION_VE)
+		return false;
 	if (rdmsrl_safe(MSR_IA32_VMX_VMFUNC, &functions))
 		return false;
 	return functions & VMX_VMFUNC_EPTP_SWITCHING;

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Each allocation of the views' code fails once: the call that needed it says
+ * -ENOMEM, has changed nothing, and succeeds the next time. Needs modules that
+ * can do that (kvm.pvvas_fail_at, tests/flushes/mutate); for make test-hooks.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "vm.h"
+
+#define SIZE		(4 * MIB)
+#define PARAMETER	"/sys/module/kvm/parameters/pvvas_fail_at"
+#define MAX_RECORDS	64
+
+static const char * const objects[] = { "pvvas_ctxs", "pvvas_views",
+	"pvvas_segs", "pvvas_attachments", "pvvas_extents" };
+#define NR_OBJECTS	(sizeof(objects) / sizeof(objects[0]))
+
+static struct vm *vm;
+static struct vcpu *v;
+static uint64_t failed;
+
+static void fail_at(uint64_t n)
+{
+	char text[24];
+	int fd = open(PARAMETER, O_WRONLY);
+
+	check(fd >= 0);
+	check(write(fd, text, sprintf(text, "%lu", n)) > 0);
+	close(fd);
+}
+
+static void note_objects(uint64_t *n)
+{
+	size_t i;
+
+	for (i = 0; i < NR_OBJECTS; i++)
+		n[i] = kvm_stat_of(vm->fd, objects[i]);
+}
+
+/* Twice if there was no memory the first time. */
+static long call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t before[NR_OBJECTS], after[NR_OBJECTS];
+	long r;
+
+	note_objects(before);
+	r = vcpu_hc(v, nr, a, b, c);
+	if (r == -ENOMEM) {
+		failed++;
+		note_objects(after);
+		check(!memcmp(before, after, sizeof(before)));
+		r = vcpu_hc(v, nr, a, b, c);
+	}
+	if (r < 0)
+		host_fail(__FILE__, __LINE__, "hypercall %#lx: %ld", nr, r);
+	return r;
+}
+
+static struct pvvas_extent *row;
+
+static void change(uint64_t nr, uint64_t seg, uint64_t offset, uint64_t gpa,
+		   uint64_t size, uint32_t prot)
+{
+	*row = (struct pvvas_extent){ offset, gpa, size, prot, 0 };
+	check_eq(call(nr, seg, (uint64_t)row, 1), 1);
+}
+
+static uint64_t guest_poke(uint64_t va, uint64_t val)
+{
+	*(volatile uint64_t *)va = val;
+	return *(volatile uint64_t *)va;
+}
+
+/* KVM_RUN fails, and goes on when it is called again. */
+static void poke(uint64_t va, uint64_t val)
+{
+	const uint64_t args[4] = { va, val };
+	uint64_t ret;
+	int r;
+
+	vcpu_prepare(v, (guest_fn)(void *)guest_poke, args);
+	r = vcpu_run_once(v);
+	if (r == -ENOMEM) {
+		failed++;
+		r = vcpu_run_once(v);
+	}
+	check_eq(r, 0);
+	if (!vcpu_done(v, &ret))
+		vcpu_unexpected(v);
+	check_eq(ret, val);
+}
+
+static void save_and_restore(void)
+{
+	static struct kvm_pvvas_record rec[MAX_RECORDS];
+	struct kvm_pvvas_state st = { .size = sizeof(st), .op = KVM_PVVAS_GET,
+		.records = (uint64_t)rec, .nr = MAX_RECORDS };
+	long r;
+
+	vm_ioctl(vm->fd, KVM_PVVAS_STATE, &st);
+	st.op = KVM_PVVAS_SET;
+	r = __vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st);
+	if (r == -ENOMEM) {
+		failed++;
+		check_eq(kvm_stat_of(vm->fd, "pvvas_ctxs"), 0);
+		check_eq(kvm_stat_of(vm->fd, "pvvas_segs"), 0);
+		r = __vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st);
+	}
+	check_eq(r, 0);
+}
+
+/* Some of everything. */
+static void scenario(void)
+{
+	struct kvm_pvvas_config c = { .size = sizeof(c) };
+	uint64_t ctx, view[2], seg[2], *ram, i;
+	long r;
+
+	vm = vm_bare();
+	r = vm_enable_pvvas(vm, &c);
+	if (r == -ENOMEM) {
+		failed++;
+		check_eq(kvm_stat_of(vm->fd, "pvvas_tables"), 0);
+		r = vm_enable_pvvas(vm, &c);
+	}
+	check_eq(r, 0);
+	v = vm_add_vcpu(vm);
+	if (!row)
+		row = vm_shared(sizeof(*row));
+	ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, SIZE, 0);
+	ctx = call(PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	for (i = 0; i < 2; i++) {
+		seg[i] = call(PVVAS_HC_SEG_CREATE,
+			      window_gpa(vm, WINDOW_FREE + i * SIZE), SIZE, 0);
+		change(PVVAS_HC_SEG_MAP, seg[i], 0, TEST_GPA, SIZE, 3);
+		view[i] = call(PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+		call(PVVAS_HC_VIEW_PLACE, ctx, i + 1, view[i]);
+		call(PVVAS_HC_VIEW_ATTACH, view[i], seg[0], 3);
+	}
+	/* the middle goes, and other rights */
+	change(PVVAS_HC_SEG_UNMAP, seg[0], 64 * PAGE, 0, PAGE, 0);
+	change(PVVAS_HC_SEG_PROTECT, seg[0], 128 * PAGE, 0, PAGE, 1);
+	call(PVVAS_HC_CTX_LOAD, ctx, 0, 0);
+	vcpu_vmfunc(v, 1);
+	poke(WINDOW_FREE, 1);
+	/* a neighbour */
+	call(PVVAS_HC_VIEW_ATTACH, view[0], seg[1], 3);
+	poke(WINDOW_FREE + SIZE + PAGE, 2);
+	save_and_restore();
+	vcpu_vmfunc(v, 2);
+	poke(WINDOW_FREE + PAGE, 3);
+	check_eq(ram[0], 1);
+	check_eq(ram[PAGE / 8], 3);
+	vm_free(vm);
+	munmap(ram, SIZE);
+	for (i = 0; i < NR_OBJECTS; i++)
+		check_eq(host_kvm_counter(objects[i]), 0);
+	check_eq(host_kvm_counter("pvvas_tables"), 0);
+}
+
+static void every_allocation_may_fail(void)
+{
+	uint64_t n;
+
+	if (access(PARAMETER, W_OK))
+		host_skip("these modules cannot let allocations fail");
+	for (n = 1;; n++) {
+		failed = 0;
+		fail_at(n);
+		scenario();
+		if (host_number(PARAMETER) > 0)
+			break;
+		check_eq(failed, 1);
+	}
+	fail_at(0);
+	check_eq(failed, 0);
+	host_note("%lu allocations failed, one at a time", n - 1);
+	check(n > 40);
+}
+
+static const struct hostcase cases[] = {
+	CASE(every_allocation_may_fail),
+};
+
+HOSTCASE_MAIN(cases)
