@@ -290,8 +290,8 @@ static void a_child_has_to_attach_for_itself(void)
 
 /* What processes that are killed have in common. */
 struct storm {
-	int sid;
 	_Atomic(uint64_t *) place[64];
+	int sid;
 };
 
 static void hammer(void *arg)

@@ -105,7 +105,7 @@ static void touch(struct random *r)
 	atomic_fetch_add(&tally->touched, 1);
 }
 
-static __thread sigjmp_buf (*escape);
+static __thread sigjmp_buf *escape;
 
 static void on_fault(int sig)
 {

@@ -138,11 +138,10 @@ static void *fresh_thread(void *arg)
 		if (sig)
 			continue;
 		/* where it got to is home, or a VAS of its own process */
-		if (*cookie == VAS_HOME) {
+		if (*cookie == VAS_HOME)
 			check_eq(tcase_try_read(BASE).sig, SIGSEGV);
-		} else {
+		else
 			check_eq(BASE[0], 'O');
-		}
 	}
 	try_vmfunc(0, 0);
 	return NULL;

@@ -262,7 +262,7 @@ static void a_process_may_unmap_its_window(void)
 static void the_window_cannot_be_pinned(void)
 {
 	struct iovec local, remote = { BASE, 4096 };
-	static char __attribute__((aligned(4096))) buf[4096];
+	static char buf[4096] __attribute__((aligned(4096)));
 	int fd, fds[2];
 
 	local = (struct iovec){ buf, 4096 };

@@ -315,7 +315,7 @@ static uint64_t links_of(uint64_t off, uint64_t size)
 	return links;
 }
 
-static void linking_writes_one_entry_for_each_gib(void)
+static void linking_writes_one_entry_a_gib(void)
 {
 	check_eq(links_of(0, 2 * MIB), 1);
 	check_eq(links_of(0, GIB), 1);
@@ -486,7 +486,7 @@ static const struct hostcase cases[] = {
 	CASE(neighbours_at_2_mib_share_a_view),
 	CASE(a_neighbour_that_was_not_used_yet_outlives_a_detach),
 	CASE(a_segment_over_borders_of_gibs_is_whole_in_every_view),
-	CASE(linking_writes_one_entry_for_each_gib),
+	CASE(linking_writes_one_entry_a_gib),
 	CASE(a_neighbour_that_comes_later_takes_nothing_away),
 	CASE(huge_pages_of_the_host_are_mapped_by_one_fault),
 	CASE(a_large_leaf_splits_where_rights_differ),
