@@ -231,7 +231,11 @@ int pvvas_seg_clone(struct pvvas_ioc_clone *arg)
 		kfree(name);
 		return PTR_ERR(pair.from);
 	}
-	pair.to = pvvas_clone_new(pair.from, pair.from->base, arg->mode);
+	if (pair.from->memory->pinned)
+		pair.to = ERR_PTR(-EOPNOTSUPP);
+	else
+		pair.to = pvvas_clone_new(pair.from, pair.from->base,
+					  arg->mode);
 	ret = PTR_ERR_OR_ZERO(pair.to);
 	if (!ret) {
 		ret = pvvas_clone_pages(&pair, 1);
@@ -304,8 +308,13 @@ static struct pvvas_pair *pvvas_vas_pairs(u32 id, u32 *n)
 	else if (!(pvvas_object_rights(obj) & PVVAS_READ))
 		ret = -EACCES;
 	if (!ret) {
-		list_for_each_entry(link, &vas->links, node)
+		list_for_each_entry(link, &vas->links, node) {
+			if (link->seg->memory->pinned)
+				ret = -EOPNOTSUPP;
 			room++;
+		}
+	}
+	if (!ret) {
 		pairs = kvcalloc(room + 1, sizeof(*pairs), GFP_KERNEL_ACCOUNT);
 		if (!pairs)
 			ret = -ENOMEM;

@@ -410,6 +410,64 @@ int pvvas_pages_populate(struct pvvas_seg *seg)
 	return ret;
 }
 
+/* A block of hugetlbfs, which lies in one piece. */
+static int pvvas_block_pin(struct pvvas_seg *seg, u64 at, u64 addr,
+			   struct page **pages)
+{
+	struct pvvas_extent *row = &seg->row;
+	pgoff_t first = at >> PAGE_SHIFT;
+	int i, n, ret = 0;
+
+	n = pin_user_pages_fast(addr, PTRS_PER_PMD, FOLL_WRITE | FOLL_LONGTERM,
+				pages);
+	if (n < 0)
+		return n;
+	if (n != PTRS_PER_PMD || !PageHuge(pages[0]) ||
+	    !IS_ALIGNED(page_to_pfn(pages[0]), PTRS_PER_PMD) ||
+	    page_to_pfn(pages[n - 1]) != page_to_pfn(pages[0]) + n - 1)
+		ret = -EINVAL;
+	for (i = 0; i < n; i++) {
+		ret = ret ?: pvvas_page_store(seg, first + i, pages[i],
+					      GFP_KERNEL);
+		if (ret)
+			unpin_user_page(pages[i]);
+	}
+	if (ret)
+		return ret;
+	*row = (struct pvvas_extent) {
+		.offset = at,
+		.gpa = page_to_phys(pages[0]),
+		.size = PVVAS_BLOCK,
+		.prot = PVVAS_RW,
+	};
+	return pvvas_rows(seg, pvvas_hc_seg_map, row, 1);
+}
+
+/*
+ * The kernel exports no way to take pages of hugetlbfs; but who has them mapped
+ * can share them.  The pool gets them back when they are unpinned.  The segment
+ * is not published yet.
+ */
+int pvvas_pages_pin(struct pvvas_seg *seg, u64 addr)
+{
+	struct page **pages;
+	int ret = 0;
+	u64 at;
+
+	pages = kvmalloc_array(PTRS_PER_PMD, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	seg->pinned = true;
+	for (at = 0; at < seg->length && !ret; at += PVVAS_BLOCK) {
+		ret = pvvas_block_pin(seg, at, addr + at, pages);
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		cond_resched();
+	}
+	kvfree(pages);
+	return ret;
+}
+
 /* The page at @index, with a reference, or NULL. */
 struct page *pvvas_seg_page_get(struct pvvas_seg *seg, pgoff_t index)
 {
@@ -479,7 +537,10 @@ void pvvas_pages_free(struct pvvas_seg *mem)
 	pvvas_quota_memory_back(mem->obj.charged,
 				atomic64_read(&mem->resident));
 	xa_for_each(&mem->pages, index, page) {
-		pvvas_page_put(page);
+		if (mem->pinned)
+			unpin_user_pages_dirty_lock(&page, 1, true);
+		else
+			pvvas_page_put(page);
 		cond_resched();
 	}
 }

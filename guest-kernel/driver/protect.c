@@ -37,12 +37,19 @@ static int pvvas_seg_protect_held(struct pvvas_seg *seg,
 	pgoff_t last = first + (arg->length >> PAGE_SHIFT) - 1;
 	u32 prot = arg->arg;
 	void *entry = NULL;
+	bool all;
 	int ret;
 
 	if (prot != (PVVAS_READ | PVVAS_WRITE))
 		entry = xa_mk_value(prot);
-	ret = mtree_store_range(&seg->prot, first, last, entry,
-				GFP_KERNEL_ACCOUNT);
+	/* Whoever has too many can always take all of them back. */
+	all = !entry && arg->length == seg->length;
+	ret = all ? 0 : pvvas_quota_ranges(seg, 2);
+	if (ret)
+		return ret;
+	ret = mtree_store_range(&seg->prot, first, last, entry, GFP_KERNEL);
+	if (!ret && all)
+		pvvas_quota_no_ranges(seg);
 	/* Rights that are given come with the next fault. */
 	if (ret || !entry)
 		return ret;

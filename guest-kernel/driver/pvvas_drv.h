@@ -107,8 +107,10 @@ struct pvvas_vas {
  * @changing: in @memory: it is being cloned; faults in user mode wait
  * @row: what hypercalls read; in @memory
  * @prot: page number -> rights, where a protection was asked for
+ * @ranges: in @prot, at most (quota.c)
  * @faulting: demand faults that look at it now
  * @memcg: who pays for the pages
+ * @pinned: the pages are of hugetlbfs, and not ours to copy
  * @huge: 2 MiB at a time, where they fit and there are any
  * @dump: core dumps hold it (dump.c)
  * @locked: bytes that count for RLIMIT_MEMLOCK
@@ -133,12 +135,14 @@ struct pvvas_seg {
 	bool changing;
 	struct pvvas_extent row;
 	struct maple_tree prot;
+	u32 ranges;
 	atomic64_t resident;
 	atomic64_t faults;
 	atomic64_t copied;
 	atomic64_t refused;
 	atomic_t faulting;
 	struct mem_cgroup *memcg;
+	bool pinned;
 	bool huge;
 	bool dump;
 	u64 locked;
@@ -332,6 +336,7 @@ int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 		     gfp_t gfp);
 void pvvas_page_put(struct page *page);
 int pvvas_pages_populate(struct pvvas_seg *seg);
+int pvvas_pages_pin(struct pvvas_seg *seg, u64 addr);
 void pvvas_pages_free(struct pvvas_seg *mem);
 int pvvas_range_refuse(struct pvvas_seg *face, u64 offset, u64 length,
 		       u32 prot);
@@ -419,7 +424,9 @@ enum pvvas_quota { PVVAS_QUOTA_OBJECTS, PVVAS_QUOTA_ATTACHMENTS,
 struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind);
 void pvvas_quota_uncharge(struct pvvas_user *user, enum pvvas_quota kind);
 int pvvas_quota_lock(struct pvvas_user *user, u64 bytes);
-void pvvas_quota_unlock(struct pvvas_user *user, u64 bytes);
+int pvvas_quota_ranges(struct pvvas_seg *seg, u32 more);
+void pvvas_quota_no_ranges(struct pvvas_seg *seg);
+void pvvas_quota_forget(struct pvvas_seg *seg);
 int pvvas_quota_memory(struct pvvas_user *user, bool free, s64 bytes);
 void pvvas_quota_memory_back(struct pvvas_user *user, s64 bytes);
 void pvvas_quota_show(struct seq_file *m);

@@ -21,6 +21,7 @@ struct pvvas_user {
 	kuid_t uid;
 	u32 used;		/* objects and attachments, each one a reference */
 	u32 count[PVVAS_NR_QUOTAS];
+	u32 ranges;		/* at most, of pages with protections */
 	u64 locked;		/* bytes of segments made with PVVAS_CREATE_LOCK */
 	atomic64_t bytes;
 };
@@ -32,6 +33,7 @@ static atomic64_t pvvas_quota_bytes;
 
 static unsigned int pvvas_quota_user[PVVAS_NR_QUOTAS] = { 8192, 8192 };
 static unsigned int pvvas_quota_all[PVVAS_NR_QUOTAS] = { 65536, 65536 };
+static unsigned int user_protections = 262144;
 static ulong user_memory_mib;
 static ulong max_memory_mib;
 
@@ -44,6 +46,9 @@ MODULE_PARM_DESC(user_attachments, "attachments that a user can have");
 module_param(user_memory_mib, ulong, 0644);
 MODULE_PARM_DESC(user_memory_mib,
 		 "memory in segments that a user can have (0: no limit of its own)");
+module_param(user_protections, uint, 0644);
+MODULE_PARM_DESC(user_protections,
+		 "ranges of pages that a user can give protections");
 module_param_named(max_objects, pvvas_quota_all[PVVAS_QUOTA_OBJECTS], uint,
 		   0644);
 MODULE_PARM_DESC(max_objects, "VASes and segments of all users");
@@ -128,10 +133,66 @@ int pvvas_quota_lock(struct pvvas_user *user, u64 bytes)
 	return 0;
 }
 
-void pvvas_quota_unlock(struct pvvas_user *user, u64 bytes)
+/* The segment goes, and with it what counted beside its pages. */
+void pvvas_quota_forget(struct pvvas_seg *seg)
 {
 	lockdep_assert_held(&pvvas_lock);
-	user->locked -= bytes;
+	seg->obj.charged->locked -= seg->locked;
+	seg->obj.charged->ranges -= seg->ranges;
+}
+
+static u32 pvvas_ranges_count(struct pvvas_seg *seg)
+{
+	unsigned long index = 0;
+	void *entry;
+	u32 n = 0;
+
+	mt_for_each(&seg->prot, entry, index, ULONG_MAX) {
+		n++;
+		cond_resched();
+	}
+	return 2 * n;
+}
+
+/* @seg may have @ranges as its number; -EDQUOT if its user has too many then. */
+static int pvvas_ranges_set(struct pvvas_seg *seg, u32 ranges)
+{
+	u32 *used = &seg->obj.charged->ranges;
+	u32 sum;
+	int ret = -EDQUOT;
+
+	mutex_lock(&pvvas_lock);
+	sum = *used - seg->ranges + ranges;
+	if (ranges <= seg->ranges || sum <= READ_ONCE(user_protections) ||
+	    capable(CAP_SYS_RESOURCE)) {
+		*used = sum;
+		seg->ranges = ranges;
+		ret = 0;
+	}
+	mutex_unlock(&pvvas_lock);
+	return ret;
+}
+
+/*
+ * @more ranges of pages with protections of their own, or with none between
+ * two.  No memory cgroup pays for what remembers them: the kernel's trees
+ * allocate without.  What is kept is the most that there can be; only when that
+ * is too much are they counted.
+ */
+int pvvas_quota_ranges(struct pvvas_seg *seg, u32 more)
+{
+	u32 n;
+
+	if (!pvvas_ranges_set(seg, READ_ONCE(seg->ranges) + more))
+		return 0;
+	n = pvvas_ranges_count(seg);
+	pvvas_ranges_set(seg, min(n, READ_ONCE(seg->ranges)));
+	return pvvas_ranges_set(seg, n + more);
+}
+
+void pvvas_quota_no_ranges(struct pvvas_seg *seg)
+{
+	pvvas_ranges_set(seg, 0);
 }
 
 static s64 pvvas_quota_all_bytes(void)

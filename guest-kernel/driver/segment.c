@@ -27,7 +27,7 @@ static u64 pvvas_window_end(void)
 
 #define PVVAS_CREATE_ALL	(PVVAS_CREATE_POPULATE | PVVAS_CREATE_HUGE | \
 				 PVVAS_CREATE_NODE | PVVAS_CREATE_LOCK | \
-				 PVVAS_CREATE_DUMP)
+				 PVVAS_CREATE_DUMP | PVVAS_CREATE_HUGETLB)
 
 static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 {
@@ -38,6 +38,14 @@ static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 	    arg->node < 0 || arg->node >= nr_node_ids ||
 	    !node_state(arg->node, N_MEMORY) : arg->node)
 		return -EINVAL;
+	if (arg->flags & PVVAS_CREATE_HUGETLB) {
+		if (arg->flags != PVVAS_CREATE_HUGETLB ||
+		    !IS_ALIGNED(arg->base | arg->length | arg->memory,
+				PVVAS_BLOCK))
+			return -EINVAL;
+	} else if (arg->memory) {
+		return -EINVAL;
+	}
 	if (!arg->length || !PAGE_ALIGNED(arg->length | arg->base))
 		return -EINVAL;
 	if (arg->length > pvvas_window_end() - PVVAS_WINDOW_FIRST)
@@ -133,7 +141,12 @@ struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode)
 	INIT_LIST_HEAD(&seg->faces);
 	list_add(&seg->face, &seg->faces);
 	xa_init_flags(&seg->pages, XA_FLAGS_LOCK_IRQ | XA_FLAGS_ACCOUNT);
-	mt_init_flags(&seg->prot, MT_FLAGS_USE_RCU);
+	/*
+	 * Not a plain tree of ranges: of these, with RCU, mt_free_walk() takes
+	 * the number of entries in a node that lacks one to be full for a
+	 * pointer (seen with 6.12).  Nodes that know gaps keep it elsewhere.
+	 */
+	mt_init_flags(&seg->prot, MT_FLAGS_ALLOC_RANGE | MT_FLAGS_USE_RCU);
 	seg->memcg = get_mem_cgroup_from_mm(current->mm);
 	atomic_inc(&pvvas_counts.segs);
 	return seg;
@@ -177,6 +190,8 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 		ret = pvvas_seg_make(seg);
 	if (!ret && arg->flags & (PVVAS_CREATE_POPULATE | PVVAS_CREATE_LOCK))
 		ret = pvvas_pages_populate(seg);
+	if (!ret && arg->flags & PVVAS_CREATE_HUGETLB)
+		ret = pvvas_pages_pin(seg, arg->memory);
 
 	mutex_lock(&pvvas_lock);
 	if (!ret)
@@ -199,7 +214,7 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 	struct pvvas_seg *mem = seg->memory;
 	long ret = 0;
 
-	pvvas_quota_unlock(seg->obj.charged, seg->locked);
+	pvvas_quota_forget(seg);
 	list_del(&seg->order);
 	xa_lock_irq(&mem->pages);
 	list_del(&seg->face);

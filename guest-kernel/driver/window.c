@@ -40,9 +40,10 @@ static unsigned long pvvas_window_pfn(unsigned long addr)
 }
 
 /*
- * Something else than a page is there: a marker of userfaultfd, whose write
- * protection any memory may have.  Nothing can be put over it, and the fault
- * would be tried again for ever.
+ * Something else than a page is there: a marker of userfaultfd, on kernels that
+ * let it protect any memory from writes (UFFD_FEATURE_WP_ASYNC; later 6.12.y
+ * leave out memory without struct pages).  Nothing can be put over it, and the
+ * fault would be tried again for ever.
  */
 static bool pvvas_fault_marked(const struct vm_fault *vmf)
 {

@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -224,6 +225,104 @@ static void ones_own_memory_file_is_in_ones_own_view(void)
 	close(fd);
 }
 
+static int marked_segment(char *base, int flags)
+{
+	struct pvvas_ioc_create arg = {
+		.size = sizeof(arg), .mode = 0600, .base = (uintptr_t)base,
+		.length = 4 * MIB, .flags = flags,
+	};
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+
+	check(fd >= 0);
+	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &arg), 0);
+	close(fd);
+	return (int)arg.id;
+}
+
+/* Where the kernel's second mapping of a marked segment is, or NULL. */
+static char *dump_mapping(pid_t pid)
+{
+	char path[64], line[512];
+	char *at = NULL;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	f = fopen(path, "r");
+	check(f);
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, "[pvvas segment "))
+			at = (char *)strtoul(line, NULL, 16);
+	fclose(f);
+	return at;
+}
+
+struct borrower {
+	int vid;
+	_Atomic int step;
+};
+
+static void borrow(void *arg)
+{
+	struct borrower *b = arg;
+	char *at, *moved, c;
+	int vh;
+
+	check_eq(setgid(1000), 0);
+	check_eq(setuid(1000), 0);
+	check_eq(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), 0);
+	vh = check_id(vas_attach(b->vid));
+	check_eq(vas_switch(vh), 0);
+	check_eq(BASE[MIB], 'x');
+	at = dump_mapping(getpid());
+	check(at);
+	/* it is the kernel's, for a core */
+	check_eq(tcase_try_read(at + MIB).sig, SIGBUS);
+	moved = mremap(at, 4 * MIB, 4 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED,
+		       (void *)0x10000000000);
+	check(moved != MAP_FAILED);
+	check_eq(tcase_try_read(moved + MIB).sig, SIGBUS);
+	atomic_store(&b->step, 1);
+	while (atomic_load(&b->step) < 2)
+		usleep(1000);
+	/* taken out of the VAS: out of reach, by whatever way */
+	check_eq(tcase_try_read(BASE + MIB).sig, SIGSEGV);
+	check_eq(tcase_try_read(moved + MIB).sig, SIGBUS);
+	check_eq(pread(memory_of(getpid()), &c, 1, (off_t)(moved + MIB)), -1);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void what_is_taken_away_is_not_read_by_way_of_the_dump(void)
+{
+	struct borrower *b = tcase_shared(sizeof(*b));
+	int sid = marked_segment(BASE, PVVAS_CREATE_DUMP), vh;
+	char c = 0, *at;
+	pid_t pid;
+	int fd;
+
+	tcase_track_seg(sid);
+	b->vid = tcase_vas(NULL, 0644);
+	check_eq(seg_attach(b->vid, sid), 0);
+	vh = check_id(vas_attach(b->vid));
+	check_eq(vas_switch(vh), 0);
+	BASE[MIB] = 'x';
+	check_eq(vas_switch(VAS_HOME), 0);
+	pid = tcase_spawn(borrow, b);
+	while (!atomic_load(&b->step))
+		usleep(1000);
+	/* a debugger that writes a core reads it there, while it is shown */
+	at = dump_mapping(pid);
+	check(at);
+	fd = memory_of(pid);
+	check_eq(pread(fd, &c, 1, (off_t)(at + MIB)), 1);
+	check_eq(c, 'x');
+	check_eq(pwrite(fd, &c, 1, (off_t)(at + MIB)), -1);
+	check_eq(seg_detach(b->vid, sid), 0);
+	check_eq(pread(fd, &c, 1, (off_t)(at + MIB)), -1);
+	close(fd);
+	atomic_store(&b->step, 2);
+	tcase_join(pid);
+}
+
 #define EVENTS	"/sys/kernel/tracing/events/pvvas/"
 
 static void idle(void *arg)
@@ -232,6 +331,46 @@ static void idle(void *arg)
 	check_eq(vas_switch(view_with("third")), 0);
 	usleep(1000);
 	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void attach_more_than_there_are_slots(void *arg)
+{
+	int vid = check_id(vas_create(NULL, 0600)), first, i;
+
+	(void)arg;
+	first = check_id(vas_attach(vid));
+	for (i = 0; i < 515; i++)
+		check_id(vas_attach(vid));
+	check_eq(vas_switch(first), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void a_tracepoint_tells_who_loses_a_slot(void)
+{
+	static char text[1 << 16];
+	unsigned int handle, slot;
+	char *line;
+	ssize_t n;
+	int fd;
+
+	if (mount("none", "/sys/kernel/tracing", "tracefs", 0, NULL) &&
+	    errno != EBUSY)
+		tcase_fail(__FILE__, __LINE__, "%s", strerror(errno));
+	put("/sys/kernel/tracing/trace", "");
+	put(EVENTS "pvvas_evict/enable", "1");
+	tcase_join(tcase_spawn(attach_more_than_there_are_slots, NULL));
+	put(EVENTS "pvvas_evict/enable", "0");
+	fd = open("/sys/kernel/tracing/trace", O_RDONLY);
+	check(fd >= 0);
+	n = read(fd, text, sizeof(text) - 1);
+	check(n > 0);
+	close(fd);
+	line = strstr(text, "pvvas_evict: handle ");
+	check(line);
+	check_eq(sscanf(line, "pvvas_evict: handle 0x%x slot %u", &handle,
+			&slot), 2);
+	check(handle & PVVAS_HANDLE);
+	check(slot >= 1 && slot < 512);
 }
 
 static void tracepoints_tell_of_attach_fault_and_context_load(void)
@@ -263,20 +402,6 @@ static void tracepoints_tell_of_attach_fault_and_context_load(void)
 static char mark_byte(int which, int i)
 {
 	return (char)(i * (which ? 29 : 13) ^ (which ? 0x5a : 0xa5));
-}
-
-static int marked_segment(char *base, int flags)
-{
-	struct pvvas_ioc_create arg = {
-		.size = sizeof(arg), .mode = 0600, .base = (uintptr_t)base,
-		.length = 4 * MIB, .flags = flags,
-	};
-	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
-
-	check(fd >= 0);
-	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &arg), 0);
-	close(fd);
-	return (int)arg.id;
 }
 
 static void die_with_core(void *arg)
@@ -348,7 +473,9 @@ static const struct tcase cases[] = {
 	CASE(of_two_stopped_threads_it_is_the_one_that_stopped_first),
 	CASE(ones_own_memory_file_is_in_ones_own_view),
 	CASE(a_core_dump_holds_the_segments_that_are_marked),
+	CASE(what_is_taken_away_is_not_read_by_way_of_the_dump),
 	CASE(tracepoints_tell_of_attach_fault_and_context_load),
+	CASE(a_tracepoint_tells_who_loses_a_slot),
 };
 
 TCASE_MAIN(cases, 0)

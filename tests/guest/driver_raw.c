@@ -218,7 +218,7 @@ static void unknown_flags_are_refused(void)
 		create.flags = 1U << bit;
 		create.mode = 0600;
 		check_eq(call(PVVAS_IOC_VAS_CREATE, &create), -EINVAL);
-		if (bit >= 5)
+		if (bit >= 6)
 			check_eq(try_seg(FIRST, MIB, 1U << bit, NULL), -EINVAL);
 		att.id = vas;
 		att.flags = 1U << bit;
@@ -503,6 +503,29 @@ static void a_full_segment_has_all_its_pages(void)
 	check_eq(attr.resident, 5 * MIB);
 }
 
+/* Any number of them can be forgotten: each makes another tree. */
+static void a_segment_goes_with_all_its_protections(void)
+{
+	struct pvvas_ioc_range range = SIZED(pvvas_ioc_range);
+	struct pvvas_ioc_id id = SIZED(pvvas_ioc_id);
+	struct pvvas_ioc_create seg;
+	int n, i;
+
+	range.length = 4 * KIB;
+	range.arg = PVVAS_READ;
+	for (n = 60; n < 400; n += 4) {
+		check_eq(try_seg(FIRST, 4 * MIB, 0, &seg), 0);
+		range.seg = id.id = seg.id;
+		for (i = 0; i < n; i++) {
+			range.offset = i * 8 * KIB;
+			check_eq(call(PVVAS_IOC_SEG_PROTECT, &range), 0);
+		}
+		check_eq(call(PVVAS_IOC_SEG_DELETE, &id), 0);
+	}
+	/* what goes goes after a grace period */
+	usleep(200000);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_struct_that_is_too_small_is_refused),
 	CASE(a_larger_struct_is_taken_if_the_rest_is_zero),
@@ -521,6 +544,7 @@ static const struct tcase cases[] = {
 	CASE(threads_that_exist_are_covered_at_first_use),
 	CASE(blocks_of_two_mib_are_not_shared),
 	CASE(a_full_segment_has_all_its_pages),
+	CASE(a_segment_goes_with_all_its_protections),
 };
 
 TCASE_MAIN(cases, 0)

@@ -175,7 +175,16 @@ static void everything(void *arg)
 		.base = (uintptr_t)BASE + 64 * MIB,
 		.flags = PVVAS_CREATE_POPULATE,
 	};
+	struct pvvas_ioc_range protect = {
+		.size = sizeof(protect), .length = 4096, .arg = PVVAS_READ,
+	};
+	struct pvvas_ioc_range dirty = {
+		.size = sizeof(dirty), .length = 4 * MIB, .arg = 16,
+	};
+	struct pvvas_ioc_clone clone = { .size = sizeof(clone), .mode = 0600 };
+	struct pvvas_ioc_clone face = { .size = sizeof(face), .mode = 0600 };
 	struct pvvas_stats st = { .size = sizeof(st) };
+	uint64_t pages[16];
 	int must = !!arg, fds[2], vid, sid, mine, vh, other, fd;
 	pthread_t thread;
 
@@ -205,8 +214,31 @@ static void everything(void *arg)
 	STEP(write(fds[1], "x", 1));
 	STEP(read(fds[0], BASE + MIB, 1));
 	STEP(vas_switch(VAS_HOME));
-	STEP(seg_detach(vh, mine));
 	STEP(fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC));
+	/* rights that are taken away, and pages that are copied for it */
+	protect.seg = (unsigned int)sid;
+	STEP(ioctl(fd, PVVAS_IOC_SEG_PROTECT, &protect));
+	protect.arg = PVVAS_READ | PVVAS_WRITE;
+	STEP(ioctl(fd, PVVAS_IOC_SEG_PROTECT, &protect));
+	dirty.seg = (unsigned int)sid;
+	dirty.addr = (uintptr_t)pages;
+	STEP(ioctl(fd, PVVAS_IOC_SEG_DIRTY, &dirty));
+	clone.source = (unsigned int)sid;
+	STEP(ioctl(fd, PVVAS_IOC_SEG_CLONE, &clone));
+	face.source = (unsigned int)sid;
+	STEP(ioctl(fd, PVVAS_IOC_SEG_MAP2, &face));
+	STEP(seg_attach(vid, (int)face.id));
+	STEP(vas_switch(vh));
+	if (*(char *)(uintptr_t)face.base != 1)
+		_exit(1);
+	BASE[0] = 1;
+	BASE[0] = 3;
+	if (*(char *)(uintptr_t)face.base != 3)
+		_exit(1);
+	STEP(vas_switch(VAS_HOME));
+	STEP(vas_clone(vid));
+	STEP(seg_detach(vid, (int)face.id));
+	STEP(seg_detach(vh, mine));
 	STEP(ioctl(fd, PVVAS_IOC_SEG_CREATE, &full));
 	STEP(seg_attach(vid, (int)full.id));
 	STEP(vas_detach(vh));

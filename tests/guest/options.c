@@ -6,8 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -144,13 +147,20 @@ static void pages_of_a_node(void)
 static void lock_as_nobody(void *arg)
 {
 	struct rlimit limit = { 64 * KIB, 64 * KIB };
+	int first;
 
 	(void)arg;
 	check_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
 	check_eq(setuid(1000), 0);
 	check_eq(create(BASE, MIB, PVVAS_CREATE_LOCK, 0), -EPERM);
-	check_eq(attributes(create(BASE, 64 * KIB, PVVAS_CREATE_LOCK, 0)).resident,
-		 64 * KIB);
+	first = check_id(create(BASE, 48 * KIB, PVVAS_CREATE_LOCK, 0));
+	check_eq(attributes(first).resident, 48 * KIB);
+	/* all of a user's together, as long as they are there */
+	check_eq(create(BASE, 20 * KIB, PVVAS_CREATE_LOCK, 0), -EPERM);
+	check_id(create(BASE, 16 * KIB, PVVAS_CREATE_LOCK, 0));
+	check_eq(create(BASE, 4 * KIB, PVVAS_CREATE_LOCK, 0), -EPERM);
+	check_eq(seg_delete(first), 0);
+	check_id(create(BASE, 48 * KIB, PVVAS_CREATE_LOCK, 0));
 }
 
 static void locked_segments_obey_the_limit(void)
@@ -159,6 +169,134 @@ static void locked_segments_obey_the_limit(void)
 
 	check_eq(attributes(check_id(sid)).resident, MIB);
 	tcase_join(tcase_spawn(lock_as_nobody, NULL));
+}
+
+static long meminfo(const char *key)
+{
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "r");
+	long value = -1;
+
+	check(f);
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key)))
+			value = atol(line + strlen(key));
+	fclose(f);
+	return value;
+}
+
+static int create_over(void *base, size_t length, void *memory, int flags)
+{
+	struct pvvas_ioc_create arg = {
+		.size = sizeof(arg), .mode = 0600, .base = (uintptr_t)base,
+		.length = length, .flags = flags, .memory = (uintptr_t)memory,
+	};
+
+	if (ioctl(device(), PVVAS_IOC_SEG_CREATE, &arg))
+		return -errno;
+	tcase_track_seg(arg.id);
+	return arg.id;
+}
+
+static void hugetlb_pool(int pages)
+{
+	FILE *f = fopen("/proc/sys/vm/nr_hugepages", "w");
+
+	check(f);
+	check(fprintf(f, "%d\n", pages) > 0);
+	check_eq(fclose(f), 0);
+	check_eq(meminfo("HugePages_Total:"), pages);
+}
+
+static void pages_of_hugetlbfs_become_a_segment(void)
+{
+	struct pvvas_ioc_clone clone = { .size = sizeof(clone), .mode = 0600 };
+	struct pvvas_stats before, after;
+	char *m, *small;
+	int sid, i;
+
+	hugetlb_pool(4);
+	m = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		 MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	check(m != MAP_FAILED);
+	strcpy(m + 3 * MIB, "was here before");
+	sid = check_id(create_over(BASE, 4 * MIB, m, PVVAS_CREATE_HUGETLB));
+	check_eq(attributes(sid).resident, 4 * MIB);
+	attached(sid);
+	before = counters();
+	check_eq(strcmp(BASE + 3 * MIB, "was here before"), 0);
+	/* one memory, seen twice */
+	for (i = 0; i < 1024; i++)
+		BASE[i * 4 * KIB] = (char)(i + 1);
+	for (i = 0; i < 1024; i++)
+		check_eq(m[i * 4 * KIB], (char)(i + 1));
+	after = counters();
+	check_eq(after.demand_faults, before.demand_faults);
+	check(after.hv_extents <= 2);
+	/* the mapping goes, the pages stay */
+	check_eq(meminfo("HugePages_Free:"), 2);
+	check_eq(munmap(m, 4 * MIB), 0);
+	check_eq(meminfo("HugePages_Free:"), 2);
+	check_eq(BASE[1023 * 4 * KIB], 0);
+	check_eq(BASE[1022 * 4 * KIB], -1);
+	clone.source = (unsigned int)sid;
+	check_eq(ioctl(device(), PVVAS_IOC_SEG_CLONE, &clone), -1);
+	check_eq(errno, EOPNOTSUPP);
+	check_eq(vas_switch(VAS_HOME), 0);
+
+	/* what is no such memory, or not all there, or asked for wrongly */
+	small = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		     MAP_ANONYMOUS, -1, 0);
+	check(small != MAP_FAILED);
+	small = (char *)(((uintptr_t)small + 2 * MIB - 1) & ~(2 * MIB - 1));
+	check_eq(create_over(BASE, 2 * MIB, small, PVVAS_CREATE_HUGETLB),
+		 -EINVAL);
+	check_eq(create_over(BASE, 2 * MIB, NULL, PVVAS_CREATE_HUGETLB),
+		 -EFAULT);
+	m = mmap(NULL, 2 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		 MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	check(m != MAP_FAILED);
+	*m = 1;
+	/* nothing, or something else, is behind it */
+	i = create_over(BASE, 4 * MIB, m, PVVAS_CREATE_HUGETLB);
+	check(i == -EFAULT || i == -EINVAL);
+	check_eq(create_over(BASE, 2 * MIB, m + 4096, PVVAS_CREATE_HUGETLB),
+		 -EINVAL);
+	check_eq(create_over(BASE, 2 * MIB, m, 0), -EINVAL);
+	check_eq(create_over(BASE, 2 * MIB, m, PVVAS_CREATE_HUGETLB |
+			     PVVAS_CREATE_DUMP), -EINVAL);
+	check_eq(mprotect(m, 2 * MIB, PROT_READ), 0);
+	check_eq(create_over(BASE, 2 * MIB, m, PVVAS_CREATE_HUGETLB), -EFAULT);
+	check_eq(munmap(m, 2 * MIB), 0);
+}
+
+static void share_and_go(void *arg)
+{
+	char *m = mmap(NULL, 2 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED |
+		       MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	int vid = check_id(vas_create(NULL, 0600));
+
+	(void)arg;
+	check(m != MAP_FAILED);
+	*m = 1;
+	check_eq(seg_attach(vid, check_id(create_over(BASE, 2 * MIB, m,
+						      PVVAS_CREATE_HUGETLB))),
+		 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	check_eq(BASE[0], 1);
+}
+
+static void pages_of_hugetlbfs_go_back_with_the_segment(void)
+{
+	int i;
+
+	hugetlb_pool(2);
+	for (i = 0; i < 5; i++)
+		tcase_join(tcase_spawn(share_and_go, NULL));
+	for (i = 0; i < 100 && meminfo("HugePages_Free:") != 2; i++)
+		usleep(10000);
+	check_eq(meminfo("HugePages_Free:"), 2);
+	hugetlb_pool(0);
 }
 
 static void a_program_of_the_first_version_is_understood(void)
@@ -179,6 +317,8 @@ static const struct tcase cases[] = {
 	CASE(a_huge_segment_takes_what_the_kernel_writes_first),
 	CASE(pages_of_a_node),
 	CASE(locked_segments_obey_the_limit),
+	CASE(pages_of_hugetlbfs_become_a_segment),
+	CASE(pages_of_hugetlbfs_go_back_with_the_segment),
 	CASE(a_program_of_the_first_version_is_understood),
 };
 

@@ -152,10 +152,10 @@ static void touch(size_t from, size_t to)
 		BASE[from] = 1;
 }
 
-static void populate(int expect)
+static void populate_bytes(size_t bytes, int expect)
 {
 	struct pvvas_ioc_create arg = {
-		.size = sizeof(arg), .mode = 0600, .length = 8 * MIB,
+		.size = sizeof(arg), .mode = 0600, .length = bytes,
 		.flags = PVVAS_CREATE_POPULATE,
 	};
 	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
@@ -163,6 +163,11 @@ static void populate(int expect)
 	check(fd >= 0);
 	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &arg) ? -errno : 0, expect);
 	close(fd);
+}
+
+static void populate(int expect)
+{
+	populate_bytes(8 * MIB, expect);
 }
 
 static void use_memory(void *arg)
@@ -245,18 +250,134 @@ static void in_cgroup(void *arg)
 	_exit(BASE[at - 4096] == 1 ? 0 : 1);
 }
 
+static void small_cgroup(const char *limit)
+{
+	mkdir(CGROUP, 0755);
+	if (mount("none", CGROUP, "cgroup2", 0, NULL) && errno != EBUSY)
+		tcase_fail(__FILE__, __LINE__, "%s", strerror(errno));
+	put(CGROUP, "cgroup.subtree_control", "+memory");
+	check_eq(mkdir(CGROUP "/small", 0755), 0);
+	put(CGROUP "/small", "memory.max", limit);
+}
+
+static void no_cgroup(void)
+{
+	check_eq(number(CGROUP "/small/memory.events", "oom_kill "), 0);
+	check_eq(rmdir(CGROUP "/small"), 0);
+	check_eq(umount2(CGROUP, MNT_DETACH), 0);
+}
+
+static void populate_in_cgroup(void *arg)
+{
+	(void)arg;
+	put(CGROUP "/small", "cgroup.procs", "0");
+	populate_bytes(64 * MIB, -ENOMEM);
+	/* and what was had until then is back */
+	check(number(CGROUP "/small/memory.current", "") < 6 * (long)MIB);
+	populate_bytes(4 * MIB, 0);
+}
+
+static void more_at_once_than_the_cgroup_has_is_enomem(void)
+{
+	small_cgroup("16777216");
+	tcase_join(tcase_spawn(populate_in_cgroup, NULL));
+	no_cgroup();
+}
+
+/* Not only pages: also what remembers where they are. */
+static void sparse_in_cgroup(void *arg)
+{
+	size_t size = 4UL << 40, at;
+	long before, after;
+
+	(void)arg;
+	put(CGROUP "/small", "cgroup.procs", "0");
+	seg_attached(size);
+	BASE[0] = 1;
+	before = number(CGROUP "/small/memory.current", "");
+	for (at = 0; at < size; at += 8UL << 30)
+		BASE[at] = 1;
+	after = number(CGROUP "/small/memory.current", "");
+	tcase_note("512 pages far from each other: %ld bytes", after - before);
+	check(after - before >= 512 * (4096 + 1500));
+}
+
+static void what_finds_pages_is_charged_too(void)
+{
+	small_cgroup("67108864");
+	tcase_join(tcase_spawn(sparse_in_cgroup, NULL));
+	no_cgroup();
+}
+
+static int protect(int fd, int sid, size_t offset, size_t length, int prot)
+{
+	struct pvvas_ioc_range range = {
+		.size = sizeof(range), .seg = (unsigned int)sid,
+		.offset = offset, .length = length, .arg = (unsigned int)prot,
+	};
+
+	return ioctl(fd, PVVAS_IOC_SEG_PROTECT, &range) ? -errno : 0;
+}
+
+static void make_protections(void *arg)
+{
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC), sid, other, i, ret = 0;
+
+	(void)arg;
+	check(fd >= 0);
+	be_nobody();
+	sid = check_id(seg_alloc(NULL, BASE, 64 * MIB, 0600));
+	other = check_id(seg_alloc(NULL, BASE, 64 * MIB, 0600));
+	for (i = 0; !ret && i < 8000; i++)
+		ret = protect(fd, sid, (size_t)i * 8192, 4096, PVVAS_READ);
+	check_eq(ret, -EDQUOT);
+	check(i > 450 && i < 550);
+	check_eq(protect(fd, other, 0, 4096, PVVAS_READ), -EDQUOT);
+	/* one large one in place of them all: then there is room again */
+	check_eq(protect(fd, sid, 0, 64 * MIB, PVVAS_READ | PVVAS_WRITE), 0);
+	for (i = 0; i < 400; i++)
+		check_eq(protect(fd, sid, (size_t)i * 8192, 4096, PVVAS_READ),
+			 0);
+	/* the same ones again are no more than before */
+	for (i = 0; i < 400; i++)
+		check_eq(protect(fd, sid, (size_t)i * 8192, 4096, 0), 0);
+	check_eq(seg_delete(sid), 0);
+	check_eq(protect(fd, other, 0, 4096, PVVAS_READ), 0);
+	close(fd);
+}
+
+static void a_user_has_so_many_protections(void)
+{
+	with("user_protections", 1000, 262144, make_protections);
+}
+
+static void fill_memory(void *arg)
+{
+	long kib = number("/proc/meminfo", "MemTotal:");
+
+	(void)arg;
+	/* nearly all that there is, which is more than is free */
+	check(kib > 0);
+	populate_bytes(((size_t)kib << 10) / 100 * 97 & ~(2 * MIB - 1),
+		       -ENOMEM);
+	populate_bytes(32 * MIB, 0);
+}
+
+static void no_memory_left_is_enomem_and_nobody_dies(void)
+{
+	long kills = number("/proc/vmstat", "oom_kill ");
+
+	with("max_memory_mib", 1 << 20, 0, fill_memory);
+	check_eq(number("/proc/vmstat", "oom_kill "), kills);
+}
+
 static void memory_is_charged_to_the_cgroup_of_the_creator(void)
 {
 	struct result *r = tcase_shared(sizeof(*r));
 	size_t at;
 	pid_t pid;
 
-	mkdir(CGROUP, 0755);
-	if (mount("none", CGROUP, "cgroup2", 0, NULL) && errno != EBUSY)
-		tcase_fail(__FILE__, __LINE__, "%s", strerror(errno));
-	put(CGROUP, "cgroup.subtree_control", "+memory");
-	check_eq(mkdir(CGROUP "/small", 0755), 0);
-	put(CGROUP "/small", "memory.max", "16777216");
+	small_cgroup("16777216");
 	pid = tcase_spawn(in_cgroup, r);
 	while (!atomic_load(&r->touched))
 		usleep(10000);
@@ -270,11 +391,9 @@ static void memory_is_charged_to_the_cgroup_of_the_creator(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 	atomic_store(&r->leave, 1);
 	tcase_join(pid);
-	check_eq(number(CGROUP "/small/memory.events", "oom_kill "), 0);
 	/* its memory is back, or the folder could not go */
 	check(number(CGROUP "/small/memory.current", "") < (long)at);
-	check_eq(rmdir(CGROUP "/small"), 0);
-	check_eq(umount2(CGROUP, MNT_DETACH), 0);
+	no_cgroup();
 }
 
 static const struct tcase cases[] = {
@@ -284,6 +403,10 @@ static const struct tcase cases[] = {
 	CASE(a_user_has_so_much_memory),
 	CASE(the_machine_has_so_much_memory),
 	CASE(memory_is_charged_to_the_cgroup_of_the_creator),
+	CASE(more_at_once_than_the_cgroup_has_is_enomem),
+	CASE(what_finds_pages_is_charged_too),
+	CASE(a_user_has_so_many_protections),
+	CASE(no_memory_left_is_enomem_and_nobody_dies),
 };
 
 TCASE_MAIN(cases, 0)

@@ -73,6 +73,7 @@ struct pvvas_ioc_info {
  * @length: segments only: bytes, a multiple of the page size
  * @node: with PVVAS_CREATE_NODE: the NUMA node that its pages come from; else 0
  * @reserved: 0
+ * @memory: with PVVAS_CREATE_HUGETLB: address of the memory; else 0
  */
 struct pvvas_ioc_create {
 	__u32 size;
@@ -85,6 +86,8 @@ struct pvvas_ioc_create {
 	/* since version 1.1: a struct that ends here means zeroes */
 	__s32 node;
 	__u32 reserved;
+	/* since version 1.2 */
+	__u64 memory;
 };
 
 /* PVVAS_IOC_SEG_CREATE: all pages now (-ENOMEM now) rather than at first touch */
@@ -97,6 +100,12 @@ struct pvvas_ioc_create {
 #define PVVAS_CREATE_LOCK	(1U << 3)
 /* core dumps of processes that attach it hold it */
 #define PVVAS_CREATE_DUMP	(1U << 4)
+/*
+ * @memory, @length bytes of hugetlbfs mapped writable in this process, is the
+ * segment's from now on as well, and until it goes.  Base and length are
+ * multiples of 2 MiB.  With none of the other flags; it cannot be cloned.
+ */
+#define PVVAS_CREATE_HUGETLB	(1U << 5)
 
 /**
  * struct pvvas_ioc_find - PVVAS_IOC_VAS_FIND, PVVAS_IOC_SEG_FIND
