@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -125,6 +126,49 @@ static void exec_leaves_every_vas(void)
 	check_eq(vas_switch(vh), 0);
 	check_eq(BASE[0], 1);
 	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void *exec_here(void *arg)
+{
+	char *argv[] = { "/proc/self/exe", "after-exec", NULL };
+
+	check_eq(vas_switch(*(int *)arg), 0);
+	execv(argv[0], argv);
+	_exit(1);
+}
+
+static void *stay_here(void *arg)
+{
+	check_eq(vas_switch(*(int *)arg), 0);
+	for (;;)
+		BASE[4096]++;
+	return NULL;
+}
+
+/* It takes over from the first thread; the others die where they are. */
+static void exec_by_a_thread_leaves_every_vas(void)
+{
+	int status, vh, i;
+	pid_t pid;
+
+	for (i = 0; i < 10; i++) {
+		pid = fork();
+		check(pid >= 0);
+		if (!pid) {
+			pthread_t threads[3];
+
+			vh = attached(2);
+			for (i = 0; i < 2; i++)
+				pthread_create(&threads[i], NULL, stay_here,
+					       &vh);
+			pthread_create(&threads[2], NULL, exec_here, &vh);
+			vas_switch(vh);
+			for (;;)
+				pause();
+		}
+		check_eq(waitpid(pid, &status, 0), pid);
+		check_eq(status, 0);
+	}
 }
 
 /* What the program above becomes. */
@@ -281,6 +325,7 @@ static const struct tcase cases[] = {
 	CASE(a_forked_child_can_attach_for_itself),
 	CASE(a_child_of_the_raw_system_call_sees_nothing),
 	CASE(exec_leaves_every_vas),
+	CASE(exec_by_a_thread_leaves_every_vas),
 	CASE(kill_9_inside_a_vas_leaves_nothing),
 	CASE(kill_9_at_any_moment_leaves_nothing),
 	CASE(a_crash_inside_a_vas_leaves_nothing),

@@ -4,6 +4,8 @@
  * as somebody wants them.
  */
 #include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -221,6 +223,58 @@ static void a_segment_attached_later_shows_in_views_that_exist(void)
 	enter(VAS_HOME);
 }
 
+struct guest {
+	int vid;
+	atomic_int step;
+};
+
+/* Inside all the time, without a call of the library in between. */
+static void stay_inside(void *arg)
+{
+	struct guest *g = arg;
+
+	enter(check_id(vas_attach(g->vid)));
+	check_eq(tcase_try_read(BASE).sig, 11);
+	atomic_fetch_add(&g->step, 1);
+	while (atomic_load(&g->step) < 10)
+		sched_yield();
+	check_eq(BASE[0], 7);
+	BASE[1] = 8;
+	atomic_fetch_add(&g->step, 1);
+	while (atomic_load(&g->step) < 20)
+		sched_yield();
+	check_eq(tcase_try_read(BASE).sig, 11);
+	enter(VAS_HOME);
+}
+
+static void a_public_segment_comes_and_goes_in_processes_that_are_inside(void)
+{
+	struct guest *g = tcase_shared(sizeof(*g));
+	int sid = tcase_seg(NULL, BASE, MIB, 0600), other, vh;
+	pid_t pids[2];
+
+	g->vid = tcase_vas(NULL, 0600);
+	other = tcase_vas(NULL, 0600);
+	check_eq(seg_attach(other, sid), 0);
+	vh = check_id(vas_attach(other));
+	enter(vh);
+	BASE[0] = 7;
+	pids[0] = tcase_spawn(stay_inside, g);
+	pids[1] = tcase_spawn(stay_inside, g);
+	while (atomic_load(&g->step) < 2)
+		sched_yield();
+	check_eq(seg_attach(g->vid, sid), 0);
+	atomic_store(&g->step, 10);
+	while (atomic_load(&g->step) < 12)
+		sched_yield();
+	check_eq(BASE[1], 8);
+	check_eq(seg_detach(g->vid, sid), 0);
+	atomic_store(&g->step, 20);
+	tcase_join(pids[0]);
+	tcase_join(pids[1]);
+	enter(VAS_HOME);
+}
+
 static void a_detached_segment_is_gone_from_views_that_exist(void)
 {
 	int sid, vid = tcase_vas_with_seg(BASE, MIB, &sid);
@@ -294,6 +348,7 @@ static const struct tcase cases[] = {
 	CASE(segments_may_overlap_if_no_vas_has_both),
 	CASE(one_segment_in_two_vases_is_one_memory),
 	CASE(a_segment_attached_later_shows_in_views_that_exist),
+	CASE(a_public_segment_comes_and_goes_in_processes_that_are_inside),
 	CASE(a_detached_segment_is_gone_from_views_that_exist),
 	CASE(a_segment_attached_to_a_handle_is_private),
 	CASE(a_base_of_null_lets_the_driver_choose),
