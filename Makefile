@@ -66,6 +66,10 @@ test-libvirt: setup ## the test guest under a libvirt daemon, and libvirt's own 
 	@tests/lint/libvirt
 	@tests/run --group libvirt
 
+test-compat: setup ## other versions: guest kernel 6.1, stock KVM, QEMU and libvirt, an older hypervisor, another driver
+	@images/setup/all compat
+	@tests/compat
+
 deb-kvm: ## Debian package of the patched KVM for the host, as source for DKMS, into build/deb-kvm
 	@images/setup/all packages kernels
 	@images/deb-kvm
