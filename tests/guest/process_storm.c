@@ -105,13 +105,13 @@ static void touch(struct random *r)
 	atomic_fetch_add(&tally->touched, 1);
 }
 
-static __thread sigjmp_buf *escape;
+static __thread struct __jmp_buf_tag *escape;
 
 static void on_fault(int sig)
 {
 	(void)sig;
 	if (escape)
-		siglongjmp(*escape, 1);
+		siglongjmp(escape, 1);
 	_exit(3);
 }
 
@@ -124,7 +124,7 @@ static void visit(struct random *r)
 		return;
 	atomic_fetch_add(&tally->switched, 1);
 	if (!sigsetjmp(here, 1)) {
-		escape = &here;
+		escape = here;
 		touch(r);
 		if (below(r, 4) == 0)
 			sched_yield();

@@ -269,7 +269,7 @@ static void a_demand_fault_by_the_emulator_is_answered(void)
  */
 static void end_in_another_context(void)
 {
-	uint64_t ctx, seg, view, val = 3333, vector;
+	uint64_t ctx, seg, view[64], val = 3333, vector;
 	struct vcpu *w;
 	int i;
 
@@ -283,10 +283,11 @@ static void end_in_another_context(void)
 	seg = vcpu_hc_ok(w, PVVAS_HC_SEG_CREATE, window_gpa(vm, WINDOW_FREE),
 			 SIZE, 0);
 	vcpu_map(w, PVVAS_HC_SEG_MAP, seg, 0, TEST_GPA, SIZE, 3);
-	for (i = 0; i < 100; i++) {
-		view = vcpu_hc_ok(w, PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
-		vcpu_hc_ok(w, PVVAS_HC_VIEW_ATTACH, view, seg, 3);
-	}
+	/* all roots first: the page is not to become another table */
+	for (i = 0; i < 64; i++)
+		view[i] = vcpu_hc_ok(w, PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+	for (i = 0; i < 64; i++)
+		vcpu_hc_ok(w, PVVAS_HC_VIEW_ATTACH, view[i], seg, 3);
 	vector = finish();
 	check_eq(s.ram[WORD(2)], 0);
 	check_eq(s.ram[WORD(512 + 2)], 0);

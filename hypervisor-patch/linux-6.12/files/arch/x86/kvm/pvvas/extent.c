@@ -119,32 +119,52 @@ static int pvvas_map_one(struct kvm *kvm, struct pvvas_seg *seg,
 	return 0;
 }
 
-/*
- * Split extents so that none crosses @offset.  Return: 0, or an error with
- * nothing changed.
- */
-static int pvvas_split(struct kvm *kvm, struct pvvas_seg *seg, u64 offset)
+/* The extent that has to be split for one to begin at @offset, or NULL. */
+static struct pvvas_extent_node *pvvas_crossing(struct pvvas_seg *seg,
+						u64 offset)
 {
-	struct pvvas_extent_node *e, *tail;
+	struct pvvas_extent_node *e = pvvas_extent_find(seg, offset);
 
-	e = pvvas_extent_find(seg, offset);
-	if (!e || e->fwd.start == offset)
-		return 0;
-	if (kvm->stat.pvvas_extents >= kvm->arch.pvvas->config.max_extents)
+	return e && e->fwd.start != offset ? e : NULL;
+}
+
+/*
+ * Split extents so that none crosses @first or @end.  Return: 0, or an error
+ * with nothing changed.
+ */
+static int pvvas_split(struct kvm *kvm, struct pvvas_seg *seg, u64 first,
+		       u64 end)
+{
+	struct pvvas_extent_node *e, *tail[2] = {};
+	u64 at[2] = { first, end };
+	int i, n;
+
+	n = !!pvvas_crossing(seg, first) + !!pvvas_crossing(seg, end);
+	if (kvm->stat.pvvas_extents + n > kvm->arch.pvvas->config.max_extents)
 		return -ENOSPC;
-	tail = pvvas_extent_alloc();
-	if (!tail)
-		return -ENOMEM;
+	for (i = 0; i < n; i++) {
+		tail[i] = pvvas_extent_alloc();
+		if (!tail[i]) {
+			kfree(tail[0]);
+			return -ENOMEM;
+		}
+	}
 
 	/* The pages stay as they are behind the same leaves. */
 	write_lock(&kvm->mmu_lock);
-	pvvas_extent_init(tail, seg, offset,
-			  e->rev.start + (offset - e->fwd.start),
-			  e->fwd.last - offset + 1, e->prot);
-	pvvas_extent_remove(kvm, e);
-	pvvas_extent_clip(e, e->fwd.start, offset - 1);
-	pvvas_extent_insert(kvm, e);
-	pvvas_extent_insert(kvm, tail);
+	for (i = 0; i < 2; i++) {
+		e = pvvas_crossing(seg, at[i]);
+		if (!e)
+			continue;
+		n--;
+		pvvas_extent_init(tail[n], seg, at[i],
+				  e->rev.start + (at[i] - e->fwd.start),
+				  e->fwd.last - at[i] + 1, e->prot);
+		pvvas_extent_remove(kvm, e);
+		pvvas_extent_clip(e, e->fwd.start, at[i] - 1);
+		pvvas_extent_insert(kvm, e);
+		pvvas_extent_insert(kvm, tail[n]);
+	}
 	write_unlock(&kvm->mmu_lock);
 	return 0;
 }
@@ -160,7 +180,7 @@ static int pvvas_unmap_one(struct kvm *kvm, struct pvvas_seg *seg,
 
 	if (row->gpa)
 		return -EINVAL;
-	r = pvvas_split(kvm, seg, first) ?: pvvas_split(kvm, seg, last + 1);
+	r = pvvas_split(kvm, seg, first, last + 1);
 	if (r)
 		return r;
 
