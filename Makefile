@@ -55,6 +55,14 @@ test-same: setup ## exits, hypercalls and instructions of VMs without views: sto
 test-guest: setup ## only the tests of driver and library, in the guest
 	@tests/run --where guest
 
+test-debug: ## host and guest tests on a kernel that checks itself: locks, memory, lists (KASAN, lockdep); takes long
+	@KERNEL=debug images/setup/all
+	@KERNEL=debug tests/run host guest $(TESTS)
+
+test-selftests: setup ## KVM's own selftests with stock and patched modules: are the results the same
+	@images/setup/all selftests
+	@tests/selftests/run
+
 test-long: setup ## the tests that take long or need two emulated CPUs
 	@tests/run --group long
 
@@ -122,9 +130,10 @@ shellcheck: ## the shell scripts
 	@tests/lint/shell
 
 clean: ## remove what the project's own sources produced, keep downloads and tools
-	rm -rf $(BUILD)/{boot,test,demo,images,guest-root,host-root,libpvvas,tests,guest-kernel,guest-kernel-inject,pvvas.ko,pvvas-inject.ko}
-	rm -f $(BUILD)/{userland,guest-kernel}.stamp
-	rm -rf $(BUILD)/linux-6.12/{src,kvm-modules} $(BUILD)/qemu-7.2/.stamp
+	rm -rf $(BUILD)/{boot,test,demo,images,guest-root,host-root,libpvvas,tests}
+	rm -rf $(BUILD)/guest-kernel{,-inject}{,-debug} $(BUILD)/pvvas{,-inject}{,-debug}.ko
+	rm -f $(BUILD)/{userland,guest-kernel,guest-kernel-debug}.stamp
+	rm -rf $(BUILD)/linux-6.12/{src,kvm-modules}{,-debug,-flushes} $(BUILD)/qemu-7.2/.stamp
 
 distclean: ## remove build/ (the download cache in ~/.cache/pvvas stays)
 	rm -rf $(BUILD)

@@ -25,6 +25,7 @@
 #include <pvvas.h>
 #include <sys/ioctl.h>
 
+#include "patience.h"
 #include "tcase.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
@@ -418,7 +419,7 @@ int main(void)
 		}
 		pid = fork();
 		if (!pid) {
-			alarm(100);
+			alarm(100 * patience());
 			cases[i].run();
 			_exit(0);
 		}

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "patience.h"
 #include "vm.h"
 
 #define SIZE		(2 * MIB)
@@ -46,8 +47,10 @@ static void watch(void)
 	put(DAMON "nr_kdamonds", "1");
 	put(DAMON "0/contexts/nr_contexts", "1");
 	put(CONTEXT "operations", "vaddr");
-	put(CONTEXT "monitoring_attrs/intervals/sample_us", "2000");
-	put(CONTEXT "monitoring_attrs/intervals/aggr_us", "40000");
+	put(CONTEXT "monitoring_attrs/intervals/sample_us", "%u",
+	    2000 * patience());
+	put(CONTEXT "monitoring_attrs/intervals/aggr_us", "%u",
+	    40000 * patience());
 	put(CONTEXT "monitoring_attrs/intervals/update_us", "1000000");
 	put(CONTEXT "monitoring_attrs/nr_regions/min", "3");
 	put(CONTEXT "monitoring_attrs/nr_regions/max", "3");
@@ -72,7 +75,7 @@ static long long seen(void)
 {
 	long long sum = 0, n, i;
 
-	usleep(120000);
+	usleep(120000 * patience());
 	put(DAMON "0/state", "update_schemes_tried_regions");
 	for (i = 0; i < 3; i++) {
 		n = host_number(SCHEME "tried_regions/%lld/nr_accesses", i);

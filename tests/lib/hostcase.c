@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "hostcase.h"
+#include "patience.h"
 
 #define EXIT_SKIP	77
 
@@ -142,7 +143,7 @@ static int run_case(const struct hostcase *c)
 		return -1;
 	if (!pid) {
 		setpgid(0, 0);
-		alarm(c->seconds ? c->seconds : 60);
+		alarm((c->seconds ? c->seconds : 60) * patience());
 		c->run();
 		_exit(0);
 	}

@@ -17,6 +17,7 @@
 
 #include <pvvas.h>
 
+#include "patience.h"
 #include "tcase.h"
 
 #define EXIT_SKIP	77
@@ -229,7 +230,7 @@ static int run_case(const struct tcase *c)
 		_exit(0);
 	}
 	setpgid(pid, pid);
-	return await(pid, c->seconds ? c->seconds : 60);
+	return await(pid, (c->seconds ? c->seconds : 60) * patience());
 }
 
 /* 0 passed, 1 failed, EXIT_SKIP skipped */
