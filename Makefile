@@ -78,6 +78,13 @@ test-compat: setup ## other versions: guest kernel 6.1, stock KVM, QEMU and libv
 	@images/setup/all compat
 	@tests/compat
 
+images: deb ## disk image of a guest, for real hosts, into build/disk
+	@images/setup/packages -disk >/dev/null
+	@images/disk/build guest
+
+test-images: images ## boot the disk image, build it a second time and compare
+	@tests/disk --twice
+
 deb-kvm: ## Debian package of the patched KVM for the host, as source for DKMS, into build/deb-kvm
 	@images/setup/all packages kernels
 	@images/deb-kvm
@@ -103,7 +110,7 @@ test-sanitize: setup ## the unit tests and the software backend under ASan and U
 check-lib: setup ## the library: exported symbols, headers alone as C and C++, manual pages
 	@$(MAKE) -s -C libpvvas O=$(BUILD)/libpvvas check
 
-check: check-lib test-sanitize check-runner checkpatch check-patches check-sparse check-driver-builds shellcheck ## all checks of the sources
+check: check-lib test-sanitize check-docs check-runner checkpatch check-patches check-sparse check-driver-builds shellcheck ## all checks of the sources
 
 checkpatch: ## coding style of all C files and patches
 	@images/setup/all kernels
@@ -125,6 +132,9 @@ check-model: ## the Spin model of view invalidation, and that it notices what is
 
 check-runner: ## does the test runner call a failure a failure
 	@tests/lint/runner
+
+check-docs: ## figures, links, targets and tests that the documents name
+	@tests/lint/docs
 
 shellcheck: ## the shell scripts
 	@tests/lint/shell
