@@ -64,7 +64,8 @@ test-selftests: setup ## KVM's own selftests with stock and patched modules: are
 	@tests/selftests/run
 
 test-long: setup ## the tests that take long or need two emulated CPUs
-	@tests/run --group long
+	@images/setup/all tools
+	@tests/run --group long $(TESTS)
 
 bench: setup ## benchmarks of everything, in one boot: docs/benchmarks.md (ONLY, REPEAT, BASELINE)
 	@ONLY="$(ONLY)" REPEAT="$(REPEAT)" BASELINE="$(BASELINE)" tests/bench/run

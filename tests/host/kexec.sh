@@ -1,0 +1,40 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# A guest whose threads are inside VASes starts another kernel by kexec: the new one's driver finds a clean hypervisor.
+# Runs in the emulated host; prints TAP.
+tests=/usr/lib/pvvas/tests
+
+# the kernel is hashed before it is started, twice, in one go: under emulation that outlasts the watchdogs
+slow=/proc/sys/kernel/watchdog_thresh
+echo 60 >$slow
+printf '#!/bin/sh\n%s/kexec arrived\n' $tests >/tmp/kexec-second
+run-guest --job /tmp/kexec-second --pvvas on --initrd /tmp/second.cpio || exit 1
+cat >/tmp/kexec-first <<EOF
+#!/bin/sh
+echo 60 >$slow
+exec $tests/kexec away /tools/vmlinuz /tools/initrd
+EOF
+run-guest --name kexec --mem 768 --job /tmp/kexec-first --add /tools/vmlinuz:/tools/vmlinuz \
+	--add /tmp/second.cpio:/tools/initrd >/tmp/kexec.log 2>&1
+status=$?
+rm -f /tmp/second.cpio
+failed=0
+n=0
+
+shown() { # NAME PATTERN
+	n=$((n + 1))
+	if grep -q "$2" /out/kexec/console; then
+		echo "ok $n - $1"
+	else
+		echo "not ok $n - $1"
+		failed=1
+	fi
+}
+
+echo 1..3
+sed 's/^/# /' /out/kexec/console
+shown threads_were_in_views_when_the_kernel_went '^first kernel: [1-9][0-9]* contexts, [1-9][0-9]* views'
+shown the_next_driver_finds_nothing_of_them '^second kernel: 0 contexts, 0 views, 0 segments, 0 extents'
+shown the_next_kernel_has_views_of_its_own '^second kernel: works'
+[ $status = 0 ] || failed=1
+exit $failed
