@@ -367,8 +367,8 @@ static void a_tracepoint_tells_who_loses_a_slot(void)
 	close(fd);
 	line = strstr(text, "pvvas_evict: handle ");
 	check(line);
-	check_eq(sscanf(line, "pvvas_evict: handle 0x%x slot %u", &handle,
-			&slot), 2);
+	n = sscanf(line, "pvvas_evict: handle 0x%x slot %u", &handle, &slot);
+	check_eq(n, 2);
 	check(handle & PVVAS_HANDLE);
 	check(slot >= 1 && slot < 512);
 }

@@ -522,7 +522,7 @@ static void a_segment_goes_with_all_its_protections(void)
 		}
 		check_eq(call(PVVAS_IOC_SEG_DELETE, &id), 0);
 	}
-	/* what goes goes after a grace period */
+	/* what was deleted is freed after a grace period */
 	usleep(200000);
 }
 
