@@ -254,8 +254,8 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
 	    pvvas_link_overlaps(&att->links, seg))
 		return -EEXIST;
 	link = pvvas_link_new(seg, prot);
-	if (!link)
-		return -ENOMEM;
+	if (IS_ERR(link))
+		return PTR_ERR(link);
 	ret = pvvas_hc_view_attach(att->view, seg->hv, prot);
 	if (ret < 0) {
 		pvvas_link_free(link);

@@ -75,9 +75,20 @@ static int pvvas_fixup_entered(struct kprobe *probe, struct pt_regs *regs)
 }
 NOKPROBE_SYMBOL(pvvas_fixup_entered);
 
+/*
+ * Never called.  A probe that has one is not made into a jump, where going
+ * elsewhere is not possible, and ftrace hears that it does go elsewhere.
+ */
+static void pvvas_fixup_passed(struct kprobe *probe, struct pt_regs *regs,
+			       unsigned long flags)
+{
+}
+NOKPROBE_SYMBOL(pvvas_fixup_passed);
+
 static struct kprobe pvvas_fixup_probe = {
 	.symbol_name	= "fixup_user_fault",
 	.pre_handler	= pvvas_fixup_entered,
+	.post_handler	= pvvas_fixup_passed,
 };
 
 int __init pvvas_fixup_init(void)

@@ -495,7 +495,8 @@ static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
 	len = min_t(int, len, PAGE_SIZE - in_page);
 	do {
 		ret = write ? pvvas_page_fault(seg, offset - in_page, PVVAS_RW,
-					       GFP_KERNEL, false) : 0;
+					       GFP_KERNEL | __GFP_RETRY_MAYFAIL,
+					       false) : 0;
 		if (ret)
 			return ret;
 		xa_lock_irq(&mem->pages);

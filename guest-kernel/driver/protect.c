@@ -11,6 +11,7 @@
 #include "hv.h"
 
 #define PVVAS_DIRTY_BATCH	64
+#define PVVAS_DIRTY_LOOK	4096	/* pages looked at with interrupts off */
 
 int pvvas_range_check(const struct pvvas_seg *seg,
 		      const struct pvvas_ioc_range *arg)
@@ -87,19 +88,24 @@ struct pvvas_dirty {
 
 /*
  * The next written pages from *index on become clean and read-only, all under
- * the lock: a write either shows in this round or faults.  How many, or -errno.
+ * the lock: a write either shows in this round or faults.  How many, or -errno;
+ * *index is where to go on, and beyond @last at the end.
  */
 static int pvvas_dirty_batch(struct pvvas_seg *mem, struct pvvas_dirty *batch,
 			     unsigned long *index, unsigned long last, u32 room)
 {
-	u32 n = 0, i;
+	u32 n = 0, seen, i;
 	int ret = 0;
 
 	room = min_t(u32, room, PVVAS_DIRTY_BATCH);
 	xa_lock_irq(&mem->pages);
 	mem->tracking = true;
-	for (; n < room && *index <= last &&
-	     xa_find(&mem->pages, index, last, XA_PRESENT); (*index)++) {
+	for (seen = 0; n < room && seen < PVVAS_DIRTY_LOOK && *index <= last;
+	     seen++, (*index)++) {
+		if (!xa_find(&mem->pages, index, last, XA_PRESENT)) {
+			*index = last + 1;
+			break;
+		}
 		if (xa_get_mark(&mem->pages, *index, PVVAS_CLEAN))
 			continue;
 		batch->offsets[n] = (u64)*index << PAGE_SHIFT;
@@ -126,12 +132,12 @@ static int pvvas_seg_dirty_held(struct pvvas_seg *seg,
 	u64 __user *out = u64_to_user_ptr(arg->addr);
 	u64 delta = seg->base - seg->start;
 	struct pvvas_dirty *batch;
-	int n = 1, i;
+	int n = 0, i;
 
 	batch = kmalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT);
 	if (!batch)
 		return -ENOMEM;
-	while (n > 0 && arg->done < arg->arg) {
+	while (n >= 0 && arg->done < arg->arg && index <= last) {
 		n = pvvas_dirty_batch(seg->memory, batch, &index, last,
 				      min_t(u64, arg->arg - arg->done, U32_MAX));
 		for (i = 0; i < n; i++)

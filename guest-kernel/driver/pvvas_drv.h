@@ -6,13 +6,19 @@
  *
  *   pvvas_procs_lock (mutex)  which processes exist; the fork probe
  *     proc->cover_lock (mutex)  see cover.c
+ *   pvvas_clone_lock (mutex)  clone.c: one clone at a time; faults wait for it
  *   pvvas_lock (mutex)        objects, names, links, attachments, slots
  *     procs hash lock (spin)    process.c: mm -> process
  *       proc->lock (spin)       the process's list of threads
+ *   seg->pages (spin, irq)    the pages of a segment, and its faces
+ *   pvvas_segs_by_hv (spin, irq)  segment.c: KVM's id -> segment
+ *   seg->prot (spin)          protect.c: writers of the tree; readers use RCU
  *
- * pvvas_procs_lock and pvvas_lock are never held together.  mmap_lock comes
- * after pvvas_procs_lock (mmu_notifier_get() takes it) and before pvvas_lock
- * (access.c, dump.c).  The scheduler hooks take no lock at all.
+ * pvvas_procs_lock is held together with neither pvvas_clone_lock nor
+ * pvvas_lock.  mmap_lock comes after pvvas_procs_lock (mmu_notifier_get() takes
+ * it) and before pvvas_lock (access.c, dump.c).  The last three are never held
+ * together; demand faults (fault.c) take the first two of them, in whatever the
+ * kernel does with user memory.  The scheduler hooks take no lock at all.
  */
 #ifndef PVVAS_DRV_H
 #define PVVAS_DRV_H
@@ -155,6 +161,7 @@ struct pvvas_seg {
 struct pvvas_link {
 	struct list_head node;
 	struct pvvas_seg *seg;
+	struct pvvas_user *charged;
 	u32 prot;
 };
 
@@ -419,7 +426,7 @@ void pvvas_fault_work(struct callback_head *work);
 
 /* quota.c */
 enum pvvas_quota { PVVAS_QUOTA_OBJECTS, PVVAS_QUOTA_ATTACHMENTS,
-		   PVVAS_NR_QUOTAS };
+		   PVVAS_QUOTA_LINKS, PVVAS_NR_QUOTAS };
 
 struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind);
 void pvvas_quota_uncharge(struct pvvas_user *user, enum pvvas_quota kind);

@@ -19,7 +19,7 @@
 struct pvvas_user {
 	struct hlist_node node;
 	kuid_t uid;
-	u32 used;		/* objects and attachments, each one a reference */
+	u32 used;		/* the sum of @count, each one a reference */
 	u32 count[PVVAS_NR_QUOTAS];
 	u32 ranges;		/* at most, of pages with protections */
 	u64 locked;		/* bytes of segments made with PVVAS_CREATE_LOCK */
@@ -31,8 +31,10 @@ static DEFINE_HASHTABLE(pvvas_users, 6);
 static u32 pvvas_quota_count[PVVAS_NR_QUOTAS];
 static atomic64_t pvvas_quota_bytes;
 
-static unsigned int pvvas_quota_user[PVVAS_NR_QUOTAS] = { 8192, 8192 };
-static unsigned int pvvas_quota_all[PVVAS_NR_QUOTAS] = { 65536, 65536 };
+static unsigned int pvvas_quota_user[PVVAS_NR_QUOTAS] = { 8192, 8192,
+								65536 };
+static unsigned int pvvas_quota_all[PVVAS_NR_QUOTAS] = { 65536, 65536,
+							       524288 };
 static unsigned int user_protections = 262144;
 static ulong user_memory_mib;
 static ulong max_memory_mib;
@@ -43,6 +45,8 @@ MODULE_PARM_DESC(user_objects, "VASes and segments that a user can have");
 module_param_named(user_attachments,
 		   pvvas_quota_user[PVVAS_QUOTA_ATTACHMENTS], uint, 0644);
 MODULE_PARM_DESC(user_attachments, "attachments that a user can have");
+module_param_named(user_links, pvvas_quota_user[PVVAS_QUOTA_LINKS], uint, 0644);
+MODULE_PARM_DESC(user_links, "segments in VASes that a user can have put there");
 module_param(user_memory_mib, ulong, 0644);
 MODULE_PARM_DESC(user_memory_mib,
 		 "memory in segments that a user can have (0: no limit of its own)");
@@ -55,6 +59,8 @@ MODULE_PARM_DESC(max_objects, "VASes and segments of all users");
 module_param_named(max_attachments, pvvas_quota_all[PVVAS_QUOTA_ATTACHMENTS],
 		   uint, 0644);
 MODULE_PARM_DESC(max_attachments, "attachments of all users");
+module_param_named(max_links, pvvas_quota_all[PVVAS_QUOTA_LINKS], uint, 0644);
+MODULE_PARM_DESC(max_links, "segments in VASes, of all users");
 module_param(max_memory_mib, ulong, 0644);
 MODULE_PARM_DESC(max_memory_mib,
 		 "memory in segments of all users (0: half of the memory)");
@@ -236,20 +242,24 @@ void pvvas_quota_show(struct seq_file *m)
 	struct pvvas_user *user;
 	int bucket;
 
-	seq_printf(m, "all objects %u/%u attachments %u/%u bytes %lld/%lld\n",
+	seq_printf(m, "all objects %u/%u attachments %u/%u links %u/%u bytes %lld/%lld\n",
 		   pvvas_quota_count[PVVAS_QUOTA_OBJECTS],
 		   pvvas_quota_all[PVVAS_QUOTA_OBJECTS],
 		   pvvas_quota_count[PVVAS_QUOTA_ATTACHMENTS],
 		   pvvas_quota_all[PVVAS_QUOTA_ATTACHMENTS],
+		   pvvas_quota_count[PVVAS_QUOTA_LINKS],
+		   pvvas_quota_all[PVVAS_QUOTA_LINKS],
 		   (s64)atomic64_read(&pvvas_quota_bytes),
 		   pvvas_quota_all_bytes());
 	hash_for_each(pvvas_users, bucket, user, node)
-		seq_printf(m, "uid %u objects %u/%u attachments %u/%u bytes %lld/%lld\n",
+		seq_printf(m, "uid %u objects %u/%u attachments %u/%u links %u/%u bytes %lld/%lld\n",
 			   from_kuid_munged(seq_user_ns(m), user->uid),
 			   user->count[PVVAS_QUOTA_OBJECTS],
 			   pvvas_quota_user[PVVAS_QUOTA_OBJECTS],
 			   user->count[PVVAS_QUOTA_ATTACHMENTS],
 			   pvvas_quota_user[PVVAS_QUOTA_ATTACHMENTS],
+			   user->count[PVVAS_QUOTA_LINKS],
+			   pvvas_quota_user[PVVAS_QUOTA_LINKS],
 			   (s64)atomic64_read(&user->bytes),
 			   (s64)user_memory_mib << 20);
 }

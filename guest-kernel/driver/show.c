@@ -3,7 +3,9 @@
  * What an administrator reads in the control file system: what keeps an object,
  * and its memory, in use.  Lines of words, the first one says of what.
  *
- * pvvas_lock is held throughout.
+ * pvvas_lock is held throughout.  Whoever may read an object can make its list
+ * long: so other tasks run in between, and what does not fit into the buffer is
+ * not gone through to its end (seq_file asks again with a larger one).
  */
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -44,9 +46,12 @@ static pid_t pvvas_show_pid(struct pvvas_proc *proc)
 
 	rcu_read_lock();
 	spin_lock(&proc->lock);
-	list_for_each_entry(t, &proc->threads, node)
-		if (pvvas_show_lives(proc, t))
+	list_for_each_entry(t, &proc->threads, node) {
+		if (pvvas_show_lives(proc, t)) {
 			pid = t->task->tgid;
+			break;
+		}
+	}
 	spin_unlock(&proc->lock);
 	rcu_read_unlock();
 	return pid;
@@ -70,9 +75,13 @@ static void pvvas_show_vas(struct seq_file *m, struct pvvas_vas *vas)
 	struct pvvas_att *att;
 
 	pvvas_show_links(m, &vas->links, "segment");
-	list_for_each_entry(att, &vas->atts, in_vas)
+	list_for_each_entry(att, &vas->atts, in_vas) {
+		if (seq_has_overflowed(m))
+			break;
 		seq_printf(m, "process %d handle 0x%x slot %u\n",
 			   pvvas_show_pid(att->proc), att->handle, att->slot);
+		cond_resched();
+	}
 }
 
 static void pvvas_show_seg(struct seq_file *m, struct pvvas_seg *seg)
@@ -82,7 +91,8 @@ static void pvvas_show_seg(struct seq_file *m, struct pvvas_seg *seg)
 
 	seq_printf(m, "base 0x%llx length %llu resident %lld\n", seg->base,
 		   seg->length, (s64)atomic64_read(&seg->memory->resident));
-	while ((obj = pvvas_object_after(PVVAS_KIND_VAS, &id))) {
+	while (!seq_has_overflowed(m) &&
+	       (obj = pvvas_object_after(PVVAS_KIND_VAS, &id))) {
 		struct pvvas_vas *vas = container_of(obj, struct pvvas_vas,
 						     obj);
 		struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
@@ -93,11 +103,14 @@ static void pvvas_show_seg(struct seq_file *m, struct pvvas_seg *seg)
 				   pvvas_show_rights(link->prot));
 			pvvas_show_name(m, obj);
 		}
-		list_for_each_entry(att, &vas->atts, in_vas)
+		list_for_each_entry(att, &vas->atts, in_vas) {
 			if (pvvas_link_find(&att->links, seg))
 				seq_printf(m, "process %d handle 0x%x private\n",
 					   pvvas_show_pid(att->proc),
 					   att->handle);
+			cond_resched();
+		}
+		cond_resched();
 	}
 }
 

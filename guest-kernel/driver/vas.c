@@ -64,13 +64,20 @@ void pvvas_vas_free(struct pvvas_vas *vas)
 struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot)
 {
 	struct pvvas_link *link = kzalloc(sizeof(*link), GFP_KERNEL_ACCOUNT);
+	struct pvvas_user *user;
 
 	if (!link)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
+	user = pvvas_quota_charge(PVVAS_QUOTA_LINKS);
+	if (IS_ERR(user)) {
+		kfree(link);
+		return ERR_CAST(user);
+	}
 	kref_get(&seg->obj.ref);
 	seg->obj.users++;
 	seg->obj.atime = ktime_get_real_seconds();
 	link->seg = seg;
+	link->charged = user;
 	link->prot = prot;
 	INIT_LIST_HEAD(&link->node);
 	return link;
@@ -81,6 +88,7 @@ void pvvas_link_free(struct pvvas_link *link)
 	list_del(&link->node);
 	link->seg->obj.users--;
 	pvvas_object_put(&link->seg->obj);
+	pvvas_quota_uncharge(link->charged, PVVAS_QUOTA_LINKS);
 	kfree(link);
 }
 
@@ -131,8 +139,8 @@ int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot)
 		if (pvvas_link_overlaps(&att->links, seg))
 			return -EEXIST;
 	link = pvvas_link_new(seg, prot);
-	if (!link)
-		return -ENOMEM;
+	if (IS_ERR(link))
+		return PTR_ERR(link);
 	list_for_each_entry(att, &vas->atts, in_vas) {
 		ret = pvvas_hc_view_attach(att->view, seg->hv,
 					   prot & att->rights);

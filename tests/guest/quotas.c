@@ -120,6 +120,41 @@ static void a_user_has_so_many_attachments(void)
 	with("user_attachments", 5, 8192, make_attachments);
 }
 
+static void make_links(void *arg)
+{
+	int vid, other, vh, sid[6], i;
+
+	(void)arg;
+	be_nobody();
+	vid = check_id(vas_create(NULL, 0600));
+	other = check_id(vas_create(NULL, 0600));
+	vh = check_id(vas_attach(other));
+	for (i = 0; i < 6; i++)
+		sid[i] = check_id(seg_alloc(NULL, BASE + i * 2 * MIB, 4096,
+					    0600));
+	/* in a VAS or for oneself, all count */
+	for (i = 0; i < 3; i++)
+		check_eq(seg_attach(vid, sid[i]), 0);
+	check_eq(seg_attach(vh, sid[0]), 0);
+	check_eq(seg_attach(vh, sid[1]), 0);
+	check_eq(seg_attach(vid, sid[5]), -EDQUOT);
+	check_eq(seg_attach(vh, sid[5]), -EDQUOT);
+	check_eq(seg_detach(vid, sid[1]), 0);
+	check_eq(seg_attach(vh, sid[5]), 0);
+	check_eq(seg_attach(vid, sid[4]), -EDQUOT);
+	check_eq(vas_detach(vh), 0);
+	for (i = 3; i < 6; i++)
+		check_eq(seg_attach(vid, sid[i]), 0);
+	check_eq(seg_attach(vid, sid[1]), -EDQUOT);
+	check_eq(vas_delete(vid), 0);
+	check_eq(seg_attach(other, sid[1]), 0);
+}
+
+static void a_user_has_so_many_links(void)
+{
+	with("user_links", 5, 65536, make_links);
+}
+
 static void fill_machine(void *arg)
 {
 	int i;
@@ -396,13 +431,51 @@ static void memory_is_charged_to_the_cgroup_of_the_creator(void)
 	no_cgroup();
 }
 
+/* Who writes for the process is told, and nobody is killed to make room. */
+static void a_debugger_gets_no_more_than_the_cgroup_has(void)
+{
+	struct result *r = tcase_shared(sizeof(*r));
+	char path[64];
+	int fd, i, status;
+	size_t at;
+	pid_t pid;
+
+	small_cgroup("16777216");
+	pid = tcase_spawn(in_cgroup, r);
+	while (!atomic_load(&r->touched))
+		usleep(10000);
+	at = atomic_load(&r->touched);
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	check(fd >= 0);
+	/* a thread that runs could be anywhere */
+	check_eq(kill(pid, SIGSTOP), 0);
+	check_eq(waitpid(pid, &status, WUNTRACED), pid);
+	check(WIFSTOPPED(status));
+	/* what is there can be written to */
+	check_eq(pwrite(fd, "w", 1, (off_t)(uintptr_t)(BASE + 1)), 1);
+	for (i = 0; i < 64; i++)
+		if (pwrite(fd, "w", 1, (off_t)(uintptr_t)
+			   (BASE + at + (i + 1) * 4096)) < 0)
+			break;
+	check(i < 64);
+	check_eq(errno, EIO);
+	close(fd);
+	check_eq(kill(pid, SIGCONT), 0);
+	atomic_store(&r->leave, 1);
+	tcase_join(pid);
+	no_cgroup();
+}
+
 static const struct tcase cases[] = {
 	CASE(a_user_has_so_many_objects),
 	CASE(a_user_has_so_many_attachments),
+	CASE(a_user_has_so_many_links),
 	CASE(the_machine_has_so_many_objects),
 	CASE(a_user_has_so_much_memory),
 	CASE(the_machine_has_so_much_memory),
 	CASE(memory_is_charged_to_the_cgroup_of_the_creator),
+	CASE(a_debugger_gets_no_more_than_the_cgroup_has),
 	CASE(more_at_once_than_the_cgroup_has_is_enomem),
 	CASE(what_finds_pages_is_charged_too),
 	CASE(a_user_has_so_many_protections),

@@ -6,16 +6,19 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <pvvas.h>
 
+#include "patience.h"
 #include "tcase.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
@@ -280,6 +283,60 @@ static void a_thread_sees_its_own_view_in_the_list(void)
 	unmounted();
 }
 
+#define SLEEPERS	400
+#define ATTACHED	1500
+
+static void *sleep_until_told(void *arg)
+{
+	atomic_int *leave = arg;
+
+	while (!atomic_load(leave))
+		sleep(1);
+	return NULL;
+}
+
+static double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* Who makes it long does not hold up all others for it. */
+static void a_long_list_is_soon_read(void)
+{
+	const char *v = tcase_name("v");
+	static pthread_t threads[SLEEPERS];
+	int vid = tcase_vas(v, 0600), i, lines = 0;
+	atomic_int leave = 0;
+	pthread_attr_t small;
+	const char *at;
+	double start;
+
+	mounted();
+	for (i = 0; i < ATTACHED; i++)
+		check_id(vas_attach(vid));
+	check_eq(pthread_attr_init(&small), 0);
+	check_eq(pthread_attr_setstacksize(&small, 65536), 0);
+	for (i = 0; i < SLEEPERS; i++)
+		check_eq(pthread_create(&threads[i], &small, sleep_until_told,
+					&leave), 0);
+	start = seconds();
+	contents(path_of("vas", v));
+	start = seconds() - start;
+	tcase_note("%d attachments, %d threads: %.0f ms", ATTACHED, SLEEPERS,
+		   start * 1e3);
+	for (at = text; (at = strstr(at, "process ")); at++)
+		lines++;
+	check_eq(lines, ATTACHED);
+	check(start < 0.5 * patience());
+	atomic_store(&leave, 1);
+	for (i = 0; i < SLEEPERS; i++)
+		check_eq(pthread_join(threads[i], NULL), 0);
+	unmounted();
+}
+
 static void names_that_no_file_can_have_are_refused(void)
 {
 	check_eq(vas_create("a/b", 0600), -EINVAL);
@@ -295,6 +352,7 @@ static const struct tcase cases[] = {
 	CASE(files_obey_the_rules_of_the_objects),
 	CASE(processes_show_attachments_and_the_view_of_each_thread),
 	CASE(a_thread_sees_its_own_view_in_the_list),
+	CASE(a_long_list_is_soon_read),
 	CASE(names_that_no_file_can_have_are_refused),
 };
 
