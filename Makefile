@@ -55,9 +55,9 @@ test-same: setup ## exits, hypercalls and instructions of VMs without views: sto
 test-guest: setup ## only the tests of driver and library, in the guest
 	@tests/run --where guest
 
-test-debug: ## host tests on a kernel that checks itself: locks, memory, lists (KASAN, lockdep); takes long
+test-debug: ## tests on a host, and in a guest, whose kernel checks itself: locks, memory, lists (KASAN, lockdep); takes long
 	@KERNEL=debug images/setup/all
-	@KERNEL=debug tests/run host $(TESTS)
+	@KERNEL=debug tests/run $(TESTS)
 
 test-selftests: setup ## KVM's own selftests with stock and patched modules: are the results the same
 	@images/setup/all selftests

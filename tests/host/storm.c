@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "patience.h"
 #include "vm.h"
 
 #define SIZE		(4 * MIB)
@@ -117,7 +118,7 @@ static bool enough(int rounds, int at_least)
 
 	/* the vCPUs want to run too */
 	if (rounds % 8 == 0)
-		usleep(300);
+		usleep(300 * patience());
 	for (i = 0; i < NR_VCPUS; i++) {
 		reads = &seen[i].reads;
 		if (*reads < ENOUGH)
@@ -203,10 +204,10 @@ static void memslot_storm(void)
 		madvise(s.ram, SIZE, MADV_DONTNEED);
 		poison_freed_pages();
 		if (i % 4 == 0)
-			usleep(1000);
+			usleep(1000 * patience());
 		vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE,
 			i % 3 ? 0 : KVM_MEM_LOG_DIRTY_PAGES);
-		usleep(1000);
+		usleep(1000 * patience());
 		if (i % 3 == 0)
 			vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE, 0);
 	}
@@ -492,7 +493,7 @@ static void a_context_is_whole_when_it_can_be_loaded(void)
 	for (i = 0; i < 1500; i++) {
 		s.ctx = vcpu_hc_ok(&vm->vcpus[0], PVVAS_HC_CTX_CREATE, 0, 0, 0);
 		if (i % 8 == 0)
-			usleep(300);
+			usleep(300 * patience());
 		atomic_store(&newest_ctx, s.ctx);
 		vcpu_hc_ok(&vm->vcpus[0], PVVAS_HC_CTX_DESTROY, s.ctx, 0, 0);
 	}
