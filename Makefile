@@ -50,6 +50,8 @@ test-hooks: setup ## each hook of the KVM patches left out in turn: does a test 
 	@tests/flushes/hooks
 
 test-same: setup ## exits, hypercalls and instructions of VMs without views: stock and patched modules side by side
+	@images/setup/kvm-modules -plain >$(BUILD)/logs/kvm-modules-plain.log 2>&1 || \
+		{ tail -n 20 $(BUILD)/logs/kvm-modules-plain.log; exit 1; }
 	@tests/same/run
 
 test-guest: setup ## only the tests of driver and library, in the guest

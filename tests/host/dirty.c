@@ -254,6 +254,32 @@ static void manual_protection_initially_set_is_exact(void)
 			  KVM_DIRTY_LOG_INITIALLY_SET);
 }
 
+/*
+ * The leaf that goes is flushed before a notifier can look for it, not only
+ * when KVM is done.
+ */
+static void a_cleared_page_is_flushed_at_once(void)
+{
+	uint64_t before;
+
+	begin(KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET);
+	log_on(KVM_MEM_LOG_DIRTY_PAGES);
+	get_log();
+	clear_log(0, NR_PAGES);
+	vcpu_poke(v, AT(64), 1);
+	get_log();
+	memset(bits, 0, sizeof(bits));
+	bits[1] = 1;
+	before = kvm_stat_of(vm->fd, "remote_tlb_flush_requests");
+	clear_log(64, 64);
+	check_eq(kvm_stat_of(vm->fd, "remote_tlb_flush_requests"), before + 2);
+	/* nothing shows it any more: KVM's own flush alone */
+	before += 2;
+	clear_log(64, 64);
+	check_eq(kvm_stat_of(vm->fd, "remote_tlb_flush_requests"), before);
+	vm_free(vm);
+}
+
 #define RING_SIZE	65536
 #define NR_GFNS		(RING_SIZE / sizeof(struct kvm_dirty_gfn))
 
@@ -309,6 +335,7 @@ static const struct hostcase cases[] = {
 	CASE(reading_is_not_writing),
 	CASE(manual_protection_is_exact),
 	CASE(manual_protection_initially_set_is_exact),
+	CASE(a_cleared_page_is_flushed_at_once),
 	CASE(the_ring_is_exact),
 };
 

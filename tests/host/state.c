@@ -275,6 +275,35 @@ static void bad_records_are_refused_and_leave_nothing(void)
 	vm_free(vm);
 }
 
+static void what_a_record_has_no_use_for_is_0(void)
+{
+	/* by type: how many of the values mean something */
+	static const uint64_t used[] = { 0, 4, 3, 4, 1, 4, 2, 2 };
+	uint64_t nr, i, j, n = 0;
+	struct vm *to;
+
+	begin();
+	nr = get(vm, records);
+	to = another();
+	for (i = 0; i < nr; i++)
+		for (j = used[records[i].type]; j < 4; j++, n++) {
+			memcpy(again, records, sizeof(again));
+			check_eq(again[i].val[j], 0);
+			again[i].val[j] = 1;
+			check_eq(set(to, again, nr), -EINVAL);
+			check_eq(kvm_stat_of(to->fd, "pvvas_segs"), 0);
+		}
+	for (i = 0; records[i].type != KVM_PVVAS_CONTEXT; i++)
+		;
+	memcpy(again, records, sizeof(again));
+	again[i].arg = 1;
+	check_eq(set(to, again, nr), -EINVAL);
+	check(n > 8);
+	check_eq(set(to, records, nr), 0);
+	vm_free(to);
+	vm_free(vm);
+}
+
 static atomic_int stop;
 
 static uint64_t guest_wait(void)
@@ -314,6 +343,7 @@ static const struct hostcase cases[] = {
 	CASE(reset_leaves_nothing),
 	CASE(the_call_is_checked),
 	CASE(bad_records_are_refused_and_leave_nothing),
+	CASE(what_a_record_has_no_use_for_is_0),
 	CASE(a_running_vcpu_is_busy),
 };
 

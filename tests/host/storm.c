@@ -573,6 +573,93 @@ static void a_large_unmap_ends_although_a_vcpu_faults(void)
 	vm_free(vm);
 }
 
+#define NR_SEGS		16
+#define MANY_VIEWS	24
+
+static uint64_t segs[NR_SEGS];
+static struct pvvas_extent one_row;
+
+static uint64_t guest_touch_segs(void)
+{
+	uint64_t x = 88172645463325252ULL, seg, page, n = 0, val;
+
+	vmfunc(0, 1);
+	for (; !atomic_load(&stop); n++) {
+		seg = next(&x) % NR_SEGS;
+		page = next(&x) % 512;
+		gcheck_eq(try_read(WINDOW_FREE + seg * 2 * MIB + page * PAGE,
+				   &val), -1);
+		gcheck_eq(val, page);
+	}
+	return n;
+}
+
+static void *touch_segs(void *arg)
+{
+	uint64_t n = vcpu_call(arg, guest_touch_segs, 0);
+
+	host_note("%lu reads meanwhile", n);
+	check(n > 1000);
+	return NULL;
+}
+
+/* Many attachments go one by one, with pauses, in views that nobody can be in. */
+static uint64_t guest_large_context(uint64_t rounds)
+{
+	uint64_t ctx, view, i, j;
+
+	for (; rounds; rounds--) {
+		ctx = hc(PVVAS_HC_CTX_CREATE, 0, 0, 0);
+		for (i = 0; i < MANY_VIEWS; i++) {
+			view = hc(PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+			for (j = 0; j < NR_SEGS; j++)
+				hc(PVVAS_HC_VIEW_ATTACH, view, segs[j], 1);
+		}
+		/* the other vCPU fills all of it again */
+		one_row = (struct pvvas_extent){ 0, 0, 2 * MIB, 1, 0 };
+		for (j = 0; j < NR_SEGS; j++)
+			hc(PVVAS_HC_SEG_PROTECT, segs[j], &one_row, 1);
+		if (rounds % 2) {
+			hc(PVVAS_HC_CTX_DESTROY, ctx, 0, 0);
+			continue;
+		}
+		hc(PVVAS_HC_VIEW_DESTROY, view, 0, 0);
+		hc(PVVAS_HC_CTX_DESTROY, ctx, 0, 0);
+	}
+	return 0;
+}
+
+static void a_large_context_goes_beside_faults(void)
+{
+	struct vcpu *v;
+	pthread_t t;
+	int i;
+
+	vm = vm_new(2);
+	v = &vm->vcpus[0];
+	s.ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, 2 * MIB, 0);
+	for (i = 0; i < 512; i++)
+		s.ram[i * PAGE / 8] = i;
+	s.ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	s.view[0] = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, s.ctx, 0, 0);
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, s.ctx, 1, s.view[0]);
+	for (i = 0; i < NR_SEGS; i++) {
+		segs[i] = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm,
+				     WINDOW_FREE + i * 2 * MIB), 2 * MIB, 0);
+		vcpu_map(v, PVVAS_HC_SEG_MAP, segs[i], 0, TEST_GPA, 2 * MIB, 1);
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[0], segs[i], 1);
+	}
+	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_CTX_LOAD, s.ctx, 0, 0);
+	check_eq(pthread_create(&t, NULL, touch_segs, &vm->vcpus[1]), 0);
+	vcpu_call(v, guest_large_context, 12);
+	atomic_store(&stop, 1);
+	pthread_join(t, NULL);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_ctxs"), 1);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_views"), 1);
+	check_eq(kvm_stat_of(vm->fd, "pvvas_attachments"), NR_SEGS);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(madvise_storm),
 	CASE(memslot_storm),
@@ -582,6 +669,7 @@ static const struct hostcase cases[] = {
 	CASE(vcpus_race_with_any_calls),
 	CASE(a_context_is_whole_when_it_can_be_loaded),
 	CASE(a_large_unmap_ends_although_a_vcpu_faults),
+	CASE(a_large_context_goes_beside_faults),
 };
 
 HOSTCASE_MAIN(cases)

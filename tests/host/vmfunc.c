@@ -3,7 +3,9 @@
  * VMFUNC to every index and beyond; what a view shows and what it refuses.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vm.h"
 
@@ -438,6 +440,57 @@ static void extents_without_ram_behind_them_are_refused(void)
 	vm_free(vm);
 }
 
+static char parameter(const char *file)
+{
+	char c = 0;
+	int fd = open(file, O_RDONLY);
+
+	check(fd >= 0);
+	check_eq(read(fd, &c, 1), 1);
+	close(fd);
+	return c;
+}
+
+#define APIC	0xfee00000ULL
+
+static uint64_t guest_apic(void)
+{
+	volatile uint32_t *apic = (uint32_t *)APIC;
+
+	apic[0xf0 / 4] = 0x1ff;
+	return apic[0xf0 / 4];
+}
+
+/*
+ * It is no memory of the guest's, with or without a slot of KVM's own there;
+ * so no view has anything that APICv's changes would have to take away.
+ */
+static void the_page_of_the_local_apic_is_not_shown(void)
+{
+	char flex = parameter("/sys/module/kvm_intel/parameters/flexpriority");
+	char apicv = parameter("/sys/module/kvm_intel/parameters/enable_apicv");
+	struct kvm_pvvas_config c = { .size = sizeof(c) };
+	struct kvm_userspace_memory_region r = { 9, 0, APIC, PAGE,
+		(uint64_t)vm_mem(PAGE) };
+	struct vm *vm = vm_bare();
+	struct scene sc;
+	struct vcpu *v;
+
+	check_eq(vm_enable_pvvas(vm, &c), 0);
+	vm_ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0);
+	v = vm_add_vcpu(vm);
+	host_note("flexpriority %c, enable_apicv %c", flex, apicv);
+	if (flex == 'Y')
+		check_eq(__vm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION,
+				    (uint64_t)&r), -EEXIST);
+	check_eq(vcpu_call(v, guest_apic, 0), 0x1ff);
+	scene_over(&sc, vm, APIC, PAGE, 1);
+	vcpu_vmfunc(v, 1);
+	refused(v, WINDOW_FREE, PVVAS_PROT_ALL);
+	check_eq(vcpu_call(v, guest_apic, 0), 0x1ff);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(every_index_leads_to_its_view_or_to_the_plain_one),
 	CASE(bad_functions_and_indices_raise_gp_or_ud),
@@ -448,6 +501,7 @@ static const struct hostcase cases[] = {
 	CASE(a_demand_segment_asks_for_its_pages),
 	CASE(a_segment_can_ask_about_pages_that_refuse_an_access),
 	CASE(extents_without_ram_behind_them_are_refused),
+	CASE(the_page_of_the_local_apic_is_not_shown),
 };
 
 HOSTCASE_MAIN(cases)

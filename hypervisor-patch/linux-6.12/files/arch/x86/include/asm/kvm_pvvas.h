@@ -25,11 +25,13 @@ struct x86_exception;
  * @older_than: until the next load, EPT_POINTER and @eptp mean only views with
  *	a smaller id: a view was destroyed, and its root's page may be that of
  *	a newer one; written under mmu_lock
- * @reset_view: the next load goes to the plain view
+ * @reset_view: the next load goes to the plain view; written under mmu_lock
  * @noted: the next load goes to @eptp, whatever EPT_POINTER says: the vCPU's
- *	state was set, or it is in SMM
- * @traced_view: id of the view seen at the latest exit that was traced
- * @pages: zeroed pages for tables, filled before mmu_lock is taken
+ *	state was set, or it is in SMM; written under mmu_lock
+ * @traced_view: id of the view seen at the latest exit that was traced; vCPU's
+ *	own thread only
+ * @pages: zeroed pages for tables, filled before mmu_lock is taken; vCPU's own
+ *	thread only
  * @fault: newest demand fault, for PVVAS_HC_FAULT; vCPU's own thread only
  */
 struct kvm_vcpu_pvvas {

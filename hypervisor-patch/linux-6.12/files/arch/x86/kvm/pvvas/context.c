@@ -5,6 +5,7 @@
 #include <linux/kvm_host.h>
 
 #include "internal.h"
+#include "mmu.h"
 #include "smm.h"
 #include "trace.h"
 
@@ -87,10 +88,10 @@ void pvvas_ctx_free(struct kvm *kvm, struct pvvas_ctx *ctx)
 		v->arch.pvvas.list = __pa(pv->null_list);
 		kvm_make_request(KVM_REQ_LOAD_MMU_PGD, v);
 	}
-	list_for_each_entry(view, &ctx->views, ctx_node)
-		pvvas_detach_all(kvm, view);
 	/* Kicks every vCPU out of the views and the list. */
 	pvvas_flush(kvm);
+	list_for_each_entry(view, &ctx->views, ctx_node)
+		pvvas_detach_all(kvm, view);
 	write_unlock(&kvm->mmu_lock);
 
 	list_for_each_entry_safe(view, tmp, &ctx->views, ctx_node) {
@@ -119,7 +120,7 @@ long pvvas_ctx_load(struct kvm_vcpu *vcpu, u64 id)
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	struct pvvas_ctx *ctx = NULL;
 
-	if (!READ_ONCE(pv->active))
+	if (!kvm_pvvas_in_use(kvm))
 		return id ? -ENOENT : 0;
 
 	write_lock(&kvm->mmu_lock);

@@ -73,11 +73,16 @@ static enum kvm_pvvas_result pvvas_lookup(struct kvm_vcpu *vcpu,
 	return KVM_PVVAS_RETRY;
 }
 
-static u64 pvvas_leaf(kvm_pfn_t pfn, u32 prot)
+static u64 pvvas_leaf(struct kvm_vcpu *vcpu, gfn_t gfn, kvm_pfn_t pfn, u32 prot)
 {
-	/* A and D are preset: nothing reads D, and PML must not log here. */
+	/*
+	 * The memory type that KVM gives @gfn elsewhere: write-back, with the
+	 * guest's PAT if a device needs that (kvm_zap_gfn_range() zaps when one
+	 * comes or goes).  A and D are preset: nothing reads D, and PML must
+	 * not log here.
+	 */
 	return (pfn << PAGE_SHIFT) | pvvas_prot_mask(prot) |
-	       (MTRR_TYPE_WRBACK << VMX_EPT_MT_EPTE_SHIFT) | VMX_EPT_IPAT_BIT |
+	       kvm_x86_call(get_mt_mask)(vcpu, gfn, false) |
 	       VMX_EPT_ACCESS_BIT | VMX_EPT_DIRTY_BIT;
 }
 
@@ -175,7 +180,7 @@ static enum kvm_pvvas_result pvvas_install(struct kvm_vcpu *vcpu,
 		}
 	}
 
-	leaf = pvvas_leaf(pfn, prot);
+	leaf = pvvas_leaf(vcpu, hit->gfn, pfn, prot);
 	if (level == PG_LEVEL_2M)
 		leaf |= PVVAS_LARGE;
 	if (pvvas_present(*entry)) {
@@ -208,7 +213,7 @@ static void pvvas_note_demand(struct kvm_vcpu *vcpu, const struct pvvas_hit *hit
 	a->fault.offset = hit->offset << PAGE_SHIFT;
 }
 
-/* Leaves are write-back: no device memory of the host. */
+/* Leaves are of RAM's memory type: no device memory of the host. */
 static bool pvvas_is_ram(kvm_pfn_t pfn)
 {
 	if (is_noslot_pfn(pfn) || !pfn_valid(pfn))

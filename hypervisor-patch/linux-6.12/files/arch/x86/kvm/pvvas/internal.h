@@ -11,7 +11,9 @@
  *		look at: every EPT page, the roots xarray, attachments,
  *		extents.  Changing any of these takes it for writing and, for
  *		objects and links made by hypercalls, the mutex too.  Reading
- *		takes either.
+ *		takes either.  So it is for kvm->stat.pvvas_*: ctxs, views and
+ *		segs change under the mutex, the others under mmu_lock, tables
+ *		is atomic.
  *
  * Pages are allocated before mmu_lock is taken and freed after a VM-wide
  * flush that follows the unlinking: kvm_flush_remote_tlbs() returns only when
@@ -146,8 +148,6 @@ struct pvvas_extent_node {
 /**
  * struct kvm_pvvas - a VM's part
  * @lock: see the top of this file
- * @active: the guest has made a context; until then no vCPU leaves its
- *	ordinary root.  Written under both locks
  * @window: first gfn of the window
  * @window_pages: its size
  * @config: limits
@@ -167,7 +167,6 @@ struct pvvas_extent_node {
  */
 struct kvm_pvvas {
 	struct mutex lock; /* see the top of this file */
-	bool active;
 	gfn_t window;
 	u64 window_pages;
 	struct kvm_pvvas_config config;

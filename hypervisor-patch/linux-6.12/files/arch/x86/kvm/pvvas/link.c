@@ -588,8 +588,10 @@ long pvvas_view_detach(struct kvm_vcpu *vcpu, u64 view_id, u64 seg_id)
 }
 
 /*
- * The view is about to go, links and all: no vCPU will enter it again, and the
- * caller flushes and frees its tables.
+ * The view is about to go, links and all: no vCPU is in it, will enter it again
+ * or remembers anything of it, and the caller frees its tables.  There may be
+ * very many attachments: pauses do no harm, faults and zaps of their segments
+ * change links in tables that nobody walks.
  */
 void pvvas_detach_all(struct kvm *kvm, struct pvvas_view *view)
 {
@@ -602,5 +604,6 @@ void pvvas_detach_all(struct kvm *kvm, struct pvvas_view *view)
 
 		pvvas_forget(kvm, att);
 		kfree(att);
+		cond_resched_rwlock_write(&kvm->mmu_lock);
 	}
 }

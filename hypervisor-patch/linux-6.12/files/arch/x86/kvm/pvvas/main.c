@@ -279,9 +279,7 @@ int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
 
 bool kvm_pvvas_active(struct kvm_vcpu *vcpu)
 {
-	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
-
-	return pv && READ_ONCE(pv->active) &&
+	return kvm_pvvas_in_use(vcpu->kvm) &&
 	       vcpu->arch.mmu->root_role.level == PVVAS_ROOT_LEVEL &&
 	       !guest_cpu_cap_has(vcpu, X86_FEATURE_VMX);
 }
@@ -307,7 +305,7 @@ void pvvas_activate(struct kvm *kvm)
 
 	lockdep_assert_held(&pv->lock);
 
-	if (pv->active)
+	if (kvm_pvvas_in_use(kvm))
 		return;
 
 	write_lock(&kvm->mmu_lock);
@@ -316,7 +314,7 @@ void pvvas_activate(struct kvm *kvm)
 		v->arch.pvvas.list = __pa(pv->null_list);
 		v->arch.pvvas.eptp = pv->plain.eptp;
 	}
-	WRITE_ONCE(pv->active, true);
+	WRITE_ONCE(kvm->arch.pvvas_active, true);
 	kvm_make_all_cpus_request(kvm, KVM_REQ_LOAD_MMU_PGD);
 	/* The plain root's page may have been an EPT root before. */
 	pvvas_flush(kvm);
@@ -339,7 +337,7 @@ void pvvas_reset_locked(struct kvm *kvm)
 	lockdep_assert_held(&pv->lock);
 
 	write_lock(&kvm->mmu_lock);
-	WRITE_ONCE(pv->active, false);
+	WRITE_ONCE(kvm->arch.pvvas_active, false);
 	kvm_for_each_vcpu(i, v, kvm) {
 		v->arch.pvvas.ctx = 0;
 		v->arch.pvvas.list = __pa(pv->null_list);

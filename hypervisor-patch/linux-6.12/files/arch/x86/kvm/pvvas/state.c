@@ -7,9 +7,11 @@
  * taken, since a vCPU in a hypercall holds the one and waits for the other.
  */
 #include <linux/kvm_host.h>
+#include <linux/nospec.h>
 #include <linux/uaccess.h>
 
 #include "internal.h"
+#include "mmu.h"
 
 /* A record sink that counts, and writes while there is room. */
 struct pvvas_out {
@@ -98,7 +100,7 @@ static int pvvas_save(struct kvm *kvm, struct pvvas_out *out)
 
 	pvvas_put(out, KVM_PVVAS_HEADER, PVVAS_ABI_VERSION, pv->next_id,
 		  gfn_to_gpa(pv->window), pv->window_pages << PAGE_SHIFT,
-		  pv->active);
+		  kvm_pvvas_in_use(kvm));
 	/* Each kind after those that it names. */
 	xa_for_each(&pv->segs, i, seg)
 		pvvas_save_seg(out, seg);
@@ -106,7 +108,7 @@ static int pvvas_save(struct kvm *kvm, struct pvvas_out *out)
 		pvvas_put(out, KVM_PVVAS_CONTEXT, 0, ctx->id, 0, 0, 0);
 	xa_for_each(&pv->views, i, view)
 		pvvas_save_view(out, view);
-	if (!pv->active)
+	if (!kvm_pvvas_in_use(kvm))
 		return out->err;
 	kvm_for_each_vcpu(i, vcpu, kvm)
 		pvvas_save_vcpu(out, vcpu);
@@ -131,19 +133,21 @@ static int pvvas_load_header(struct kvm *kvm, const struct kvm_pvvas_record *rec
 static int pvvas_load_view(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 {
 	struct pvvas_view *view;
+	u32 slot;
 	int r;
 
 	if (rec->arg >= PVVAS_NR_SLOTS || rec->val[3] > U32_MAX)
 		return -EINVAL;
+	slot = array_index_nospec(rec->arg, PVVAS_NR_SLOTS);
 	r = pvvas_view_make(kvm, rec->val[0], rec->val[1], rec->val[2]);
 	if (r)
 		return r;
 	view = xa_load(&kvm->arch.pvvas->views, rec->val[0]);
-	if (rec->arg) {
-		if (view->ctx->slots[rec->arg])
+	if (slot) {
+		if (view->ctx->slots[slot])
 			return -EEXIST;
 		write_lock(&kvm->mmu_lock);
-		pvvas_view_put_in(kvm, view, rec->arg);
+		pvvas_view_put_in(kvm, view, slot);
 		write_unlock(&kvm->mmu_lock);
 	}
 	/*
@@ -177,7 +181,7 @@ static int pvvas_load_vcpu(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 	struct pvvas_view *view = NULL;
 	struct pvvas_ctx *ctx = NULL;
 
-	if (!vcpu || !pv->active)
+	if (!vcpu || !kvm_pvvas_in_use(kvm))
 		return -ENOENT;
 	if (rec->val[0]) {
 		ctx = xa_load(&pv->ctxs, rec->val[0]);
@@ -205,11 +209,38 @@ static int pvvas_load_vcpu(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 	return 0;
 }
 
+/* How much of val[] a record of each type has a use for; the rest is 0. */
+static const u8 pvvas_record_vals[] = {
+	[KVM_PVVAS_HEADER] = 4,
+	[KVM_PVVAS_SEGMENT] = 3,
+	[KVM_PVVAS_EXTENT] = 4,
+	[KVM_PVVAS_CONTEXT] = 1,
+	[KVM_PVVAS_VIEW] = 4,
+	[KVM_PVVAS_ATTACHMENT] = 2,
+	[KVM_PVVAS_VCPU] = 2,
+};
+
+static bool pvvas_record_padded(const struct kvm_pvvas_record *rec)
+{
+	unsigned int i;
+
+	if (rec->type >= ARRAY_SIZE(pvvas_record_vals))
+		return false;
+	i = pvvas_record_vals[array_index_nospec(rec->type,
+						 ARRAY_SIZE(pvvas_record_vals))];
+	for (; i < ARRAY_SIZE(rec->val); i++)
+		if (rec->val[i])
+			return false;
+	return rec->type != KVM_PVVAS_CONTEXT || !rec->arg;
+}
+
 static int pvvas_load_record(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 {
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	const u64 *val = rec->val;
 
+	if (!pvvas_record_padded(rec))
+		return -EINVAL;
 	/* Ids that will be given out later would clash. */
 	if (rec->type != KVM_PVVAS_VCPU && (!val[0] || val[0] >= pv->next_id))
 		return -EINVAL;
@@ -220,7 +251,8 @@ static int pvvas_load_record(struct kvm *kvm, const struct kvm_pvvas_record *rec
 	case KVM_PVVAS_EXTENT:
 		return pvvas_load_extent(kvm, rec);
 	case KVM_PVVAS_CONTEXT:
-		return pv->active ? pvvas_ctx_make(kvm, val[0]) : -EINVAL;
+		return kvm_pvvas_in_use(kvm) ? pvvas_ctx_make(kvm, val[0]) :
+					       -EINVAL;
 	case KVM_PVVAS_VIEW:
 		return pvvas_load_view(kvm, rec);
 	case KVM_PVVAS_ATTACHMENT:

@@ -253,8 +253,9 @@ long pvvas_view_destroy(struct kvm_vcpu *vcpu, u64 id)
 					       pv->next_id);
 		kvm_make_request(KVM_REQ_LOAD_MMU_PGD, v);
 	}
-	pvvas_detach_all(kvm, view);
+	/* Kicks every vCPU out of the view. */
 	pvvas_flush(kvm);
+	pvvas_detach_all(kvm, view);
 	write_unlock(&kvm->mmu_lock);
 
 	pvvas_view_free(kvm, view);

@@ -152,7 +152,7 @@ void kvm_pvvas_zap_all(struct kvm *kvm)
 	xa_for_each(&pv->segs, i, seg)
 		pvvas_seg_zap(kvm, seg, seg->base, seg->base + seg->npages);
 	/* But no vCPU will enter a view again. */
-	if (!pv->active)
+	if (!kvm_pvvas_in_use(kvm))
 		return;
 	xa_for_each(&pv->roots, i, view)
 		pvvas_view_scrub_ram(view, pv);

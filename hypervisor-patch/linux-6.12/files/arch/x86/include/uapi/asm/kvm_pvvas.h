@@ -69,8 +69,8 @@ struct kvm_pvvas_state {
 };
 
 /*
- * struct kvm_pvvas_record.type, with what @arg and @val hold.  The header comes
- * first, and every object after those that it names.
+ * struct kvm_pvvas_record.type, with what @arg and @val hold; the rest is 0.
+ * The header comes first, and every object after those that it names.
  */
 #define KVM_PVVAS_HEADER	1 /* ABI version; next id, window gpa, size, active */
 #define KVM_PVVAS_SEGMENT	2 /* flags; id, base gpa, size */

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A VM in which one vCPU has VMX, and hence no views, and another has views and
+ * no VMX. When the first runs a guest of its own, KVM shadows that guest's EPT:
+ * it write protects the tables, and what views show of them too.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "vm.h"
+
+#define SIZE		(2 * MIB)
+#define AT(page)	(WINDOW_FREE + (page) * PAGE)
+#define EPT_PAGE	7	/* of the RAM: the tables of the nested guest */
+#define PF_VECTOR	14
+#define EXIT_EPT	48
+
+/* Fields of a VMCS (Intel SDM, volume 3, appendix B). */
+enum {
+	GUEST_ES_SEL = 0x800, GUEST_TR_SEL = 0x80e, HOST_ES_SEL = 0xc00,
+	EPT_POINTER = 0x201a, GUEST_PHYSICAL = 0x2400, LINK_POINTER = 0x2800,
+	PIN_CONTROLS = 0x4000, CPU_CONTROLS = 0x4002, EXIT_CONTROLS = 0x400c,
+	ENTRY_CONTROLS = 0x4012, CPU_CONTROLS_2 = 0x401e, VM_ERROR = 0x4400,
+	EXIT_REASON = 0x4402, GUEST_ES_LIMIT = 0x4800,
+	GUEST_GDTR_LIMIT = 0x4810, GUEST_IDTR_LIMIT = 0x4812,
+	GUEST_ES_RIGHTS = 0x4814, GUEST_CR0 = 0x6800, GUEST_CR3 = 0x6802,
+	GUEST_CR4 = 0x6804, GUEST_CS_BASE = 0x6808, GUEST_TR_BASE = 0x6814,
+	GUEST_GDTR_BASE = 0x6816, GUEST_IDTR_BASE = 0x6818,
+	GUEST_DR7 = 0x681a, GUEST_RSP = 0x681c, GUEST_RIP = 0x681e,
+	GUEST_RFLAGS = 0x6820, HOST_CR0 = 0x6c00, HOST_CR3 = 0x6c02,
+	HOST_CR4 = 0x6c04, HOST_GS_BASE = 0x6c08, HOST_TR_BASE = 0x6c0a,
+	HOST_GDTR_BASE = 0x6c0c, HOST_IDTR_BASE = 0x6c0e, HOST_RSP = 0x6c14,
+	HOST_RIP = 0x6c16,
+};
+
+static uint64_t rdmsr(uint32_t msr)
+{
+	uint32_t low, high;
+
+	asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+	return (uint64_t)high << 32 | low;
+}
+
+static void put(uint64_t field, uint64_t val)
+{
+	uint8_t failed;
+
+	asm volatile("vmwrite %2, %1; setna %0" : "=qm"(failed)
+		     : "r"(field), "r"(val) : "cc");
+	gcheck_eq(failed ? field : 0, 0);
+}
+
+static uint64_t get(uint64_t field)
+{
+	uint64_t val;
+
+	asm volatile("vmread %1, %0" : "=r"(val) : "r"(field) : "cc");
+	return val;
+}
+
+/* The wanted bits and those that must be set (SDM, appendix A.2). */
+static void put_controls(uint64_t field, uint32_t msr, uint32_t wanted)
+{
+	uint64_t caps = rdmsr(msr);
+
+	gcheck_eq(wanted & ~(caps >> 32), 0);
+	put(field, wanted | (uint32_t)caps);
+}
+
+static uint64_t cr(int n)
+{
+	uint64_t val;
+
+	if (n == 0)
+		asm volatile("mov %%cr0, %0" : "=r"(val));
+	else if (n == 3)
+		asm volatile("mov %%cr3, %0" : "=r"(val));
+	else
+		asm volatile("mov %%cr4, %0" : "=r"(val));
+	return val;
+}
+
+/* The nested guest is as its host: the same tables, its first fetch faults. */
+static void fill_vmcs(uint64_t eptp, uint64_t tss)
+{
+	struct {
+		uint16_t limit;
+		uint64_t base;
+	} __attribute__((packed)) gdt, idt;
+	int i;
+
+	asm volatile("sgdt %0" : "=m"(gdt));
+	asm volatile("sidt %0" : "=m"(idt));
+	put_controls(PIN_CONTROLS, 0x48d, 0);
+	put_controls(CPU_CONTROLS, 0x48e, 1U << 31);
+	put_controls(CPU_CONTROLS_2, 0x48b, 1 << 1);
+	put_controls(EXIT_CONTROLS, 0x48f, 1 << 9);
+	put_controls(ENTRY_CONTROLS, 0x490, 1 << 9);
+	put(EPT_POINTER, eptp);
+	put(LINK_POINTER, -1);
+
+	/* ES, CS, SS, DS, FS, GS, LDTR, TR */
+	for (i = 0; i < 8; i++) {
+		put(GUEST_ES_LIMIT + 2 * i, 0xffffffff);
+		put(GUEST_ES_RIGHTS + 2 * i, i == 1 ? 0xa09b : i == 7 ? 0x8b :
+					     0x10000);
+	}
+	put(GUEST_ES_SEL + 2, 8);
+	put(GUEST_TR_SEL, 0x28);
+	put(GUEST_ES_LIMIT + 2 * 7, 0x67);
+	put(GUEST_TR_BASE, tss);
+	put(GUEST_GDTR_BASE, gdt.base);
+	put(GUEST_GDTR_LIMIT, gdt.limit);
+	put(GUEST_IDTR_BASE, idt.base);
+	put(GUEST_IDTR_LIMIT, idt.limit);
+	put(GUEST_CR0, cr(0));
+	put(GUEST_CR3, cr(3));
+	put(GUEST_CR4, cr(4));
+	put(GUEST_DR7, 0x400);
+	put(GUEST_RFLAGS, 2);
+	put(GUEST_RIP, 0x1000);
+	put(GUEST_RSP, 0x1000);
+
+	put(HOST_ES_SEL + 2, 8);
+	put(HOST_ES_SEL + 4, 0x10);
+	put(HOST_ES_SEL + 12, 0x28);
+	put(HOST_CR0, cr(0));
+	put(HOST_CR3, cr(3));
+	put(HOST_CR4, cr(4));
+	put(HOST_GS_BASE, (uint64_t)gc_cpu());
+	put(HOST_TR_BASE, tss);
+	put(HOST_GDTR_BASE, gdt.base);
+	put(HOST_IDTR_BASE, idt.base);
+}
+
+/* Run it until it exits.  Return: the reason. */
+static uint64_t __attribute__((noinline)) launch(void)
+{
+	uint8_t entered;
+
+	asm volatile("sub $128, %%rsp\n\t"
+		     "push %%rbp\n\t"
+		     "vmwrite %%rsp, %[rsp]\n\t"
+		     "lea 1f(%%rip), %%rax\n\t"
+		     "vmwrite %%rax, %[rip]\n\t"
+		     "vmlaunch\n\t"
+		     "xor %%eax, %%eax\n\t"
+		     "jmp 2f\n"
+		     "1:	mov $1, %%eax\n"
+		     "2:	pop %%rbp\n\t"
+		     "add $128, %%rsp"
+		     : "=&a"(entered)
+		     : [rsp] "r"((uint64_t)HOST_RSP), [rip] "r"((uint64_t)HOST_RIP)
+		     : "cc", "memory", "rcx", "rdi", "r8", "r9", "r10", "r11",
+		       "r12", "r13", "r14", "r15");
+	if (!entered)
+		gc_fail(__FILE__, __LINE__, "vmlaunch", get(VM_ERROR), 0);
+	return get(EXIT_REASON);
+}
+
+static uint64_t guest_nest(uint64_t eptp, uint64_t tss, uint64_t pages)
+{
+	uint64_t vmxon = pages, vmcs = pages + PAGE, reason;
+	uint8_t failed;
+
+	asm volatile("mov %0, %%cr4" : : "r"(cr(4) | 1 << 13));
+	*(volatile uint32_t *)vmxon = rdmsr(0x480);
+	*(volatile uint32_t *)vmcs = rdmsr(0x480);
+	asm volatile("vmxon %1; setna %0" : "=qm"(failed) : "m"(vmxon)
+		     : "cc", "memory");
+	gcheck_eq(failed, 0);
+	asm volatile("vmclear %1; setna %0" : "=qm"(failed) : "m"(vmcs)
+		     : "cc", "memory");
+	gcheck_eq(failed, 0);
+	asm volatile("vmptrld %1; setna %0" : "=qm"(failed) : "m"(vmcs)
+		     : "cc", "memory");
+	gcheck_eq(failed, 0);
+	fill_vmcs(eptp, tss);
+	reason = launch();
+	asm volatile("vmclear %1; setna %0" : "=qm"(failed) : "m"(vmcs)
+		     : "cc", "memory");
+	gcheck_eq(failed, 0);
+	return reason;
+}
+
+/* A vCPU whose CPUID and IA32_FEATURE_CONTROL give it VMX. */
+static struct vcpu *add_vcpu_with_vmx(struct vm *vm)
+{
+	struct {
+		struct kvm_msrs msrs;
+		struct kvm_msr_entry entry;
+	} set = { .msrs.nmsrs = 1, .entry = { .index = 0x3a, .data = 5 } };
+	struct vcpu *v;
+	uint32_t i;
+
+	for (i = 0; i < vm->cpuid->nent; i++)
+		if (vm->cpuid->entries[i].function == 1)
+			vm->cpuid->entries[i].ecx |= 1U << 5;
+	v = vm_add_vcpu(vm);
+	check_eq(vm_ioctl(v->fd, KVM_SET_MSRS, &set), 1);
+	return v;
+}
+
+static void shadowed_tables_are_not_written_through_a_view(void)
+{
+	struct vm *vm = vm_new(1);
+	struct vcpu *nested, *v = &vm->vcpus[0];
+	uint64_t pages = (uint64_t)vm_shared(2 * PAGE);
+	struct scene s;
+
+	nested = add_vcpu_with_vmx(vm);
+	scene_make(&s, vm, SIZE, 2);
+	vcpu_vmfunc(v, 1);
+	vcpu_poke(v, AT(EPT_PAGE), 0);
+	vcpu_poke(v, AT(EPT_PAGE + 1), 1);
+	/* four levels, write-back */
+	check_eq(vcpu_call(nested, guest_nest,
+			   (TEST_GPA + EPT_PAGE * PAGE) | 0x1e,
+			   nested->args[8], pages), EXIT_EPT);
+
+	/* to be read, and no more; its neighbour is as it was */
+	check_eq(vcpu_peek(v, AT(EPT_PAGE)), 0);
+	check_eq(vcpu_try_poke(v, AT(EPT_PAGE), 1), PF_VECTOR);
+	vcpu_vmfunc(v, 2);
+	check_eq(vcpu_try_poke(v, AT(EPT_PAGE), 1), PF_VECTOR);
+	vcpu_poke(v, AT(EPT_PAGE + 1), 2);
+	check_eq(s.ram[EPT_PAGE * PAGE / 8], 0);
+	vm_free(vm);
+}
+
+static void a_vcpu_with_vmx_runs_beside_views(void)
+{
+	struct vm *vm = vm_new(1);
+	struct vcpu *nested, *v = &vm->vcpus[0];
+	uint64_t pages = (uint64_t)vm_shared(3 * PAGE);
+	struct scene s;
+
+	nested = add_vcpu_with_vmx(vm);
+	scene_make(&s, vm, SIZE, 2);
+	vcpu_vmfunc(v, 1);
+	vcpu_poke(v, AT(1), 42);
+	check_eq(vcpu_call(nested, guest_nest, (pages + 2 * PAGE) | 0x1e,
+			   nested->args[8], pages), EXIT_EPT);
+	/* the window is nothing to it, and the view is as it was */
+	check_eq(vcpu_peek(nested, TEST_GPA + PAGE), 42);
+	check_eq(vcpu_view(v), s.view[0]);
+	check_eq(vcpu_peek(v, AT(1)), 42);
+	vm_free(vm);
+}
+
+static const struct hostcase cases[] = {
+	CASE(shadowed_tables_are_not_written_through_a_view),
+	CASE(a_vcpu_with_vmx_runs_beside_views),
+};
+
+HOSTCASE_MAIN(cases)
