@@ -8,6 +8,7 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -54,7 +55,7 @@ static void touch(uint64_t n, uint64_t type)
 		p = strstr(line, " leaf ");
 		if (line[0] == '#' || !p)
 			continue;
-		check_eq(sscanf(p, " leaf %lx", &leaf), 1);
+		leaf = strtoull(p + strlen(" leaf "), NULL, 16);
 		check_eq(leaf & MEMORY_TYPE, type);
 		found++;
 	}

@@ -4,7 +4,15 @@
  * string I/O and accesses to MMIO that read and write it.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "vm.h"
 
@@ -323,6 +331,78 @@ static void the_emulators_writes_are_logged(void)
 	vm_free(vm);
 }
 
+static atomic_int unmapped;
+
+static void *unmap_page_3(void *arg)
+{
+	check_eq(vcpu_map(arg, PVVAS_HC_SEG_UNMAP, seg2, 3 * PAGE, 0, PAGE, 0), 1);
+	atomic_store(&unmapped, 1);
+	return NULL;
+}
+
+static void *go_on(void *arg)
+{
+	(void)arg;
+	check_eq(finish(), -1);
+	return NULL;
+}
+
+/*
+ * The emulator has found the way to the page, and sleeps in the middle of its
+ * write to it, when another vCPU unmaps it: that call must not return before
+ * the write is done, since then the guest may use the page for something else.
+ */
+static void a_page_is_taken_when_the_emulator_is_done_with_it(void)
+{
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_zeropage zero = { 0 };
+	pthread_t writer, unmapper;
+	struct uffd_msg m;
+	struct kvm_run *run;
+	char *page;
+	int uffd, i;
+
+	begin();
+	run = v->run;
+	page = (char *)s.ram + SIZE + 3 * PAGE;
+	vcpu_vmfunc(v, 2);
+	start(guest_ins, AT(3), 4, 0, KVM_EXIT_IO);
+	memcpy((char *)run + run->io.data_offset, "abcd", 4);
+
+	uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	check(uffd >= 0);
+	check_eq(ioctl(uffd, UFFDIO_API, &api), 0);
+	madvise(page, PAGE, MADV_DONTNEED);
+	reg.range.start = (uint64_t)page;
+	reg.range.len = PAGE;
+	check_eq(ioctl(uffd, UFFDIO_REGISTER, &reg), 0);
+	check_eq(pthread_create(&writer, NULL, go_on, NULL), 0);
+	check_eq(read(uffd, &m, sizeof(m)), sizeof(m));
+	check_eq(m.arg.pagefault.address & ~(PAGE - 1), (uint64_t)page);
+
+	check_eq(pthread_create(&unmapper, NULL, unmap_page_3, &vm->vcpus[1]), 0);
+	for (i = 0; i < 50; i++) {
+		usleep(1000);
+		check_eq(atomic_load(&unmapped), 0);
+	}
+	zero.range = reg.range;
+	check_eq(ioctl(uffd, UFFDIO_ZEROPAGE, &zero), 0);
+	pthread_join(unmapper, NULL);
+	check(!memcmp(page, "abcd", 4));
+	pthread_join(writer, NULL);
+	check_eq(vcpu_try_peek(v, AT(3)), PF_VECTOR);
+	close(uffd);
+
+	/* a vCPU that has left KVM_RUN since holds up nobody */
+	start(guest_ins, AT(4), 4, 0, KVM_EXIT_IO);
+	check_eq(vcpu_map(&vm->vcpus[1], PVVAS_HC_SEG_UNMAP, seg2, 4 * PAGE, 0,
+			  PAGE, 0), 1);
+	memcpy((char *)run + run->io.data_offset, "abcd", 4);
+	check_eq(finish(), PF_VECTOR);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(string_output_reads_the_view_in_force),
 	CASE(string_input_writes_the_view_in_force),
@@ -331,6 +411,7 @@ static const struct hostcase cases[] = {
 	CASE(a_demand_fault_by_the_emulator_is_answered),
 	CASE(an_instruction_does_not_end_in_another_context),
 	CASE(the_emulators_writes_are_logged),
+	CASE(a_page_is_taken_when_the_emulator_is_done_with_it),
 };
 
 HOSTCASE_MAIN(cases)

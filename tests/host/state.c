@@ -298,6 +298,10 @@ static void what_a_record_has_no_use_for_is_0(void)
 	memcpy(again, records, sizeof(again));
 	again[i].arg = 1;
 	check_eq(set(to, again, nr), -EINVAL);
+	/* ids to come stay positive */
+	memcpy(again, records, sizeof(again));
+	again[0].val[0] = INT64_MAX;
+	check_eq(set(to, again, nr), -EINVAL);
 	check(n > 8);
 	check_eq(set(to, records, nr), 0);
 	vm_free(to);

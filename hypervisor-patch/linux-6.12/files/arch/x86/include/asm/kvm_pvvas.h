@@ -30,6 +30,10 @@ struct x86_exception;
  *	state was set, or it is in SMM; written under mmu_lock
  * @traced_view: id of the view seen at the latest exit that was traced; vCPU's
  *	own thread only
+ * @emulated_at: the number of exits, plus one, when an address of the window was
+ *	last translated for KVM's emulator; written by the vCPU's own thread
+ *	under mmu_lock.  Until that number grows, an instruction may use the
+ *	answer
  * @pages: zeroed pages for tables, filled before mmu_lock is taken; vCPU's own
  *	thread only
  * @fault: newest demand fault, for PVVAS_HC_FAULT; vCPU's own thread only
@@ -42,6 +46,7 @@ struct kvm_vcpu_pvvas {
 	bool reset_view;
 	bool noted;
 	u64 traced_view;
+	u64 emulated_at;
 	struct kvm_mmu_memory_cache pages;
 	struct {
 		bool pending;

@@ -379,6 +379,9 @@ gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 		flags = access & PFERR_USER_MASK ? PVVAS_FAULT_USER : 0;
 		pvvas_note_demand(vcpu, &hit, gpa, wanted, 0, flags);
 	}
+	/* Whoever takes the page away from now on waits: pvvas_wait_for(). */
+	if (r == KVM_PVVAS_RETRY)
+		WRITE_ONCE(vcpu->arch.pvvas.emulated_at, vcpu->stat.exits + 1);
 	read_unlock(&kvm->mmu_lock);
 
 	if (r == KVM_PVVAS_RETRY &&

@@ -2,6 +2,7 @@
 /*
  * EPT views: the hypercalls' front door.  docs/hypercalls.rst describes them.
  */
+#include <linux/delay.h>
 #include <linux/kvm_host.h>
 
 #include "internal.h"
@@ -120,6 +121,52 @@ static long pvvas_change(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1, u64 a2)
 	}
 }
 
+/*
+ * A flush ends what CPUs know.  KVM's emulator, on behalf of @v, may have an
+ * address from before it and not have used it yet: wait until the instruction
+ * is over, which it is when the vCPU has been in the guest again or has left
+ * KVM_RUN.  No locks held but the caller's own vcpu->mutex.
+ */
+static void pvvas_wait_for(struct kvm_vcpu *v)
+{
+	u64 at = READ_ONCE(v->arch.pvvas.emulated_at);
+
+	while (READ_ONCE(v->arch.pvvas.emulated_at) == at &&
+	       READ_ONCE(v->stat.exits) + 1 == at) {
+		if (mutex_trylock(&v->mutex)) {
+			mutex_unlock(&v->mutex);
+			return;
+		}
+		if (fatal_signal_pending(current))
+			return;
+		/* It may be in the guest since, without an exit so far. */
+		kvm_vcpu_kick(v);
+		usleep_range(20, 100);
+	}
+}
+
+/* After hypercalls that promise that a page is reached no more. */
+static void pvvas_wait_for_emulators(struct kvm_vcpu *vcpu, u64 nr)
+{
+	struct kvm_vcpu *v;
+	unsigned long i;
+
+	switch (nr) {
+	case PVVAS_HC_RESET:
+	case PVVAS_HC_CTX_DESTROY:
+	case PVVAS_HC_VIEW_DESTROY:
+	case PVVAS_HC_VIEW_DETACH:
+	case PVVAS_HC_SEG_UNMAP:
+	case PVVAS_HC_SEG_PROTECT:
+		break;
+	default:
+		return;
+	}
+	kvm_for_each_vcpu(i, v, vcpu->kvm)
+		if (v != vcpu)
+			pvvas_wait_for(v);
+}
+
 /**
  * kvm_pvvas_hypercall - a hypercall whose number is in the PVVAS_HC range
  * @vcpu: the vCPU, at CPL 0
@@ -156,11 +203,14 @@ long kvm_pvvas_hypercall(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1,
 		return pvvas_ctx_load(vcpu, a0);
 	case PVVAS_HC_RESET:
 		pvvas_reset(vcpu->kvm);
+		pvvas_wait_for_emulators(vcpu, nr);
 		return 0;
 	}
 
 	mutex_lock(&pv->lock);
 	r = pvvas_change(vcpu, nr, a0, a1, a2);
 	mutex_unlock(&pv->lock);
+	if (r >= 0)
+		pvvas_wait_for_emulators(vcpu, nr);
 	return r;
 }

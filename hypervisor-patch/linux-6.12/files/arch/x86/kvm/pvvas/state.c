@@ -120,7 +120,7 @@ static int pvvas_load_header(struct kvm *kvm, const struct kvm_pvvas_record *rec
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 
 	if (rec->type != KVM_PVVAS_HEADER || rec->arg != PVVAS_ABI_VERSION ||
-	    !rec->val[0] || rec->val[0] > S64_MAX ||
+	    !rec->val[0] || rec->val[0] > S64_MAX / 2 ||
 	    rec->val[1] != gfn_to_gpa(pv->window) ||
 	    rec->val[2] != pv->window_pages << PAGE_SHIFT || rec->val[3] > 1)
 		return -EINVAL;
