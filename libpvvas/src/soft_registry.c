@@ -25,11 +25,16 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int dir_fd = -1;
 static int reg_fd = -1;
 
-/* When the process started; 0 if there is no such process. */
+/*
+ * When the process started; 0 if there is none, or only what its parent has not
+ * waited for.  (One that goes on after its first thread has ended has more
+ * threads than that.)
+ */
 static uint64_t start_of(int32_t pid)
 {
 	unsigned long long start = 0;
-	char path[32], text[1024], *p;
+	char path[32], text[1024], state, *p;
+	long threads = 0;
 	ssize_t n;
 	int fd, i;
 
@@ -42,13 +47,15 @@ static uint64_t start_of(int32_t pid)
 	if (n <= 0)
 		return 0;
 	text[n] = '\0';
-	/* the 22nd field; the second may hold blanks, and ends with ')' */
+	/* fields 3, 20 and 22; the second may hold blanks, and ends with ')' */
 	p = strrchr(text, ')');
-	for (i = 2; p && i < 22; i++)
-		p = strchr(p + 1, ' ');
-	if (!p || sscanf(p, "%llu", &start) != 1)
+	if (!p || sscanf(p + 1, " %c", &state) != 1)
 		return 0;
-	return start;
+	for (i = 2; p && i < 20; i++)
+		p = strchr(p + 1, ' ');
+	if (!p || sscanf(p, "%ld %*d %llu", &threads, &start) != 2)
+		return 0;
+	return (state == 'Z' || state == 'X') && threads <= 1 ? 0 : start;
 }
 
 bool soft_same_process(const struct soft_process *a,

@@ -27,6 +27,8 @@ GUESTS = [
     ("patched_on", "patched", "--mem 512 --pvvas on", ["bystanders"], None),
     ("patched_used", "patched", "--mem 512 --pvvas on", ["bystanders"], None),
     ("stock", "stock", "--mem 512 --pvvas off --driver off", ["bystanders"], None),
+    # what these two differ by does not repeat
+    ("stock_again", "stock", "--mem 512 --pvvas off --driver off", ["bystanders"], None),
 ]
 
 # a host can have one KVM after the other
@@ -38,9 +40,9 @@ insmod /modules/{0}/kvm.ko && insmod /modules/{0}/kvm-intel.ko $KVM_INTEL_ARGS |
 GUEST_JOB = """#!/bin/sh
 export LD_LIBRARY_PATH=/usr/lib:/bench/lib PATH=/bench/bin:/bin:/usr/bin PVVAS_BENCH=/bench
 exec >/dev/vport0p2
-
+{first}
 # A kernel that has just started has work of its own: wait until a second passes in which it has next to none.
-busy() { awk '/^cpu / {print $2 + $3 + $4 + $7 + $8}' /proc/stat; }
+busy() {{ awk '/^cpu / {{print $2 + $3 + $4 + $7 + $8}}' /proc/stat; }}
 seconds=0
 while [ $seconds -lt 60 ]; do
 	before=$(busy)
@@ -56,6 +58,12 @@ def group_wanted(group, only):
     """Can a pattern mean something of this group? The programs look at the names themselves."""
     words = only.replace(",", " ").split()
     return not words or any(fnmatch.fnmatch(group, w.split("/")[0]) or ("/" not in w and w not in PROGRAMS) for w in words)
+
+
+def boot_wanted(groups, only):
+    words = only.replace(",", " ").split()
+    return "bystanders" in groups and (not words or any(
+        fnmatch.fnmatch(x, w) for w in words for x in ("bystanders", "boot", "bystanders/boot")))
 
 
 def write_jobs(folder, only, repeat):
@@ -77,7 +85,7 @@ def write_jobs(folder, only, repeat):
             continue
         names.append(name)
         with open(os.path.join(folder, name), "w") as f:
-            f.write(GUEST_JOB)
+            f.write(GUEST_JOB.format(first="bench-bystander -b" if boot_wanted(groups, wanted) else ""))
             for g in groups:
                 f.write(f"echo '{name}: {g}' >&2\n")
                 user = "-u " if name == "patched_used" else ""

@@ -272,6 +272,64 @@ static void a_crash_inside_a_vas_leaves_nothing(void)
 	tcase_join_killed(tcase_spawn(crash, NULL), SIGSEGV);
 }
 
+static uint64_t attachments_now(void)
+{
+	struct pvvas_stats st = { .size = sizeof(st) };
+
+	check_eq(pvvas_stats(&st), 0);
+	return st.attachments;
+}
+
+static void one_nobody_has_waited_for_holds_nothing(void)
+{
+	atomic_int *ready = tcase_shared(sizeof(*ready));
+	uint64_t before = attachments_now();
+	pid_t pid = tcase_spawn(live_and_wait, ready);
+	int i;
+
+	while (!atomic_load(ready))
+		usleep(1000);
+	check_eq(attachments_now(), before + 2);
+	check_eq(kill(pid, SIGKILL), 0);
+	for (i = 0; i < 1000 && attachments_now() != before; i++)
+		usleep(5000);
+	check_eq(attachments_now(), before);
+	tcase_join_killed(pid, SIGKILL);
+}
+
+static void *go_on_alone(void *arg)
+{
+	atomic_int *ready = arg;
+
+	atomic_fetch_add(ready, 1);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static void leave_a_thread(void *arg)
+{
+	pthread_t thread;
+
+	attached(1);
+	check(!pthread_create(&thread, NULL, go_on_alone, arg));
+	pthread_exit(NULL);
+}
+
+static void a_process_lives_on_without_its_first_thread(void)
+{
+	atomic_int *ready = tcase_shared(sizeof(*ready));
+	uint64_t before = attachments_now();
+	pid_t pid = tcase_spawn(leave_a_thread, ready);
+
+	while (!atomic_load(ready))
+		usleep(1000);
+	usleep(50000);
+	check_eq(attachments_now(), before + 1);
+	check_eq(kill(pid, SIGKILL), 0);
+	tcase_join_killed(pid, SIGKILL);
+}
+
 static void stop_and_go(void *arg)
 {
 	atomic_int *ready = arg;
@@ -329,6 +387,8 @@ static const struct tcase cases[] = {
 	CASE(kill_9_inside_a_vas_leaves_nothing),
 	CASE(kill_9_at_any_moment_leaves_nothing),
 	CASE(a_crash_inside_a_vas_leaves_nothing),
+	CASE(one_nobody_has_waited_for_holds_nothing),
+	CASE(a_process_lives_on_without_its_first_thread),
 	CASE(a_stopped_process_continues_in_its_vas),
 	CASE(the_device_is_not_inherited_by_programs),
 };

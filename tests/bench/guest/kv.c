@@ -177,7 +177,7 @@ int main(int argc, char **argv)
 		&kv_vas, &kv_vas_locked, &kv_socket, &kv_redis
 	};
 	static const size_t sizes[] = { 4, 64, 1024, 65536, 2 * MIB };
-	static const unsigned int clients[] = { 2, 8 };
+	static const unsigned int clients[] = { 2, 4, 8 };
 	size_t w, i;
 
 	bench_init(argc, argv);
