@@ -24,8 +24,9 @@ GUESTS = [
     ("mitigated", "patched", "--mem 512 --pvvas on --append 'mitigations=auto retbleed=off'", ["switching"],
      ["switching/empty_system_call", "switching/ping_pong_process_pipe"]),
     ("patched_off", "patched", "--mem 512 --pvvas off --driver off", ["bystanders"], None),
-    ("patched_on", "patched", "--mem 512 --pvvas on", ["bystanders"], None),
-    ("patched_used", "patched", "--mem 512 --pvvas on", ["bystanders"], None),
+    # these load the driver after their boot was measured
+    ("patched_on", "patched", "--mem 512 --pvvas on --driver off", ["bystanders"], None),
+    ("patched_used", "patched", "--mem 512 --pvvas on --driver off", ["bystanders"], None),
     ("stock", "stock", "--mem 512 --pvvas off --driver off", ["bystanders"], None),
     # what these two differ by does not repeat
     ("stock_again", "stock", "--mem 512 --pvvas off --driver off", ["bystanders"], None),
@@ -60,10 +61,16 @@ def group_wanted(group, only):
     return not words or any(fnmatch.fnmatch(group, w.split("/")[0]) or ("/" not in w and w not in PROGRAMS) for w in words)
 
 
-def boot_wanted(groups, only):
+def first_of_all(name, groups, only):
+    """How long the boot took, before anything else runs; then the driver."""
     words = only.replace(",", " ").split()
-    return "bystanders" in groups and (not words or any(
-        fnmatch.fnmatch(x, w) for w in words for x in ("bystanders", "boot", "bystanders/boot")))
+    if "bystanders" not in groups:
+        return ""
+    driver = " /modules/pvvas.ko" if name in ("patched_on", "patched_used") else ""
+    wanted = not words or any(fnmatch.fnmatch(x, w) for w in words for x in ("bystanders", "boot", "bystanders/boot"))
+    if wanted or driver:
+        return f"bench-bystander -b{driver} || exit 1" + ("" if wanted else " >&2")
+    return ""
 
 
 def write_jobs(folder, only, repeat):
@@ -85,7 +92,7 @@ def write_jobs(folder, only, repeat):
             continue
         names.append(name)
         with open(os.path.join(folder, name), "w") as f:
-            f.write(GUEST_JOB.format(first="bench-bystander -b" if boot_wanted(groups, wanted) else ""))
+            f.write(GUEST_JOB.format(first=first_of_all(name, groups, wanted)))
             for g in groups:
                 f.write(f"echo '{name}: {g}' >&2\n")
                 user = "-u " if name == "patched_used" else ""

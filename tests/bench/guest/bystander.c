@@ -8,6 +8,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,14 +74,28 @@ static void start_user(void)
 		pause();
 }
 
+static void load_driver(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	uint64_t start = bench_tsc();
+
+	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+		bench_fail("%s does not load: %s", path, strerror(errno));
+	bench_value(GROUP, "load_driver", NULL, "ticks",
+		    (double)(bench_tsc() - start));
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t booted = bench_tsc();
 	int pair;
 
+	/* first of all, -b [DRIVER]: the TSC starts at 0 with the guest's CPU */
 	if (argc > 1 && !strcmp(argv[1], "-b")) {
-		/* the guest's TSC starts at 0 with its CPU */
 		bench_value(GROUP, "boot", NULL, "ticks", (double)booted);
+		if (argc > 2)
+			load_driver(argv[2]);
 		return 0;
 	}
 	if (argc > 1 && !strcmp(argv[1], "-u")) {
