@@ -42,6 +42,9 @@ GUEST_JOB = """#!/bin/sh
 export LD_LIBRARY_PATH=/usr/lib:/bench/lib PATH=/bench/bin:/bin:/usr/bin PVVAS_BENCH=/bench
 exec >/dev/vport0p2
 {first}
+# what mmap and munmap cost depends on what is mapped nearby
+echo 0 >/proc/sys/kernel/randomize_va_space
+
 # A kernel that has just started has work of its own: wait until a second passes in which it has next to none.
 busy() {{ awk '/^cpu / {{print $2 + $3 + $4 + $7 + $8}}' /proc/stat; }}
 seconds=0

@@ -122,6 +122,8 @@ def compare(before, after):
                 print(f"  {r['group']}/{label(r)}: {c} {number(x)} -> {number(y)}")
     gone = len(old)
     print(f"  {changed} figures changed by more than they vary; {gone} results of that run were not taken in this one")
+    if changed:
+        print('  why they may without a change of the code: docs/benchmarks.md, "Do two runs agree"')
 
 
 class Figures:
