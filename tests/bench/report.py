@@ -97,7 +97,7 @@ def varying(results):
 def compare(before, after):
     """What changed by more than it varies."""
     old = {key(r): r for r in before["results"]}
-    changed = gone = 0
+    changed = gone = both = same = 0
     print(f"\nagainst the run of {before['date']} ({before['machine']['commit']}):")
     if before["machine"]["unit"] != after["machine"]["unit"]:
         print("  not comparable: the units differ")
@@ -108,6 +108,8 @@ def compare(before, after):
             print(f"  new: {label(r)}")
             continue
         a, b = main_figure(o), main_figure(r)
+        both += 1
+        same += abs(b - a) <= SAME * abs(a)
         # what the batches of one run differ by is no change
         spread = 0
         if "ticks" in r:
@@ -121,6 +123,7 @@ def compare(before, after):
                 changed += 1
                 print(f"  {r['group']}/{label(r)}: {c} {number(x)} -> {number(y)}")
     gone = len(old)
+    print(f"  {same} of {both} medians are the same within {100 * SAME:.0f} %")
     print(f"  {changed} figures changed by more than they vary; {gone} results of that run were not taken in this one")
     if changed:
         print('  why they may without a change of the code: docs/benchmarks.md, "Do two runs agree"')
