@@ -92,9 +92,17 @@ deb-kvm: ## Debian package of the patched KVM for the host, as source for DKMS, 
 	@images/setup/all packages kernels
 	@images/deb-kvm
 
-test-deb-kvm: deb-kvm ## that package in a fresh Debian: built for its kernel, refused for another, upgraded, removed, purged
+test-deb-kvm: deb-kvm ## that package in a fresh Debian: built, refused, upgraded, removed, purged; loaded in the emulated host
 	@images/deb-kvm +1 >/dev/null
+	@images/setup/all
 	@tests/deb-kvm
+
+deb-host: ## Debian's qemu and libvirt with the patches, for hosts, into build/deb-host; an hour or more, once
+	@images/setup/all packages
+	@images/deb-host
+
+test-deb-host: deb-host ## those packages in a fresh Debian: over Debian's own, and back
+	@tests/deb-host
 
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
 	@tests/bench/heap/run

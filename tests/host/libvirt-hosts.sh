@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# A domain with views goes from one libvirt daemon to another.
+# Runs in the emulated host; prints TAP.
+# shellcheck source=tests/host/libvirt-start.sh
+. /usr/lib/pvvas/tests/libvirt-start
+
+# A second daemon, as of another host: files, sockets and a name of its own. Its QEMUs see the same /tmp and /out.
+other_daemon() {
+	mkdir -p /b/run /b/var/run /b/var/lib/libvirt/qemu /b/var/log/libvirt/qemu /b/var/cache /b/libvirt
+	cp /etc/libvirt/* /b/libvirt/
+	cp -r /var/cache/libvirt /b/var/cache/
+	echo 'host_uuid = "70767661-7300-4000-8000-000000000002"' >/b/libvirt/libvirtd.conf
+	unshare -m -u sh -c "hostname other && mount --bind /b/run /run && mount --bind /b/var /var && mount --bind /b/libvirt /etc/libvirt &&
+		exec libvirtd --daemon" >$out/libvirtd.other.out 2>&1
+	patiently sh -c 'find /b -name libvirt-sock | grep .'
+	other="qemu+unix:///system?socket=$(find /b -name libvirt-sock)"
+	patiently virsh -c "$other" version
+}
+
+exec 3>&1 >$out/virsh.log 2>&1
+set -x
+{
+	echo 1..5 >&3
+	define wander wanderer 400000
+
+	# to another daemon, while its threads write through their views
+	other_daemon
+	result $? a_second_daemon >&3
+	rm -f $out/wander.console
+	virsh start wander && says wander wandering &&
+		virsh migrate --live wander "$other" --migrateuri unix:///tmp/migrate.sock --timeout 60 --timeout-suspend && in_state wander "shut off"
+	result $? live_migration_to_it >&3
+	virsh -c "$other" list | grep "wander *running" && [ "$(pid_of wander)" != "" ] &&
+		virsh -c "$other" domstats --vm wander | grep "pvvas_views.cur=$(counter pvvas_views)\$" && [ "$(counter pvvas_views)" -gt 0 ] &&
+		! grep wandered $out/wander.console
+	result $? its_views_are_at_the_other_daemon >&3
+	says wander "wandered: 0 wrong"
+	result $? its_threads_go_on_with_right_data >&3
+	patiently sh -c "! virsh -c '$other' domstate wander" && nothing_left
+	result $? and_leave_nothing_behind >&3
+}
+exit $failed
