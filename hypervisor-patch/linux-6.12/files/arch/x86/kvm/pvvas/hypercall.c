@@ -124,8 +124,9 @@ static long pvvas_change(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1, u64 a2)
 /*
  * A flush ends what CPUs know.  KVM's emulator, on behalf of @v, may have an
  * address from before it and not have used it yet: wait until the instruction
- * is over, which it is when the vCPU has been in the guest again or has left
- * KVM_RUN.  No locks held but the caller's own vcpu->mutex.
+ * is over, which it is when the vCPU has been in the guest again, sleeps (it
+ * may do so for ever: INIT) or has left KVM_RUN.  No locks held but the caller's
+ * own vcpu->mutex.
  */
 static void pvvas_wait_for(struct kvm_vcpu *v)
 {
@@ -137,7 +138,7 @@ static void pvvas_wait_for(struct kvm_vcpu *v)
 			mutex_unlock(&v->mutex);
 			return;
 		}
-		if (fatal_signal_pending(current))
+		if (kvm_vcpu_is_blocking(v) || fatal_signal_pending(current))
 			return;
 		/* It may be in the guest since, without an exit so far. */
 		kvm_vcpu_kick(v);
