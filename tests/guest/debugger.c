@@ -345,27 +345,38 @@ static void attach_more_than_there_are_slots(void *arg)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
-static void a_tracepoint_tells_who_loses_a_slot(void)
+/* What the tracepoint, or all of them for "", told while a process ran @fn. */
+static const char *trace_of(const char *event, void (*fn)(void *arg))
 {
 	static char text[1 << 16];
-	unsigned int handle, slot;
-	char *line;
+	char enable[128];
 	ssize_t n;
 	int fd;
 
 	if (mount("none", "/sys/kernel/tracing", "tracefs", 0, NULL) &&
 	    errno != EBUSY)
 		tcase_fail(__FILE__, __LINE__, "%s", strerror(errno));
+	snprintf(enable, sizeof(enable), EVENTS "%s/enable", event);
 	put("/sys/kernel/tracing/trace", "");
-	put(EVENTS "pvvas_evict/enable", "1");
-	tcase_join(tcase_spawn(attach_more_than_there_are_slots, NULL));
-	put(EVENTS "pvvas_evict/enable", "0");
+	put(enable, "1");
+	tcase_join(tcase_spawn(fn, NULL));
+	put(enable, "0");
 	fd = open("/sys/kernel/tracing/trace", O_RDONLY);
 	check(fd >= 0);
 	n = read(fd, text, sizeof(text) - 1);
 	check(n > 0);
 	close(fd);
-	line = strstr(text, "pvvas_evict: handle ");
+	return text;
+}
+
+static void a_tracepoint_tells_who_loses_a_slot(void)
+{
+	const char *text = trace_of("pvvas_evict",
+				    attach_more_than_there_are_slots);
+	const char *line = strstr(text, "pvvas_evict: handle ");
+	unsigned int handle, slot;
+	int n;
+
 	check(line);
 	n = sscanf(line, "pvvas_evict: handle 0x%x slot %u", &handle, &slot);
 	check_eq(n, 2);
@@ -375,22 +386,8 @@ static void a_tracepoint_tells_who_loses_a_slot(void)
 
 static void tracepoints_tell_of_attach_fault_and_context_load(void)
 {
-	static char text[1 << 16];
-	ssize_t n;
-	int fd;
+	const char *text = trace_of("", idle);
 
-	if (mount("none", "/sys/kernel/tracing", "tracefs", 0, NULL) &&
-	    errno != EBUSY)
-		tcase_fail(__FILE__, __LINE__, "%s", strerror(errno));
-	put("/sys/kernel/tracing/trace", "");
-	put(EVENTS "enable", "1");
-	tcase_join(tcase_spawn(idle, NULL));
-	put(EVENTS "enable", "0");
-	fd = open("/sys/kernel/tracing/trace", O_RDONLY);
-	check(fd >= 0);
-	n = read(fd, text, sizeof(text) - 1);
-	check(n > 0);
-	close(fd);
 	check(strstr(text, "pvvas_attach: vas "));
 	check(strstr(text, "pvvas_fault: address 0x200040000000 "));
 	check(strstr(text, "pvvas_ctx_load: context "));

@@ -171,20 +171,6 @@ static void locked_segments_obey_the_limit(void)
 	tcase_join(tcase_spawn(lock_as_nobody, NULL));
 }
 
-static long meminfo(const char *key)
-{
-	char line[128];
-	FILE *f = fopen("/proc/meminfo", "r");
-	long value = -1;
-
-	check(f);
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, strlen(key)))
-			value = atol(line + strlen(key));
-	fclose(f);
-	return value;
-}
-
 static int create_over(void *base, size_t length, void *memory, int flags)
 {
 	struct pvvas_ioc_create arg = {
@@ -205,7 +191,7 @@ static void hugetlb_pool(int pages)
 	check(f);
 	check(fprintf(f, "%d\n", pages) > 0);
 	check_eq(fclose(f), 0);
-	check_eq(meminfo("HugePages_Total:"), pages);
+	check_eq(tcase_number("/proc/meminfo", "HugePages_Total:"), pages);
 }
 
 static void pages_of_hugetlbfs_become_a_segment(void)
@@ -234,9 +220,9 @@ static void pages_of_hugetlbfs_become_a_segment(void)
 	check_eq(after.demand_faults, before.demand_faults);
 	check(after.hv_extents <= 2);
 	/* the mapping goes, the pages stay */
-	check_eq(meminfo("HugePages_Free:"), 2);
+	check_eq(tcase_number("/proc/meminfo", "HugePages_Free:"), 2);
 	check_eq(munmap(m, 4 * MIB), 0);
-	check_eq(meminfo("HugePages_Free:"), 2);
+	check_eq(tcase_number("/proc/meminfo", "HugePages_Free:"), 2);
 	check_eq(BASE[1023 * 4 * KIB], 0);
 	check_eq(BASE[1022 * 4 * KIB], -1);
 	clone.source = (unsigned int)sid;
@@ -293,9 +279,12 @@ static void pages_of_hugetlbfs_go_back_with_the_segment(void)
 	hugetlb_pool(2);
 	for (i = 0; i < 5; i++)
 		tcase_join(tcase_spawn(share_and_go, NULL));
-	for (i = 0; i < 100 && meminfo("HugePages_Free:") != 2; i++)
+	for (i = 0; i < 100; i++) {
+		if (tcase_number("/proc/meminfo", "HugePages_Free:") == 2)
+			break;
 		usleep(10000);
-	check_eq(meminfo("HugePages_Free:"), 2);
+	}
+	check_eq(tcase_number("/proc/meminfo", "HugePages_Free:"), 2);
 	hugetlb_pool(0);
 }
 

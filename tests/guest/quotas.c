@@ -248,20 +248,6 @@ static void the_machine_has_so_much_memory(void)
 	with("max_memory_mib", 4, 0, use_machine);
 }
 
-static long number(const char *path, const char *key)
-{
-	char line[128];
-	FILE *f = fopen(path, "r");
-	long value = -1;
-
-	check(f);
-	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, strlen(key)))
-			value = atol(line + strlen(key));
-	fclose(f);
-	return value;
-}
-
 struct result {
 	_Atomic size_t touched;	/* bytes, when it is over */
 	_Atomic int leave;
@@ -297,7 +283,7 @@ static void small_cgroup(const char *limit)
 
 static void no_cgroup(void)
 {
-	check_eq(number(CGROUP "/small/memory.events", "oom_kill "), 0);
+	check_eq(tcase_number(CGROUP "/small/memory.events", "oom_kill "), 0);
 	check_eq(rmdir(CGROUP "/small"), 0);
 	check_eq(umount2(CGROUP, MNT_DETACH), 0);
 }
@@ -308,7 +294,7 @@ static void populate_in_cgroup(void *arg)
 	put(CGROUP "/small", "cgroup.procs", "0");
 	populate_bytes(64 * MIB, -ENOMEM);
 	/* and what was had until then is back */
-	check(number(CGROUP "/small/memory.current", "") < 6 * (long)MIB);
+	check(tcase_number(CGROUP "/small/memory.current", "") < 6 * (long)MIB);
 	populate_bytes(4 * MIB, 0);
 }
 
@@ -329,10 +315,10 @@ static void sparse_in_cgroup(void *arg)
 	put(CGROUP "/small", "cgroup.procs", "0");
 	seg_attached(size);
 	BASE[0] = 1;
-	before = number(CGROUP "/small/memory.current", "");
+	before = tcase_number(CGROUP "/small/memory.current", "");
 	for (at = 0; at < size; at += 8UL << 30)
 		BASE[at] = 1;
-	after = number(CGROUP "/small/memory.current", "");
+	after = tcase_number(CGROUP "/small/memory.current", "");
 	tcase_note("512 pages far from each other: %ld bytes", after - before);
 	check(after - before >= 512 * (4096 + 1500));
 }
@@ -388,7 +374,7 @@ static void a_user_has_so_many_protections(void)
 
 static void fill_memory(void *arg)
 {
-	long kib = number("/proc/meminfo", "MemTotal:");
+	long kib = tcase_number("/proc/meminfo", "MemTotal:");
 
 	(void)arg;
 	/* nearly all that there is, which is more than is free */
@@ -400,10 +386,10 @@ static void fill_memory(void *arg)
 
 static void no_memory_left_is_enomem_and_nobody_dies(void)
 {
-	long kills = number("/proc/vmstat", "oom_kill ");
+	long kills = tcase_number("/proc/vmstat", "oom_kill ");
 
 	with("max_memory_mib", 1 << 20, 0, fill_memory);
-	check_eq(number("/proc/vmstat", "oom_kill "), kills);
+	check_eq(tcase_number("/proc/vmstat", "oom_kill "), kills);
 }
 
 static void memory_is_charged_to_the_cgroup_of_the_creator(void)
@@ -419,7 +405,7 @@ static void memory_is_charged_to_the_cgroup_of_the_creator(void)
 	at = atomic_load(&r->touched);
 	check(at >= 4 * MIB);
 	check(at <= 16 * MIB);
-	check(number(CGROUP "/small/memory.current", "") >= (long)at);
+	check(tcase_number(CGROUP "/small/memory.current", "") >= (long)at);
 	/* outside nobody is short of anything */
 	seg_attached(32 * MIB);
 	touch(0, 32 * MIB);
@@ -427,7 +413,7 @@ static void memory_is_charged_to_the_cgroup_of_the_creator(void)
 	atomic_store(&r->leave, 1);
 	tcase_join(pid);
 	/* its memory is back, or the folder could not go */
-	check(number(CGROUP "/small/memory.current", "") < (long)at);
+	check(tcase_number(CGROUP "/small/memory.current", "") < (long)at);
 	no_cgroup();
 }
 

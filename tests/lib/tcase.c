@@ -341,6 +341,20 @@ void *tcase_shared(size_t size)
 	return p;
 }
 
+long tcase_number(const char *path, const char *key)
+{
+	char line[128];
+	FILE *f = fopen(path, "r");
+	long value = -1;
+
+	check(f);
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key)))
+			value = atol(line + strlen(key));
+	fclose(f);
+	return value;
+}
+
 int tcase_nr_cpus(void)
 {
 	cpu_set_t set;

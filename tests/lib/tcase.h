@@ -104,6 +104,8 @@ struct tcase_fault tcase_try(void (*fn)(void *arg), void *arg);
 void tcase_need(enum pvvas_feature feature);
 
 /* CPUs */
+/* The number behind @key, at a line's beginning, in the file @path; or -1. */
+long tcase_number(const char *path, const char *key);
 int tcase_nr_cpus(void);
 void tcase_need_cpus(int nr);
 void tcase_pin(int cpu);
