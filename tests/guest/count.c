@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * How many instructions vas_switch() has beside VMFUNC, counted by executing
- * them one at a time; and that none of them is a system call.
+ * them one at a time; that none of them is a system call where the slot is
+ * known, and one is where it is not.
  */
 #include <signal.h>
 #include <stdint.h>
@@ -18,8 +19,10 @@
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MOST	15
 #define FOREVER	1000
+/* More than an EPTP list has slots. */
+#define MANY	600
 
-static int handle;
+static int handle, handles[MANY];
 
 __attribute__((noipa)) static int with_switch(int vh)
 {
@@ -65,13 +68,35 @@ static unsigned long rip(pid_t pid)
 	return regs.rip;
 }
 
-static void step(pid_t pid)
+/* The code is the same in both: the tracee is a child. */
+static bool is_at(pid_t pid, const char *code, size_t length)
+{
+	return !memcmp((void *)rip(pid), code, length);
+}
+
+static bool at_syscall(pid_t pid)
+{
+	return is_at(pid, "\x0f\x05", 2);
+}
+
+static void go_on(pid_t pid, enum __ptrace_request how)
 {
 	int status;
 
-	check_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+	check_eq(ptrace(how, pid, NULL, NULL), 0);
 	check_eq(waitpid(pid, &status, 0), pid);
 	check(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP);
+}
+
+static void step(pid_t pid)
+{
+	if (at_syscall(pid)) {
+		/* into it and out: Bochs steps into the kernel, which wonders */
+		go_on(pid, PTRACE_SYSCALL);
+		go_on(pid, PTRACE_SYSCALL);
+	} else {
+		go_on(pid, PTRACE_SINGLESTEP);
+	}
 }
 
 /* From the first instruction of @function to where it returns. */
@@ -89,12 +114,9 @@ static struct count follow(pid_t pid, const void *function)
 	check_eq(ptrace(PTRACE_GETREGS, pid, NULL, &regs), 0);
 	back = (unsigned long)ptrace(PTRACE_PEEKDATA, pid, regs.rsp, NULL);
 	for (; rip(pid) != back; step(pid)) {
-		/* the code is the same in both: the tracee is a child */
-		const unsigned char *code = (void *)rip(pid);
-
 		count.instructions++;
-		count.vmfuncs += !memcmp(code, "\x0f\x01\xd4", 3);
-		count.syscalls += !memcmp(code, "\x0f\x05", 2);
+		count.vmfuncs += is_at(pid, "\x0f\x01\xd4", 3);
+		count.syscalls += at_syscall(pid);
 		check(count.instructions < FOREVER);
 	}
 	return count;
@@ -130,8 +152,79 @@ static void a_switch_is_at_most_15_instructions_beside_vmfunc(void)
 	check(out.instructions - bare.instructions <= MOST);
 }
 
+/* Attachments that all lose their slots to those that come after them. */
+static void tracee_of_many(void)
+{
+	int vid = tcase_vas_with_seg(BASE, 4096, NULL), i;
+	volatile int sum = 0;
+
+	for (i = 0; i < MANY; i++)
+		handles[i] = check_id(vas_attach(vid));
+	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+	raise(SIGSTOP);
+	/* for the first time, when the library learns the slot; then again */
+	sum += with_switch(handles[0]);
+	sum += with_switch(VAS_HOME);
+	sum += with_switch(handles[0]);
+	raise(SIGSTOP);
+	for (i = 1; i < MANY; i++)
+		check_eq(vas_switch(handles[i]), 0);
+	raise(SIGSTOP);
+	/* visited, and the slot that it had is another's */
+	sum += with_switch(handles[0]);
+	sum += vas_current() != handles[0];
+	sum += with_switch(VAS_HOME);
+	_exit(sum != 0);
+}
+
+static void stopped(pid_t pid)
+{
+	int status;
+
+	check_eq(waitpid(pid, &status, 0), pid);
+	check(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+}
+
+static void goes_on(pid_t pid)
+{
+	check_eq(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
+}
+
+static void a_switch_costs_a_system_call_at_first_and_after_an_eviction(void)
+{
+	struct count never, resident, evicted;
+	int status;
+	pid_t pid;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	pid = fork();
+	if (!pid)
+		tracee_of_many();
+	check(pid > 0);
+	stopped(pid);
+	never = follow(pid, with_switch);
+	check_eq(follow(pid, with_switch).syscalls, 0);
+	resident = follow(pid, with_switch);
+	goes_on(pid);
+	stopped(pid);
+	goes_on(pid);
+	stopped(pid);
+	evicted = follow(pid, with_switch);
+	check_eq(follow(pid, with_switch).syscalls, 0);
+	goes_on(pid);
+	check_eq(waitpid(pid, &status, 0), pid);
+	check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	tcase_note("never visited %d, resident %d, evicted %d system calls",
+		   never.syscalls, resident.syscalls, evicted.syscalls);
+	check_eq(never.syscalls, 1);
+	check_eq(resident.syscalls, 0);
+	check_eq(resident.vmfuncs, 1);
+	check_eq(evicted.syscalls, 1);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_switch_is_at_most_15_instructions_beside_vmfunc),
+	CASE(a_switch_costs_a_system_call_at_first_and_after_an_eviction),
 };
 
 TCASE_MAIN(cases, 0)

@@ -170,6 +170,44 @@ static void the_machine_has_so_many_objects(void)
 	with("max_objects", 3, 65536, fill_machine);
 }
 
+static void fill_attachments(void *arg)
+{
+	int vid = check_id(vas_create(NULL, 0600)), vh[3], i;
+
+	(void)arg;
+	for (i = 0; i < 3; i++)
+		vh[i] = check_id(vas_attach(vid));
+	/* root, whom no quota of a user holds back */
+	check_eq(vas_attach(vid), -ENOSPC);
+	check_eq(vas_detach(vh[1]), 0);
+	check_id(vas_attach(vid));
+}
+
+static void the_machine_has_so_many_attachments(void)
+{
+	with("max_attachments", 3, 65536, fill_attachments);
+}
+
+static void fill_links(void *arg)
+{
+	int vid = check_id(vas_create(NULL, 0600)), sid[4], i;
+
+	(void)arg;
+	for (i = 0; i < 4; i++)
+		sid[i] = check_id(seg_alloc(NULL, BASE + i * 2 * MIB, 4096,
+					    0600));
+	for (i = 0; i < 3; i++)
+		check_eq(seg_attach(vid, sid[i]), 0);
+	check_eq(seg_attach(vid, sid[3]), -ENOSPC);
+	check_eq(seg_detach(vid, sid[0]), 0);
+	check_eq(seg_attach(vid, sid[3]), 0);
+}
+
+static void the_machine_has_so_many_links(void)
+{
+	with("max_links", 3, 524288, fill_links);
+}
+
 static int seg_attached(size_t size)
 {
 	int vid = check_id(vas_create(NULL, 0600));
@@ -392,6 +430,45 @@ static void no_memory_left_is_enomem_and_nobody_dies(void)
 	check_eq(tcase_number("/proc/vmstat", "oom_kill "), kills);
 }
 
+/* Page after page, until there is none: the end of this process alone. */
+static void touch_all_there_is(void *arg)
+{
+	size_t size = *(size_t *)arg, at;
+	struct pvvas_ioc_create create = {
+		.size = sizeof(create), .mode = 0600, .base = (uintptr_t)BASE,
+		.length = size, .flags = PVVAS_CREATE_HUGE,
+	};
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+	int vid = check_id(vas_create(NULL, 0600));
+
+	check(fd >= 0);
+	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &create), 0);
+	check_eq(seg_attach(vid, (int)create.id), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	for (at = 0; at < size; at += 4096)
+		BASE[at] = 1;
+	tcase_fail(__FILE__, __LINE__, "there is more memory than there is");
+}
+
+static void touch_memory(void *arg)
+{
+	size_t size = (size_t)tcase_number("/proc/meminfo", "MemTotal:") << 10;
+
+	(void)arg;
+	size &= ~(2 * MIB - 1);
+	tcase_join_killed(tcase_spawn(touch_all_there_is, &size), SIGBUS);
+	/* and it is back */
+	populate_bytes(32 * MIB, 0);
+}
+
+static void who_touches_more_than_there_is_gets_sigbus_and_nobody_else(void)
+{
+	long kills = tcase_number("/proc/vmstat", "oom_kill ");
+
+	with("max_memory_mib", 1 << 20, 0, touch_memory);
+	check_eq(tcase_number("/proc/vmstat", "oom_kill "), kills);
+}
+
 static void memory_is_charged_to_the_cgroup_of_the_creator(void)
 {
 	struct result *r = tcase_shared(sizeof(*r));
@@ -458,6 +535,8 @@ static const struct tcase cases[] = {
 	CASE(a_user_has_so_many_attachments),
 	CASE(a_user_has_so_many_links),
 	CASE(the_machine_has_so_many_objects),
+	CASE(the_machine_has_so_many_attachments),
+	CASE(the_machine_has_so_many_links),
 	CASE(a_user_has_so_much_memory),
 	CASE(the_machine_has_so_much_memory),
 	CASE(memory_is_charged_to_the_cgroup_of_the_creator),
@@ -466,6 +545,7 @@ static const struct tcase cases[] = {
 	CASE(what_finds_pages_is_charged_too),
 	CASE(a_user_has_so_many_protections),
 	CASE(no_memory_left_is_enomem_and_nobody_dies),
+	CASE(who_touches_more_than_there_is_gets_sigbus_and_nobody_else),
 };
 
 TCASE_MAIN(cases, 0)

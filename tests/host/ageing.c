@@ -41,17 +41,19 @@ static void put(const char *file, const char *format, ...)
 	close(fd);
 }
 
-/* Watch this process's memory behind the segment, as one region. */
+/*
+ * Watch this process's memory behind the segment, and only that: "vaddr" would
+ * take the whole address space in at its next update.
+ */
 static void watch(void)
 {
 	put(DAMON "nr_kdamonds", "1");
 	put(DAMON "0/contexts/nr_contexts", "1");
-	put(CONTEXT "operations", "vaddr");
+	put(CONTEXT "operations", "fvaddr");
 	put(CONTEXT "monitoring_attrs/intervals/sample_us", "%u",
 	    2000 * patience());
 	put(CONTEXT "monitoring_attrs/intervals/aggr_us", "%u",
 	    40000 * patience());
-	put(CONTEXT "monitoring_attrs/intervals/update_us", "1000000");
 	put(CONTEXT "monitoring_attrs/nr_regions/min", "3");
 	put(CONTEXT "monitoring_attrs/nr_regions/max", "3");
 	put(CONTEXT "targets/nr_targets", "1");

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Pages come from the node that a segment was made for. In a guest with two
+ * nodes, see tests/host/numa.sh; tests/guest/options.c has what one node shows.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <linux/pvvas.h>
+#include <pvvas.h>
+
+#include "tcase.h"
+
+#define BASE	((char *)VAS_WINDOW_FIRST)
+#define MIB	(1UL << 20)
+#define SIZE	(32 * MIB)
+static long kib_free(int node)
+{
+	char path[64], key[32];
+	long kib;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo",
+		 node);
+	snprintf(key, sizeof(key), "Node %d MemFree:", node);
+	kib = tcase_number(path, key);
+	check(kib > 0);
+	return kib;
+}
+
+static int create(unsigned int flags, int node)
+{
+	struct pvvas_ioc_create arg = {
+		.size = sizeof(arg), .mode = 0600, .base = (uintptr_t)BASE,
+		.length = SIZE, .flags = flags | PVVAS_CREATE_NODE,
+		.node = node,
+	};
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+
+	check(fd >= 0);
+	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &arg), 0);
+	close(fd);
+	tcase_track_seg((int)arg.id);
+	return (int)arg.id;
+}
+
+static void took_from(int node, const long before[2])
+{
+	long took[2];
+	int i;
+
+	for (i = 0; i < 2; i++)
+		took[i] = before[i] - kib_free(i);
+	tcase_note("node %d: %ld KiB from node 0, %ld from node 1", node,
+		   took[0], took[1]);
+	/* most of it: what was freed before may still be on its way */
+	check(took[node] > (long)(SIZE / 1024 / 4 * 3));
+	check(took[!node] < (long)(SIZE / 1024 / 4));
+}
+
+static void all_at_once_from(int node)
+{
+	long before[2] = { kib_free(0), kib_free(1) };
+
+	create(PVVAS_CREATE_POPULATE, node);
+	took_from(node, before);
+}
+
+static void at_first_touch_from(int node)
+{
+	int vid = tcase_vas(NULL, 0600);
+	long before[2];
+	size_t at;
+
+	check_eq(seg_attach(vid, create(0, node)), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	before[0] = kib_free(0);
+	before[1] = kib_free(1);
+	for (at = 0; at < SIZE; at += 4096)
+		BASE[at] = 1;
+	took_from(node, before);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void pages_taken_at_once_are_of_node_0(void)
+{
+	all_at_once_from(0);
+}
+
+static void pages_taken_at_once_are_of_node_1(void)
+{
+	all_at_once_from(1);
+}
+
+static void pages_taken_at_first_touch_are_of_node_0(void)
+{
+	at_first_touch_from(0);
+}
+
+static void pages_taken_at_first_touch_are_of_node_1(void)
+{
+	at_first_touch_from(1);
+}
+
+static const struct tcase cases[] = {
+	CASE(pages_taken_at_once_are_of_node_0),
+	CASE(pages_taken_at_once_are_of_node_1),
+	CASE(pages_taken_at_first_touch_are_of_node_0),
+	CASE(pages_taken_at_first_touch_are_of_node_1),
+};
+
+TCASE_MAIN(cases, 0)
