@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,8 +93,96 @@ static void leaves_follow_a_device_without_coherent_dma(void)
 	rmdir(TRACING);
 }
 
+/*
+ * A guest that needs nothing but the window: tables, code and data are pages of
+ * the segment. The code reads the first word of page DATA and says it at a port.
+ */
+enum { TABLES, CODE = TABLES + 4, DATA };
+
+#define LINEAR		0x400000UL
+
+static const uint8_t say_it[] = {
+	0x48, 0xb9, 0x00, 0x10, 0x40, 0, 0, 0, 0, 0,	/* mov $LINEAR + PAGE, %rcx */
+	0x8b, 0x01,					/* mov (%rcx), %eax */
+	0xe7, 0x51,					/* out %eax, $0x51 */
+	0xeb, 0xfa,					/* jmp back to the read */
+};
+
+static void move_into_the_window(void)
+{
+	uint64_t at = window_gpa(vm, WINDOW_FREE), i;
+	struct kvm_regs regs = { .rip = LINEAR, .rflags = 2 };
+	struct kvm_sregs sregs;
+
+	/* PML4 to PT, one entry each; the PT shows code and data */
+	for (i = TABLES; i < CODE - 1; i++)
+		s.ram[i * PAGE / 8 + (i == TABLES + 2 ? LINEAR / (2 * MIB) : 0)] =
+			(at + (i + 1) * PAGE) | 0x63;
+	s.ram[(CODE - 1) * PAGE / 8] = (at + CODE * PAGE) | 0x63;
+	s.ram[(CODE - 1) * PAGE / 8 + 1] = (at + DATA * PAGE) | 0x63;
+	memcpy(&s.ram[CODE * PAGE / 8], say_it, sizeof(say_it));
+
+	vm_ioctl(v->fd, KVM_GET_SREGS, &sregs);
+	sregs.cr3 = at;
+	vm_ioctl(v->fd, KVM_SET_SREGS, &sregs);
+	vm_ioctl(v->fd, KVM_SET_REGS, &regs);
+}
+
+static uint32_t what_it_says(void)
+{
+	check_eq(vcpu_run_once(v), 0);
+	check_eq(v->run->exit_reason, KVM_EXIT_IO);
+	check_eq(v->run->io.port, 0x51);
+	return *(uint32_t *)((char *)v->run + v->run->io.data_offset);
+}
+
+static uint64_t pages_of_the_vm(void)
+{
+	return kvm_stat_of(vm->fd, "pages_4k") + kvm_stat_of(vm->fd, "pages_2m") +
+	       kvm_stat_of(vm->fd, "pages_1g");
+}
+
+/*
+ * When KVM zaps a range that the VM's own tables have nothing of, views may have
+ * something, and only their answer makes it flush. If it did not, the page
+ * could go, and the notifier would find no leaf and flush nothing either.
+ */
+static void what_only_views_had_is_flushed(void)
+{
+	int file = memfd_create("pages", 0), i;
+	uint32_t val;
+	char *p;
+
+	for (i = 0; i < 2; i++) {
+		val = 42 + i;
+		check_eq(pwrite(file, &val, sizeof(val), i * PAGE), sizeof(val));
+	}
+	check_eq(ftruncate(file, 2 * PAGE), 0);
+	vm = vm_new(1);
+	v = &vm->vcpus[0];
+	scene_make(&s, vm, SIZE, 2);
+	p = (char *)s.ram + DATA * PAGE;
+	check(mmap(p, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file,
+		   0) == p);
+	vcpu_vmfunc(v, 1);
+	move_into_the_window();
+	/* what the VM's own tables have goes; the vCPU needs none of it */
+	put(DMA, "1");
+	check_eq(what_it_says(), 42);
+	check_eq(what_it_says(), 42);
+	check_eq(pages_of_the_vm(), 0);
+
+	put(DMA, "0");
+	check(mmap(p, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file,
+		   PAGE) == p);
+	check_eq(what_it_says(), 43);
+	vm_free(vm);
+	close(file);
+}
+
 static const struct hostcase cases[] = {
 	CASE(leaves_follow_a_device_without_coherent_dma),
+	CASE(what_only_views_had_is_flushed),
 };
 
 HOSTCASE_MAIN(cases)

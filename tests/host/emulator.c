@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -30,9 +32,9 @@ static struct scene s;
 /* Two segments at one address, each in a view of its own; 1 is read-only. */
 static uint64_t seg2;
 
-static void begin(void)
+static void begin_in(struct vm *with_two_vcpus)
 {
-	vm = vm_new(2);
+	vm = with_two_vcpus;
 	v = &vm->vcpus[0];
 	s.ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, 2 * SIZE, 0);
 	scene_over(&s, vm, TEST_GPA, SIZE, 2);
@@ -45,6 +47,11 @@ static void begin(void)
 	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[1], seg2, 3);
 	strcpy((char *)s.ram, "first view");
 	strcpy((char *)s.ram + SIZE, "other view");
+}
+
+static void begin(void)
+{
+	begin_in(vm_new(2));
 }
 
 static uint64_t guest_outs(uint64_t va, uint64_t n)
@@ -403,6 +410,66 @@ static void a_page_is_taken_when_the_emulator_is_done_with_it(void)
 	vm_free(vm);
 }
 
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+static void *run_until_signal(void *arg)
+{
+	atomic_store((atomic_int *)arg, gettid());
+	check_eq(vcpu_run_once(v), -EINTR);
+	return NULL;
+}
+
+static bool sleeps(int tid)
+{
+	char file[64], line[512] = "", *p;
+	FILE *f;
+
+	snprintf(file, sizeof(file), "/proc/self/task/%d/stat", tid);
+	f = fopen(file, "r");
+	check(f && fgets(line, sizeof(line), f));
+	fclose(f);
+	p = strrchr(line, ')');
+	check(p);
+	return p[2] == 'S';
+}
+
+/*
+ * KVM's emulator has read a page of the window for an instruction that is not
+ * over, and INIT comes: the vCPU sleeps in KVM_RUN, for as long as nobody sends
+ * a SIPI. It will not use the page: another vCPU's call must not wait.
+ */
+static void a_hypercall_does_not_wait_for_a_vcpu_that_sleeps(void)
+{
+	struct kvm_mp_state init = { KVM_MP_STATE_UNINITIALIZED };
+	struct kvm_mp_state runs = { KVM_MP_STATE_RUNNABLE };
+	struct kvm_pvvas_config c = { .size = sizeof(c) };
+	struct sigaction sa = { .sa_handler = nothing };
+	struct vm *with_apics = vm_bare();
+	atomic_int tid = 0;
+	pthread_t sleeper;
+
+	check_eq(vm_enable_pvvas(with_apics, &c), 0);
+	vm_ioctl(with_apics->fd, KVM_CREATE_IRQCHIP, 0);
+	vm_add_vcpu(with_apics);
+	vm_ioctl(vm_add_vcpu(with_apics)->fd, KVM_SET_MP_STATE, &runs);
+	begin_in(with_apics);
+	sigaction(SIGUSR1, &sa, NULL);
+	vcpu_vmfunc(v, 2);
+	start(guest_outs, AT(3), 4, 0, KVM_EXIT_IO);
+	vm_ioctl(v->fd, KVM_SET_MP_STATE, &init);
+	check_eq(pthread_create(&sleeper, NULL, run_until_signal, &tid), 0);
+	while (!atomic_load(&tid) || !sleeps(tid))
+		usleep(1000);
+	check_eq(vcpu_map(&vm->vcpus[1], PVVAS_HC_SEG_UNMAP, seg2, 3 * PAGE, 0,
+			  PAGE, 0), 1);
+	pthread_kill(sleeper, SIGUSR1);
+	pthread_join(sleeper, NULL);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(string_output_reads_the_view_in_force),
 	CASE(string_input_writes_the_view_in_force),
@@ -412,6 +479,7 @@ static const struct hostcase cases[] = {
 	CASE(an_instruction_does_not_end_in_another_context),
 	CASE(the_emulators_writes_are_logged),
 	CASE(a_page_is_taken_when_the_emulator_is_done_with_it),
+	CASE_SECONDS(a_hypercall_does_not_wait_for_a_vcpu_that_sleeps, 20),
 };
 
 HOSTCASE_MAIN(cases)

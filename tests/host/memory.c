@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What views cost in pages of the host: KVM's own count of tables, and what
- * the host says of small objects.
+ * What views cost in pages of the host: KVM's own count of tables, what the
+ * host says of small objects, and who is charged for both.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "vm.h"
 
@@ -138,11 +142,85 @@ static void a_second_view_of_1_gib_anywhere_costs_no_more(void)
 	attach_twice(true, GIB / 2);
 }
 
+#define GROUPS		"/tmp/groups/"
+#define GROUP		GROUPS "views/"
+#define NR_CHARGED	2000
+
+static void put(const char *file, const char *val)
+{
+	int fd = open(file, O_WRONLY);
+
+	if (fd < 0 || write(fd, val, strlen(val)) < 0)
+		host_fail(__FILE__, __LINE__, "cannot write %s to %s", val,
+			  file);
+	close(fd);
+}
+
+/* A number of the group's memory.stat, in bytes. */
+static int64_t charged(const char *name)
+{
+	long long bytes = -1;
+	char line[128];
+	size_t n = strlen(name);
+	FILE *f;
+
+	f = fopen(GROUP "memory.stat", "r");
+	check(f);
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, n) && line[n] == ' ')
+			sscanf(line + n, "%lld", &bytes);
+	fclose(f);
+	check(bytes >= 0);
+	return bytes;
+}
+
+/* Tables and objects count for the group of the VMM, and leave with them. */
+static void tables_and_objects_are_charged_to_the_vmm(void)
+{
+	int64_t tables, objects;
+	struct vm *vm;
+	struct vcpu *v;
+	uint64_t ctx, seg, i;
+
+	mkdir(GROUPS, 0700);
+	check_eq(mount("none", GROUPS, "cgroup2", 0, NULL), 0);
+	put(GROUPS "cgroup.subtree_control", "+memory");
+	mkdir(GROUP, 0700);
+	put(GROUP "cgroup.procs", "0");
+
+	vm = vm_new(1);
+	v = &vm->vcpus[0];
+	ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, WINDOW_FREE),
+			 GIB, 0);
+	tables = charged("sec_pagetables");
+	for (i = 0; i < NR_CHARGED; i++)
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
+	tables = charged("sec_pagetables") - tables;
+	objects = charged("slab");
+	/* every other page: none is joined with the one before */
+	for (i = 0; i < NR_CHARGED; i++)
+		check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, seg, i * 2 * PAGE,
+				  TEST_GPA, PAGE, 3), 1);
+	objects = charged("slab") - objects;
+	host_note("%d views: %ld bytes of tables; %d extents: %ld of objects",
+		  NR_CHARGED, tables, NR_CHARGED, objects);
+	check(tables >= (int64_t)(NR_CHARGED * PAGE));
+	/* two nodes of a tree with bounds, at least; up to a page is in hand */
+	check(objects >= NR_CHARGED * 64 - (int64_t)PAGE);
+	vm_free(vm);
+
+	put(GROUPS "cgroup.procs", "0");
+	rmdir(GROUP);
+	umount2(GROUPS, MNT_DETACH);
+}
+
 static const struct hostcase cases[] = {
 	CASE(an_idle_view_costs_at_most_three_pages),
 	CASE(a_second_view_of_1_gib_costs_two_pages_and_no_fault),
 	CASE(a_second_view_of_1_gib_in_large_leaves_costs_no_more),
 	CASE(a_second_view_of_1_gib_anywhere_costs_no_more),
+	CASE(tables_and_objects_are_charged_to_the_vmm),
 };
 
 HOSTCASE_MAIN(cases)

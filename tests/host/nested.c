@@ -14,6 +14,7 @@
 #define AT(page)	(WINDOW_FREE + (page) * PAGE)
 #define EPT_PAGE	7	/* of the RAM: the tables of the nested guest */
 #define PF_VECTOR	14
+#define EXIT_VMCALL	18
 #define EXIT_EPT	48
 
 /* Fields of a VMCS (Intel SDM, volume 3, appendix B). */
@@ -159,9 +160,9 @@ static uint64_t __attribute__((noinline)) launch(void)
 	return get(EXIT_REASON);
 }
 
-static uint64_t guest_nest(uint64_t eptp, uint64_t tss, uint64_t pages)
+static void enter_vmx(uint64_t pages)
 {
-	uint64_t vmxon = pages, vmcs = pages + PAGE, reason;
+	uint64_t vmxon = pages, vmcs = pages + PAGE;
 	uint8_t failed;
 
 	asm volatile("mov %0, %%cr4" : : "r"(cr(4) | 1 << 13));
@@ -176,12 +177,66 @@ static uint64_t guest_nest(uint64_t eptp, uint64_t tss, uint64_t pages)
 	asm volatile("vmptrld %1; setna %0" : "=qm"(failed) : "m"(vmcs)
 		     : "cc", "memory");
 	gcheck_eq(failed, 0);
-	fill_vmcs(eptp, tss);
-	reason = launch();
+}
+
+static void leave_vmcs(uint64_t pages)
+{
+	uint64_t vmcs = pages + PAGE;
+	uint8_t failed;
+
 	asm volatile("vmclear %1; setna %0" : "=qm"(failed) : "m"(vmcs)
 		     : "cc", "memory");
 	gcheck_eq(failed, 0);
+}
+
+static uint64_t guest_nest(uint64_t eptp, uint64_t tss, uint64_t pages)
+{
+	uint64_t reason;
+
+	enter_vmx(pages);
+	fill_vmcs(eptp, tss);
+	reason = launch();
+	leave_vmcs(pages);
 	return reason;
+}
+
+/*
+ * The nested guest says that it runs, and what is at LOOK_AT, and exits to its
+ * hypervisor.
+ */
+#define LOOK_AT		0x80000000UL
+#define SAY		0x51
+extern char nested_code[];
+asm(".pushsection .text\n"
+    "nested_code:\n\t"
+    "out %al, $0x51\n\t"
+    "movabs 0x80000000, %al\n\t"
+    "out %al, $0x51\n\t"
+    "vmcall\n\t"
+    "jmp nested_code\n"
+    ".popsection");
+
+/* Twice, with INVEPT in between. */
+static uint64_t guest_nest_twice(uint64_t eptp, uint64_t tss, uint64_t pages)
+{
+	uint64_t desc[2] = { eptp, 0 };
+	uint8_t failed;
+	int i;
+
+	enter_vmx(pages);
+	for (i = 0; i < 2; i++) {
+		fill_vmcs(eptp, tss);
+		put(GUEST_RIP, (uint64_t)nested_code);
+		gcheck_eq(launch(), EXIT_VMCALL);
+		leave_vmcs(pages);
+		asm volatile("vmptrld %1; setna %0" : "=qm"(failed)
+			     : "m"((uint64_t){ pages + PAGE }) : "cc", "memory");
+		gcheck_eq(failed, 0);
+		asm volatile("invept %1, %2; setna %0" : "=qm"(failed)
+			     : "m"(desc), "r"(1UL) : "cc", "memory");
+		gcheck_eq(failed, 0);
+	}
+	return 0;
 }
 
 /* A vCPU whose CPUID and IA32_FEATURE_CONTROL give it VMX. */
@@ -229,6 +284,88 @@ static void shadowed_tables_are_not_written_through_a_view(void)
 	vm_free(vm);
 }
 
+/* Pages of the RAM: the EPT of the nested guest, identity up to 2 GiB. */
+enum { EPT_PML4 = EPT_PAGE, EPT_PDPT, EPT_PD, EPT_LAST_PD = EPT_PD + 2, EPT_PT };
+
+static void fill_ept(uint64_t *ram)
+{
+	uint64_t i;
+
+#define TABLE(page)	((TEST_GPA + (page) * PAGE) | 7)
+#define LEAF(gpa)	((gpa) | 0x37)		/* write-back */
+#define LARGE_LEAF(gpa)	((gpa) | 0xb7)
+#define ENTRY(page, i)	ram[(page) * PAGE / 8 + (i)]
+	ENTRY(EPT_PML4, 0) = TABLE(EPT_PDPT);
+	for (i = 0; i < 3; i++)
+		ENTRY(EPT_PDPT, i) = TABLE(EPT_PD + i);
+	for (i = 0; i < 1024; i++)
+		ENTRY(EPT_PD, i) = LARGE_LEAF(i * 2 * MIB);
+	ENTRY(EPT_LAST_PD, 0) = TABLE(EPT_PT);
+	ENTRY(EPT_PT, 0) = LEAF(TEST_GPA);
+}
+
+/* The next byte that the nested guest says. */
+static uint8_t said(struct vcpu *nested)
+{
+	check_eq(vcpu_run_once(nested), 0);
+	if (nested->run->exit_reason != KVM_EXIT_IO ||
+	    nested->run->io.port != SAY)
+		vcpu_unexpected(nested);
+	return *((uint8_t *)nested->run + nested->run->io.data_offset);
+}
+
+static struct vcpu *start_nested(struct vm *vm, struct scene *s)
+{
+	uint64_t pages = (uint64_t)vm_shared(2 * PAGE);
+	struct vcpu *nested = add_vcpu_with_vmx(vm);
+
+	scene_make(s, vm, SIZE, 2);
+	fill_ept(s->ram);
+	s->ram[0] = 1;
+	s->ram[PAGE / 8] = 2;
+	vcpu_vmfunc(s->v, 1);
+	vcpu_prepare(nested, (guest_fn)(void *)guest_nest_twice, (uint64_t[4]){
+		     (TEST_GPA + EPT_PML4 * PAGE) | 0x1e, nested->args[8], pages });
+	return nested;
+}
+
+/*
+ * Nobody but the view has the table mapped: only the view's part of what KVM
+ * write protects says that a flush is due.
+ */
+static void a_table_that_becomes_shadowed_is_flushed(void)
+{
+	struct vm *vm = vm_new(1);
+	struct vcpu *nested, *v = &vm->vcpus[0];
+	struct scene s;
+
+	nested = start_nested(vm, &s);
+	said(nested);
+	/* the nested guest runs, and has not needed this table yet */
+	vcpu_poke(v, AT(EPT_LAST_PD) + 511 * 8, 0);
+	check_eq(said(nested), 1);
+	check_eq(vcpu_try_poke(v, AT(EPT_LAST_PD) + 511 * 8, 4711), PF_VECTOR);
+	check_eq(s.ram[EPT_LAST_PD * PAGE / 8 + 511], 0);
+	vm_free(vm);
+}
+
+/* KVM shadows the last table too, and looks again after INVEPT. */
+static void a_last_table_written_through_a_view_counts(void)
+{
+	struct vm *vm = vm_new(1);
+	struct vcpu *nested, *v = &vm->vcpus[0];
+	struct scene s;
+
+	nested = start_nested(vm, &s);
+	said(nested);
+	vcpu_poke(v, AT(EPT_PT) + 511 * 8, 0);
+	check_eq(said(nested), 1);
+	vcpu_poke(v, AT(EPT_PT), LEAF(TEST_GPA + PAGE));
+	said(nested);
+	check_eq(said(nested), 2);
+	vm_free(vm);
+}
+
 static void a_vcpu_with_vmx_runs_beside_views(void)
 {
 	struct vm *vm = vm_new(1);
@@ -251,6 +388,8 @@ static void a_vcpu_with_vmx_runs_beside_views(void)
 
 static const struct hostcase cases[] = {
 	CASE(shadowed_tables_are_not_written_through_a_view),
+	CASE(a_table_that_becomes_shadowed_is_flushed),
+	CASE(a_last_table_written_through_a_view_counts),
 	CASE(a_vcpu_with_vmx_runs_beside_views),
 };
 

@@ -5,6 +5,7 @@
 #ifndef _ASM_X86_KVM_PVVAS_H
 #define _ASM_X86_KVM_PVVAS_H
 
+#include <linux/jump_label_ratelimit.h>
 #include <linux/kvm_types.h>
 #include <linux/types.h>
 
@@ -67,6 +68,15 @@ enum kvm_pvvas_result {
 	KVM_PVVAS_DEMAND,	/* the guest is asked to back the page */
 };
 
+/* On while a VM of this host may have views. */
+extern struct static_key_false_deferred kvm_pvvas_enabled;
+/*
+ * An EPT violation is looked at before KVM maps anything: a VM of this host has
+ * used views, or kvm_intel.allow_smaller_maxphyaddr.
+ */
+extern bool kvm_look_at_gpa;
+
+void kvm_pvvas_ops_updated(void);
 int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig);
 int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp);
 int kvm_pvvas_check_extension(void);
@@ -90,7 +100,6 @@ void kvm_pvvas_zap_slot(struct kvm *kvm, const struct kvm_memory_slot *slot);
 /* Vendor side. */
 bool kvm_pvvas_active(struct kvm_vcpu *vcpu);
 bool kvm_pvvas_gpa_in_window(struct kvm_vcpu *vcpu, gpa_t gpa);
-void kvm_pvvas_trace_switch(struct kvm_vcpu *vcpu, u64 eptp);
 void kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list);
 bool kvm_pvvas_link_ram(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa);
 int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,

@@ -170,16 +170,12 @@ struct pvvas_view *pvvas_view_to_load(struct kvm_vcpu *vcpu, u64 eptp)
 	return view ?: &vcpu->kvm->arch.pvvas->plain;
 }
 
-/**
- * kvm_pvvas_trace_switch - say so if a vCPU has come out of another view
- * @vcpu: the vCPU
- * @eptp: its EPT_POINTER
- */
-void kvm_pvvas_trace_switch(struct kvm_vcpu *vcpu, u64 eptp)
+/* Say so if @vcpu has come out of another view. */
+static void pvvas_trace_switch(struct kvm_vcpu *vcpu)
 {
+	u64 id, ctx, eptp = kvm_x86_call(pvvas_eptp)(vcpu);
 	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
 	struct pvvas_view *view;
-	u64 id, ctx;
 
 	read_lock(&vcpu->kvm->mmu_lock);
 	view = pvvas_view_in_force(vcpu, eptp);
@@ -191,7 +187,35 @@ void kvm_pvvas_trace_switch(struct kvm_vcpu *vcpu, u64 eptp)
 		trace_kvm_pvvas_switch(vcpu->vcpu_id, ctx, a->traced_view, id);
 	a->traced_view = id;
 }
-EXPORT_SYMBOL_GPL(kvm_pvvas_trace_switch);
+
+static int pvvas_traced_exit(struct kvm_vcpu *vcpu, fastpath_t fastpath)
+{
+	if (kvm_pvvas_active(vcpu) && !is_guest_mode(vcpu) && !is_smm(vcpu))
+		pvvas_trace_switch(vcpu);
+	return kvm_x86_ops.handle_exit(vcpu, fastpath);
+}
+
+/*
+ * Every exit would have to ask whether kvm_pvvas_switch is wanted.  Instead the
+ * event, while it is on, stands in for the function that every exit calls.
+ */
+int pvvas_trace_exits(void)
+{
+	static_call_update(kvm_x86_handle_exit, pvvas_traced_exit);
+	return 0;
+}
+
+void pvvas_trace_no_exits(void)
+{
+	static_call_update(kvm_x86_handle_exit, kvm_x86_ops.handle_exit);
+}
+
+/* A vendor module has been loaded, maybe with the event on. */
+void kvm_pvvas_ops_updated(void)
+{
+	if (trace_kvm_pvvas_switch_enabled())
+		pvvas_trace_exits();
+}
 
 /**
  * kvm_pvvas_choose - which view and list a vCPU is to run with

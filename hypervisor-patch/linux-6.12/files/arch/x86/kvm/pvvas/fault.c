@@ -7,7 +7,6 @@
 #include "internal.h"
 #include "mmu.h"
 #include "mmu/mmu_internal.h"
-#include "mmu/page_track.h"
 #include "mmu/spte.h"
 #include "trace.h"
 
@@ -148,8 +147,13 @@ static enum kvm_pvvas_result pvvas_install(struct kvm_vcpu *vcpu,
 	kvm_pfn_t pfn = fault->pfn;
 	u64 *entry, leaf;
 
+	/*
+	 * A nested guest's EPT is shadowed: upper tables are not written to,
+	 * and the last ones count as changed once they may have been.
+	 */
 	if (!fault->map_writable ||
-	    kvm_gfn_is_write_tracked(kvm, fault->slot, hit->gfn)) {
+	    mmu_try_to_unsync_pages(kvm, fault->slot, hit->gfn, fault->write,
+				    false)) {
 		if (fault->write)
 			return KVM_PVVAS_REFLECT;
 		prot &= ~PVVAS_PROT_WRITE;
@@ -254,7 +258,7 @@ static int pvvas_fill_from(struct kvm_vcpu *vcpu, u64 eptp, gfn_t gfn,
 	if (!pvvas_slot_ok(fault.slot, access))
 		return KVM_PVVAS_REFLECT;
 
-	r = kvm_faultin_pfn(vcpu, &fault, ACC_ALL);
+	r = kvm_pvvas_faultin_pfn(vcpu, &fault);
 	if (r == RET_PF_RETRY)
 		return KVM_PVVAS_RETRY;
 	if (r < 0)
@@ -276,7 +280,7 @@ static int pvvas_fill_from(struct kvm_vcpu *vcpu, u64 eptp, gfn_t gfn,
 			 &hit);
 	if (r == KVM_PVVAS_RETRY && hit.gfn == base_gfn &&
 	    hit.seg != kvm->arch.pvvas->frozen &&
-	    !is_page_fault_stale(vcpu, &fault))
+	    !kvm_pvvas_fault_is_stale(vcpu, &fault))
 		r = pvvas_install(vcpu, &hit, &fault);
 	else
 		r = KVM_PVVAS_RETRY;

@@ -57,7 +57,9 @@ static long pvvas_stats(struct kvm *kvm, u64 gpa, u64 size)
 	kvm_for_each_vcpu(i, v, kvm) {
 		s.exits += v->stat.exits;
 		s.hypercalls += v->stat.hypercalls;
-		s.ept_violations += v->stat.ept_violations;
+		/* by KVM's ordinary handler, and by views */
+		s.ept_violations += v->stat.pf_taken +
+				    v->stat.pvvas_ept_violations;
 		s.vmfunc_exits += v->stat.pvvas_vmfunc_exits;
 		s.window_faults += v->stat.pvvas_window_faults;
 		s.filled += v->stat.pvvas_filled;
@@ -169,7 +171,7 @@ static void pvvas_wait_for_emulators(struct kvm_vcpu *vcpu, u64 nr)
 }
 
 /**
- * kvm_pvvas_hypercall - a hypercall whose number is in the PVVAS_HC range
+ * kvm_pvvas_hypercall - a hypercall whose number is PVVAS_HC_BASE or more
  * @vcpu: the vCPU, at CPL 0
  * @nr: PVVAS_HC_*
  * @a0: first argument
@@ -186,7 +188,8 @@ long kvm_pvvas_hypercall(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1,
 	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
 	long r;
 
-	if (!pv || !guest_pv_has(vcpu, KVM_FEATURE_PVVAS))
+	if (!pv || nr > PVVAS_HC_BASE + 0xff ||
+	    !guest_pv_has(vcpu, KVM_FEATURE_PVVAS))
 		return -KVM_ENOSYS;
 	/* Views and nested VMX would both own the EPTP. */
 	if (!op_64_bit || is_guest_mode(vcpu) || is_smm(vcpu) ||

@@ -16,7 +16,12 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
-EXPORT_TRACEPOINT_SYMBOL_GPL(kvm_pvvas_switch);
+/* Off with a delay, as kvm_xen_enabled: VMs come and go. */
+DEFINE_STATIC_KEY_DEFERRED_FALSE(kvm_pvvas_enabled, HZ);
+EXPORT_SYMBOL_GPL(kvm_pvvas_enabled);
+
+bool __read_mostly kvm_look_at_gpa;
+EXPORT_SYMBOL_GPL(kvm_look_at_gpa);
 
 /* Upper bounds of what KVM_ENABLE_CAP may ask for, and the defaults. */
 static unsigned int __read_mostly pvvas_max_ctxs = 4096;
@@ -251,6 +256,7 @@ int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
 		return -ENOMEM;
 	}
 
+	static_branch_deferred_inc(&kvm_pvvas_enabled);
 	/* slots_lock: no memslot may appear in the window meanwhile. */
 	mutex_lock(&kvm->lock);
 	mutex_lock(&kvm->slots_lock);
@@ -267,6 +273,7 @@ int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
 	mutex_unlock(&kvm->lock);
 
 	if (r) {
+		static_branch_slow_dec_deferred(&kvm_pvvas_enabled);
 		pvvas_free(kvm, pv);
 	} else {
 		write_lock(&kvm->mmu_lock);
@@ -314,6 +321,7 @@ void pvvas_activate(struct kvm *kvm)
 		v->arch.pvvas.list = __pa(pv->null_list);
 		v->arch.pvvas.eptp = pv->plain.eptp;
 	}
+	kvm_look_at_gpa = true;
 	WRITE_ONCE(kvm->arch.pvvas_active, true);
 	kvm_make_all_cpus_request(kvm, KVM_REQ_LOAD_MMU_PGD);
 	/* The plain root's page may have been an EPT root before. */
@@ -374,6 +382,7 @@ void kvm_pvvas_destroy_vm(struct kvm *kvm)
 	pvvas_put_page(kvm, pv->plain.identity);
 	kvm->arch.pvvas = NULL;
 	pvvas_free(kvm, pv);
+	static_branch_slow_dec_deferred(&kvm_pvvas_enabled);
 	WARN_ON_ONCE(atomic64_read(&kvm->stat.pvvas_tables));
 }
 

@@ -9,11 +9,14 @@
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM kvm
 
+int pvvas_trace_exits(void);
+void pvvas_trace_no_exits(void);
+
 /*
  * VMFUNC leaves no trace of its own: an exit shows that the vCPU is in another
  * view than at the exit before.  What it was in meanwhile is not seen.
  */
-TRACE_EVENT(kvm_pvvas_switch,
+TRACE_EVENT_FN(kvm_pvvas_switch,
 	TP_PROTO(unsigned int vcpu_id, u64 ctx, u64 from, u64 to),
 	TP_ARGS(vcpu_id, ctx, from, to),
 
@@ -32,7 +35,9 @@ TRACE_EVENT(kvm_pvvas_switch,
 	),
 
 	TP_printk("vcpu %u ctx %llu view %llu -> %llu", __entry->vcpu_id,
-		  __entry->ctx, __entry->from, __entry->to)
+		  __entry->ctx, __entry->from, __entry->to),
+
+	pvvas_trace_exits, pvvas_trace_no_exits
 );
 
 TRACE_EVENT(kvm_pvvas_link,

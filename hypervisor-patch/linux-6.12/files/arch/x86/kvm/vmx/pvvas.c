@@ -160,17 +160,17 @@ static int vmx_pvvas_window_fault(struct kvm_vcpu *vcpu, gpa_t gpa,
 int vmx_pvvas_ept_violation(struct kvm_vcpu *vcpu, gpa_t gpa,
 			    unsigned long exit_qualification)
 {
+	int r;
+
 	if (is_guest_mode(vcpu) || !kvm_pvvas_active(vcpu) || is_smm(vcpu))
 		return 0;
 	if (kvm_pvvas_gpa_in_window(vcpu, gpa))
-		return vmx_pvvas_window_fault(vcpu, gpa, exit_qualification);
-	return kvm_pvvas_link_ram(vcpu, vmcs_read64(EPT_POINTER), gpa);
-}
-
-void __vmx_pvvas_trace_exit(struct kvm_vcpu *vcpu)
-{
-	if (!is_guest_mode(vcpu) && vmx_pvvas_wants_vmfunc(vcpu))
-		kvm_pvvas_trace_switch(vcpu, vmx_pvvas_eptp(vcpu));
+		r = vmx_pvvas_window_fault(vcpu, gpa, exit_qualification);
+	else
+		r = kvm_pvvas_link_ram(vcpu, vmcs_read64(EPT_POINTER), gpa);
+	if (r)
+		++vcpu->stat.pvvas_ept_violations;
+	return r;
 }
 
 /*
