@@ -101,6 +101,9 @@ deb-host: ## Debian's qemu and libvirt with the patches, for hosts, into build/d
 	@images/setup/all packages
 	@images/deb-host
 
+test-kvm-host: setup ## what a machine with /dev/kvm and VMX does: these commands on the emulated one, nested under its stock KVM
+	@tests/kvm-host
+
 test-deb-host: deb-host ## those packages in a fresh Debian: over Debian's own, and back
 	@tests/deb-host
 

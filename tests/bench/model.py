@@ -49,6 +49,8 @@ def table(results, reference):
         return
     measured = {key(r): r for r in results["results"]} if cycles else {}
     print(f"\nPREDICTED cycles on hardware, from the instructions counted on {counted['date']}: no measurement")
+    if results["machine"]["emulator"] == "kvm":
+        print("  the host level is nested here: the KVM below it emulates VMFUNC, with an exit that nobody here counts")
     print(f"  {'':60} {'low':>9} {'high':>9}" + (f" {'measured':>9}" if cycles else ""))
     for r in counted["results"]:
         low, high = predict(r)
