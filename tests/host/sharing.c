@@ -477,6 +477,36 @@ static void a_large_leaf_splits_where_rights_differ(void)
 	vm_free(vm);
 }
 
+/* EPT violations: those that views deal with, and those that KVM does. */
+static void violations_of_window_and_ram_are_counted(void)
+{
+	struct pvvas_hc_stats before, after;
+	struct vm *vm = vm_new(1);
+	struct scene s;
+
+	scene_make(&s, vm, 2 * MIB, 2);
+	vcpu_vmfunc(s.v, 1);
+	vcpu_call(s.v, guest_touch, WINDOW_FREE, 1, PAGE, 1);
+	vcpu_stats(s.v, &before);
+	vcpu_call(s.v, guest_touch, WINDOW_FREE + PAGE, 32, PAGE, 1);
+	vcpu_stats(s.v, &after);
+	check_eq(after.window_faults - before.window_faults, 32);
+	check_eq(after.ept_violations - before.ept_violations, 32);
+
+	vcpu_stats(s.v, &before);
+	vcpu_call(s.v, guest_touch, TEST_GPA, 64, PAGE, 1);
+	vcpu_stats(s.v, &after);
+	check_eq(after.window_faults, before.window_faults);
+	check_eq(after.ept_violations - before.ept_violations, 64);
+
+	/* a view that has no RAM yet finds the VM's own entry */
+	vcpu_vmfunc(s.v, 2);
+	vcpu_stats(s.v, &before);
+	check_eq(before.ram_links - after.ram_links, 1);
+	check_eq(before.ept_violations - after.ept_violations, 1);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(a_page_faulted_in_by_one_view_does_not_fault_in_another),
 	CASE(a_read_fault_makes_the_page_writable_too),
@@ -486,6 +516,7 @@ static const struct hostcase cases[] = {
 	CASE(neighbours_at_2_mib_share_a_view),
 	CASE(a_neighbour_that_was_not_used_yet_outlives_a_detach),
 	CASE(a_segment_over_borders_of_gibs_is_whole_in_every_view),
+	CASE(violations_of_window_and_ram_are_counted),
 	CASE(linking_writes_one_entry_a_gib),
 	CASE(a_neighbour_that_comes_later_takes_nothing_away),
 	CASE(huge_pages_of_the_host_are_mapped_by_one_fault),
