@@ -318,14 +318,15 @@ static struct vcpu *start_nested(struct vm *vm, struct scene *s)
 {
 	uint64_t pages = (uint64_t)vm_shared(2 * PAGE);
 	struct vcpu *nested = add_vcpu_with_vmx(vm);
+	const uint64_t args[4] = { (TEST_GPA + EPT_PML4 * PAGE) | 0x1e,
+				   nested->args[8], pages };
 
 	scene_make(s, vm, SIZE, 2);
 	fill_ept(s->ram);
 	s->ram[0] = 1;
 	s->ram[PAGE / 8] = 2;
 	vcpu_vmfunc(s->v, 1);
-	vcpu_prepare(nested, (guest_fn)(void *)guest_nest_twice, (uint64_t[4]){
-		     (TEST_GPA + EPT_PML4 * PAGE) | 0x1e, nested->args[8], pages });
+	vcpu_prepare(nested, (guest_fn)(void *)guest_nest_twice, args);
 	return nested;
 }
 
