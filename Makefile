@@ -17,7 +17,7 @@ export BUILD JOBS TLB
 
 help: ## this list
 	@echo "make TARGET [VARIABLE=value ...]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 	@echo "variables: BUILD=dir JOBS=n EMULATOR=auto|bochs|kvm INPUT=\"file1 file2\" WORDS=\"word ...\" TESTS=\"name ...\" TLB=sticky"
 
 doctor: ## what this machine can do, and why
@@ -81,12 +81,22 @@ test-compat: setup ## other versions: guest kernel 6.1, stock KVM, QEMU and libv
 	@images/setup/all compat
 	@tests/compat
 
-images: deb ## disk image of a guest, for real hosts, into build/disk
+images: image-guest image-host ## disk images of a guest and of a host, into build/disk; the second takes what make deb-host makes
+
+image-guest: deb ## disk image of a guest, into build/disk
 	@images/setup/packages -disk >/dev/null
 	@images/disk/build guest
 
-test-images: images ## boot the disk image, build it a second time and compare
+image-host: deb-kvm deb-host ## disk image of a host, into build/disk
+	@images/setup/packages -disk >/dev/null
+	@images/disk/build host
+
+test-images: image-guest ## boot the guest's disk image, build it a second time and compare
 	@tests/disk --twice
+
+test-disk-emulated: image-host ## the host's disk image in the emulator: a domain with views under libvirt's usual confinement
+	@images/setup/all
+	@tests/disk-emulated
 
 deb-kvm: ## Debian package of the patched KVM for the host, as source for DKMS, into build/deb-kvm
 	@images/setup/all packages kernels
