@@ -33,8 +33,7 @@ result() { # STATUS NAME FILE: with what FILE says when it failed
 }
 
 echo 1..5
-typed doctor make doctor
-grep -q '^info *host level *nested under KVM: ' $out/doctor
+typed doctor make doctor && grep -q '^info *host level *nested under KVM: ' $out/doctor
 result $? "make doctor says that the host level runs under KVM" doctor
 
 typed demo make demo
