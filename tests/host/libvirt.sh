@@ -8,7 +8,7 @@
 exec 3>&1 >$out/virsh.log 2>&1
 set -x
 {
-	echo 1..16 >&3
+	echo 1..17 >&3
 	define wander wanderer 150000 && virsh dumpxml wander | grep "<pvvas state='on' views='1024' tables='65536'/>"
 	result $? the_domain_is_defined_from_xml >&3
 	virsh start wander && says wander wandering
@@ -49,6 +49,11 @@ set -x
 	virsh start wander && says wander wandering && [ "$(counter pvvas_views)" -gt 0 ] &&
 		virsh destroy wander && nothing_left
 	result $? destroy_leaves_nothing_in_kvm >&3
+
+	define storm process_storm "300 5 6" && virsh start storm && says storm "300 seconds" &&
+		patiently grep -v '^[0-6]$' /sys/kernel/debug/kvm/pvvas_views && sleep 2 && [ "$(counter pvvas_views)" -gt 0 ] &&
+		virsh destroy storm && nothing_left
+	result $? destroy_in_a_storm_leaves_nothing_in_kvm >&3
 
 	# what a libvirt without the patches can do: QEMU's property through the passthrough of arguments
 	sed -e "s|wander|argument|g" -e "/<pvvas/d" -e "s|<domain |&xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' |" \
