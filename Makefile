@@ -117,6 +117,10 @@ test-kvm-host: setup ## what a machine with /dev/kvm and VMX does: these command
 test-deb-host: deb-host ## those packages in a fresh Debian: over Debian's own, and back
 	@tests/deb-host
 
+test-steps: ## the commands of docs/provider.md and docs/tenant.md as they stand, in fresh Debians, but what needs a running host; make deb-host first
+	@images/setup/packages -disk >/dev/null
+	@tests/steps
+
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
 	@tests/bench/heap/run
 
