@@ -3,10 +3,7 @@
  * The host asks which pages are in use: what is used through a view is young,
  * what is not grows old. DAMON asks, as reclaim would.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,51 +22,36 @@ static struct vm *vm;
 static struct scene s;
 static atomic_int stop;
 
-static void put(const char *file, const char *format, ...)
-{
-	char val[64];
-	va_list ap;
-	int fd;
-
-	va_start(ap, format);
-	vsnprintf(val, sizeof(val), format, ap);
-	va_end(ap);
-	fd = open(file, O_WRONLY);
-	if (fd < 0 || write(fd, val, strlen(val)) < 0)
-		host_fail(__FILE__, __LINE__, "%s < %s: %s", file, val,
-			  strerror(errno));
-	close(fd);
-}
-
 /*
  * Watch this process's memory behind the segment, and only that: "vaddr" would
  * take the whole address space in at its next update.
  */
 static void watch(void)
 {
-	put(DAMON "nr_kdamonds", "1");
-	put(DAMON "0/contexts/nr_contexts", "1");
-	put(CONTEXT "operations", "fvaddr");
-	put(CONTEXT "monitoring_attrs/intervals/sample_us", "%u",
-	    2000 * patience());
-	put(CONTEXT "monitoring_attrs/intervals/aggr_us", "%u",
-	    40000 * patience());
-	put(CONTEXT "monitoring_attrs/nr_regions/min", "3");
-	put(CONTEXT "monitoring_attrs/nr_regions/max", "3");
-	put(CONTEXT "targets/nr_targets", "1");
-	put(CONTEXT "targets/0/pid_target", "%d", getpid());
-	put(CONTEXT "targets/0/regions/nr_regions", "1");
-	put(CONTEXT "targets/0/regions/0/start", "%lu", (uint64_t)s.ram);
-	put(CONTEXT "targets/0/regions/0/end", "%lu", (uint64_t)s.ram + SIZE);
-	put(CONTEXT "schemes/nr_schemes", "1");
-	put(SCHEME "action", "stat");
-	put(SCHEME "access_pattern/sz/min", "0");
-	put(SCHEME "access_pattern/sz/max", "%lu", ~0UL);
-	put(SCHEME "access_pattern/nr_accesses/min", "0");
-	put(SCHEME "access_pattern/nr_accesses/max", "%u", ~0U);
-	put(SCHEME "access_pattern/age/min", "0");
-	put(SCHEME "access_pattern/age/max", "%u", ~0U);
-	put(DAMON "0/state", "on");
+	host_put(DAMON "nr_kdamonds", "1");
+	host_put(DAMON "0/contexts/nr_contexts", "1");
+	host_put(CONTEXT "operations", "fvaddr");
+	host_put(CONTEXT "monitoring_attrs/intervals/sample_us", "%u",
+		 2000 * patience());
+	host_put(CONTEXT "monitoring_attrs/intervals/aggr_us", "%u",
+		 40000 * patience());
+	host_put(CONTEXT "monitoring_attrs/nr_regions/min", "3");
+	host_put(CONTEXT "monitoring_attrs/nr_regions/max", "3");
+	host_put(CONTEXT "targets/nr_targets", "1");
+	host_put(CONTEXT "targets/0/pid_target", "%d", getpid());
+	host_put(CONTEXT "targets/0/regions/nr_regions", "1");
+	host_put(CONTEXT "targets/0/regions/0/start", "%lu", (uint64_t)s.ram);
+	host_put(CONTEXT "targets/0/regions/0/end", "%lu",
+		 (unsigned long)s.ram + (unsigned long)SIZE);
+	host_put(CONTEXT "schemes/nr_schemes", "1");
+	host_put(SCHEME "action", "stat");
+	host_put(SCHEME "access_pattern/sz/min", "0");
+	host_put(SCHEME "access_pattern/sz/max", "%lu", ~0UL);
+	host_put(SCHEME "access_pattern/nr_accesses/min", "0");
+	host_put(SCHEME "access_pattern/nr_accesses/max", "%u", ~0U);
+	host_put(SCHEME "access_pattern/age/min", "0");
+	host_put(SCHEME "access_pattern/age/max", "%u", ~0U);
+	host_put(DAMON "0/state", "on");
 }
 
 /* Accesses that were seen in the latest whole interval. */
@@ -78,7 +60,7 @@ static long long seen(void)
 	long long sum = 0, n, i;
 
 	usleep(120000 * patience());
-	put(DAMON "0/state", "update_schemes_tried_regions");
+	host_put(DAMON "0/state", "update_schemes_tried_regions");
 	for (i = 0; i < 3; i++) {
 		n = host_number(SCHEME "tried_regions/%lld/nr_accesses", i);
 		if (n > 0)
@@ -144,7 +126,7 @@ static void used_is_young(bool huge)
 	atomic_store(&stop, 1);
 	pthread_join(t, NULL);
 	host_note("%lld accesses seen", n);
-	put(DAMON "0/state", "off");
+	host_put(DAMON "0/state", "off");
 	check(n > 10);
 	vm_free(vm);
 }
@@ -167,7 +149,7 @@ static void unused_grows_old(bool huge)
 	seen();
 	n = seen();
 	host_note("%lld accesses seen", n);
-	put(DAMON "0/state", "off");
+	host_put(DAMON "0/state", "off");
 	check_eq(n, 0);
 	vm_free(vm);
 }

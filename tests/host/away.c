@@ -244,15 +244,6 @@ static void pages_collapse_into_a_huge_one(void)
 	vm_free(vm);
 }
 
-static void set_number(const char *path, const char *val)
-{
-	int fd = open(path, O_WRONLY);
-
-	check(fd >= 0);
-	check(write(fd, val, strlen(val)) > 0);
-	close(fd);
-}
-
 static void ksm_merges_and_a_write_unmerges(void)
 {
 	int i;
@@ -262,15 +253,15 @@ static void ksm_merges_and_a_write_unmerges(void)
 	vcpu_poke(v, AT(3), 4242);
 	memset(s.ram + WORD(16), 1, SIZE - 16 * PAGE);
 	check_eq(madvise(s.ram, 16 * PAGE, MADV_MERGEABLE), 0);
-	set_number("/sys/kernel/mm/ksm/sleep_millisecs", "0");
-	set_number("/sys/kernel/mm/ksm/pages_to_scan", "1000");
-	set_number("/sys/kernel/mm/ksm/run", "1");
+	host_put("/sys/kernel/mm/ksm/sleep_millisecs", "0");
+	host_put("/sys/kernel/mm/ksm/pages_to_scan", "1000");
+	host_put("/sys/kernel/mm/ksm/run", "1");
 	for (i = 0; i < 2000; i++) {
 		if (host_number("/sys/kernel/mm/ksm/pages_sharing") > 0)
 			break;
 		usleep(1000);
 	}
-	set_number("/sys/kernel/mm/ksm/run", "0");
+	host_put("/sys/kernel/mm/ksm/run", "0");
 	check(host_number("/sys/kernel/mm/ksm/pages_sharing") > 0);
 	vcpu_poke(v, AT(2), 1);
 	check_eq(s.ram[WORD(2)], 1);
@@ -278,7 +269,7 @@ static void ksm_merges_and_a_write_unmerges(void)
 	check_eq(vcpu_peek(v, AT(3)), 4242);
 	check_same(2);
 	check_same(3);
-	set_number("/sys/kernel/mm/ksm/run", "2");
+	host_put("/sys/kernel/mm/ksm/run", "2");
 	check_same(2);
 	check_same(3);
 	vm_free(vm);
@@ -350,7 +341,7 @@ static void soft_dirty_bits_see_writes(void)
 	int fd;
 
 	begin();
-	set_number("/proc/self/clear_refs", "4");
+	host_put("/proc/self/clear_refs", "4");
 	vcpu_poke(v, AT(2), 1);
 	fd = open("/proc/self/pagemap", O_RDONLY);
 	check(fd >= 0);

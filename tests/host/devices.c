@@ -6,7 +6,6 @@
  * pretend there is one (kvm.pvvas_noncoherent_dma, tests/flushes/mutate); for
  * make test-hooks.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,16 +29,6 @@ static struct vm *vm;
 static struct vcpu *v;
 static struct scene s;
 
-static void put(const char *file, const char *val)
-{
-	int fd = open(file, O_WRONLY | O_TRUNC);
-
-	if (fd < 0 || write(fd, val, strlen(val)) < 0)
-		host_fail(__FILE__, __LINE__, "cannot write %s to %s", val,
-			  file);
-	close(fd);
-}
-
 /* Read the pages; that takes @n leaves, all of this memory type. */
 static void touch(uint64_t n, uint64_t type)
 {
@@ -47,7 +36,7 @@ static void touch(uint64_t n, uint64_t type)
 	char line[512], *p;
 	FILE *f;
 
-	put(TRACING "trace", "");
+	host_put(TRACING "trace", "\n");
 	for (i = 0; i < NR_PAGES; i++)
 		check_eq(vcpu_peek(v, AT(i)), i);
 	f = fopen(TRACING "trace", "r");
@@ -75,20 +64,20 @@ static void leaves_follow_a_device_without_coherent_dma(void)
 	scene_make(&s, vm, SIZE, 2);
 	for (i = 0; i < NR_PAGES; i++)
 		s.ram[i * PAGE / 8] = i;
-	put(TRACING "events/kvm/kvm_pvvas_fill/enable", "1");
+	host_put(TRACING "events/kvm/kvm_pvvas_fill/enable", "1");
 	vcpu_vmfunc(v, 1);
 	touch(NR_PAGES, WRITE_BACK | IGNORE_PAT);
 	touch(0, 0);
-	put(DMA, "1");
+	host_put(DMA, "1");
 	touch(NR_PAGES, WRITE_BACK);
 	/* a second one changes nothing */
-	put(DMA, "1");
+	host_put(DMA, "1");
 	touch(0, 0);
-	put(DMA, "0");
+	host_put(DMA, "0");
 	touch(0, 0);
-	put(DMA, "0");
+	host_put(DMA, "0");
 	touch(NR_PAGES, WRITE_BACK | IGNORE_PAT);
-	put(TRACING "events/kvm/kvm_pvvas_fill/enable", "0");
+	host_put(TRACING "events/kvm/kvm_pvvas_fill/enable", "0");
 	vm_free(vm);
 	rmdir(TRACING);
 }
@@ -167,12 +156,12 @@ static void what_only_views_had_is_flushed(void)
 	vcpu_vmfunc(v, 1);
 	move_into_the_window();
 	/* what the VM's own tables have goes; the vCPU needs none of it */
-	put(DMA, "1");
+	host_put(DMA, "1");
 	check_eq(what_it_says(), 42);
 	check_eq(what_it_says(), 42);
 	check_eq(pages_of_the_vm(), 0);
 
-	put(DMA, "0");
+	host_put(DMA, "0");
 	check(mmap(p, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file,
 		   PAGE) == p);
 	check_eq(what_it_says(), 43);

@@ -3,7 +3,6 @@
  * What views cost in pages of the host: KVM's own count of tables, what the
  * host says of small objects, and who is charged for both.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -146,16 +145,6 @@ static void a_second_view_of_1_gib_anywhere_costs_no_more(void)
 #define GROUP		GROUPS "views/"
 #define NR_CHARGED	2000
 
-static void put(const char *file, const char *val)
-{
-	int fd = open(file, O_WRONLY);
-
-	if (fd < 0 || write(fd, val, strlen(val)) < 0)
-		host_fail(__FILE__, __LINE__, "cannot write %s to %s", val,
-			  file);
-	close(fd);
-}
-
 /* A number of the group's memory.stat, in bytes. */
 static int64_t charged(const char *name)
 {
@@ -184,9 +173,9 @@ static void tables_and_objects_are_charged_to_the_vmm(void)
 
 	mkdir(GROUPS, 0700);
 	check_eq(mount("none", GROUPS, "cgroup2", 0, NULL), 0);
-	put(GROUPS "cgroup.subtree_control", "+memory");
+	host_put(GROUPS "cgroup.subtree_control", "+memory");
 	mkdir(GROUP, 0700);
-	put(GROUP "cgroup.procs", "0");
+	host_put(GROUP "cgroup.procs", "0");
 
 	vm = vm_new(1);
 	v = &vm->vcpus[0];
@@ -210,7 +199,7 @@ static void tables_and_objects_are_charged_to_the_vmm(void)
 	check(objects >= NR_CHARGED * 64 - (int64_t)PAGE);
 	vm_free(vm);
 
-	put(GROUPS "cgroup.procs", "0");
+	host_put(GROUPS "cgroup.procs", "0");
 	rmdir(GROUP);
 	umount2(GROUPS, MNT_DETACH);
 }

@@ -5,7 +5,6 @@
  * can do that (kvm.pvvas_fail_at, tests/flushes/mutate); for make test-hooks.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,12 +26,7 @@ static uint64_t failed;
 
 static void fail_at(uint64_t n)
 {
-	char text[24];
-	int fd = open(PARAMETER, O_WRONLY);
-
-	check(fd >= 0);
-	check(write(fd, text, sprintf(text, "%lu", n)) > 0);
-	close(fd);
+	host_put(PARAMETER, "%lu", n);
 }
 
 static void note_objects(uint64_t *n)

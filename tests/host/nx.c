@@ -4,7 +4,6 @@
  * window gets around it, and its recovery thread takes tables away from under
  * live views.
  */
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -18,16 +17,6 @@
 static struct vm *vm;
 static struct vcpu *v;
 static struct scene s;
-
-static void put(const char *file, const char *val)
-{
-	int fd = open(file, O_WRONLY);
-
-	if (fd < 0 || write(fd, val, strlen(val)) < 0)
-		host_fail(__FILE__, __LINE__, "cannot write %s to %s", val,
-			  file);
-	close(fd);
-}
 
 static void begin(void)
 {
@@ -57,14 +46,14 @@ static uint64_t leaves(void)
 static void what_may_be_executed_is_large_only_if_allowed(void)
 {
 	begin();
-	put(NX, "off");
+	host_put(NX, "off");
 	check_eq(leaves(), 1);
 	/* what is there already goes too */
-	put(NX, "force");
+	host_put(NX, "force");
 	check_eq(leaves(), 16);
 	vcpu_map(v, PVVAS_HC_SEG_PROTECT, s.seg, 0, 0, SIZE, PVVAS_PROT_READ);
 	check_eq(leaves(), 1);	/* large again, instead of the table */
-	put(NX, "off");
+	host_put(NX, "off");
 	vm_free(vm);
 }
 
@@ -78,9 +67,9 @@ static void the_recovery_of_huge_pages_spares_views(void)
 {
 	int round, i;
 
-	put(NX, "force");
-	put(NX "_recovery_ratio", "1");
-	put(NX "_recovery_period_ms", "20");
+	host_put(NX, "force");
+	host_put(NX "_recovery_ratio", "1");
+	host_put(NX "_recovery_period_ms", "20");
 	begin();
 	for (round = 0; round < 5; round++) {
 		/* splits the huge page of RAM, in the table that views share */
@@ -100,7 +89,7 @@ static void the_recovery_of_huge_pages_spares_views(void)
 		vcpu_vmfunc(v, 2 - round % 2);
 	}
 	vm_free(vm);
-	put(NX, "off");
+	host_put(NX, "off");
 }
 
 static const struct hostcase cases[] = {

@@ -3,7 +3,6 @@
  * Tracepoints: what happens to views is seen in tracefs, with the objects that
  * it happens to, and nothing is when they are off.
  */
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,16 +23,6 @@ static struct vcpu *v;
 static struct scene s;
 static uint64_t gfn;
 
-static void put(const char *file, const char *val)
-{
-	int fd = open(file, O_WRONLY | O_TRUNC);
-
-	if (fd < 0 || write(fd, val, strlen(val)) < 0)
-		host_fail(__FILE__, __LINE__, "cannot write %s to %s", val,
-			  file);
-	close(fd);
-}
-
 static void set_events(const char *val)
 {
 	static const char * const names[] = { "switch", "link", "fault", "fill",
@@ -44,7 +33,7 @@ static void set_events(const char *val)
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		snprintf(file, sizeof(file),
 			 TRACING "events/kvm/kvm_pvvas_%s/enable", names[i]);
-		put(file, val);
+		host_put(file, "%s", val);
 	}
 }
 
@@ -82,7 +71,7 @@ static void expect(int n, const char *format, ...)
 
 static void forget(void)
 {
-	put(TRACING "trace", "");
+	host_put(TRACING "trace", "\n");
 }
 
 static void begin(void)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,6 +49,22 @@ void host_skip(const char *why)
 {
 	host_note("SKIP %s", why);
 	_exit(EXIT_SKIP);
+}
+
+void host_put(const char *path, const char *format, ...)
+{
+	char val[256];
+	va_list ap;
+	int fd;
+
+	va_start(ap, format);
+	vsnprintf(val, sizeof(val), format, ap);
+	va_end(ap);
+	fd = open(path, O_WRONLY | O_TRUNC);
+	if (fd < 0 || write(fd, val, strlen(val)) < 0)
+		host_fail(__FILE__, __LINE__, "%s < %s: %s", path, val,
+			  strerror(errno));
+	close(fd);
 }
 
 long long host_number(const char *format, ...)

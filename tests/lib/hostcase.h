@@ -57,6 +57,9 @@ void host_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The number in a file such as a module's parameter; -1 if there is none. */
 long long host_number(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
+/* Write to a file such as a module's parameter; ends the case where it cannot. */
+void host_put(const char *path, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 /* One of KVM's counters, summed over all VMs. */
 long long host_kvm_counter(const char *name);
 
