@@ -145,6 +145,8 @@ static void pvvas_wait_for(struct kvm_vcpu *v)
 		/* It may be in the guest since, without an exit so far. */
 		kvm_vcpu_kick(v);
 		usleep_range(20, 100);
+		/* A slow CPU does not sleep: the time is over before. */
+		cond_resched();
 	}
 }
 
