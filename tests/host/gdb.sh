@@ -1,7 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# gdb itself, in a guest, on a program with two threads in two views. Runs in the emulated host; prints TAP.
+# gdb itself, in a guest, on a program with two threads in two views. `gdb 2`: with two vCPUs. Runs in the emulated
+# host; prints TAP.
 tests=/usr/lib/pvvas/tests
+name=gdb$1
 
 cat >/tmp/gdb-job <<EOF
 #!/bin/sh
@@ -27,14 +29,14 @@ END
 /tools/bin/gdb -nx -batch -x /tmp/commands $tests/debuggee
 echo "gdb: exit \$?"
 EOF
-run-guest --name gdb --mem 512 --job /tmp/gdb-job --add /tools:/tools >/tmp/gdb.log 2>&1
+run-guest --name "$name" --smp "${1:-1}" --mem 512 --job /tmp/gdb-job --add /tools:/tools >/tmp/gdb.log 2>&1
 status=$?
 failed=0
 n=0
 
 shown() { # NAME PATTERN
 	n=$((n + 1))
-	if grep -q "$2" /out/gdb/console; then
+	if grep -q "$2" "/out/$name/console"; then
 		echo "ok $n - $1"
 	else
 		echo "not ok $n - $1"
@@ -43,7 +45,7 @@ shown() { # NAME PATTERN
 }
 
 echo 1..5
-sed 's/^/# /' /out/gdb/console
+sed 's/^/# /' "/out/$name/console"
 shown gdb_stops_a_thread_in_its_view 'hit Breakpoint 1, in_second_view'
 shown gdb_reads_a_segment_in_the_view_of_the_stopped_thread '0x200040000000:.*"second"'
 shown gdb_reads_what_it_wrote '0x200040000000:.*"Second"'

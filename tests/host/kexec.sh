@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # A guest whose threads are inside VASes starts another kernel by kexec: the new one's driver finds a clean hypervisor.
-# Runs in the emulated host; prints TAP.
+# `kexec 2`: with two vCPUs. Runs in the emulated host; prints TAP.
 tests=/usr/lib/pvvas/tests
+name=kexec$1
 
 # the kernel is hashed before it is started, twice, in one go: under emulation that outlasts the watchdogs
 slow=/proc/sys/kernel/watchdog_thresh
@@ -14,7 +15,7 @@ cat >/tmp/kexec-first <<EOF
 echo 60 >$slow
 exec $tests/kexec away /tools/vmlinuz /tools/initrd
 EOF
-run-guest --name kexec --mem 768 --job /tmp/kexec-first --add /tools/vmlinuz:/tools/vmlinuz \
+run-guest --name "$name" --smp "${1:-1}" --mem 768 --job /tmp/kexec-first --add /tools/vmlinuz:/tools/vmlinuz \
 	--add /tmp/second.cpio:/tools/initrd >/tmp/kexec.log 2>&1
 status=$?
 rm -f /tmp/second.cpio
@@ -23,7 +24,7 @@ n=0
 
 shown() { # NAME PATTERN
 	n=$((n + 1))
-	if grep -q "$2" /out/kexec/console; then
+	if grep -q "$2" "/out/$name/console"; then
 		echo "ok $n - $1"
 	else
 		echo "not ok $n - $1"
@@ -32,7 +33,7 @@ shown() { # NAME PATTERN
 }
 
 echo 1..3
-sed 's/^/# /' /out/kexec/console
+sed 's/^/# /' "/out/$name/console"
 shown threads_were_in_views_when_the_kernel_went '^first kernel: [1-9][0-9]* contexts, [1-9][0-9]* views'
 shown the_next_driver_finds_nothing_of_them '^second kernel: 0 contexts, 0 views, 0 segments, 0 extents'
 shown the_next_kernel_has_views_of_its_own '^second kernel: works'
