@@ -34,7 +34,8 @@ static u64 pvvas_fault_address(const struct pvvas_hc_fault *fault)
 /*
  * No memory: SIGBUS.  No page there, or refused: SIGSEGV, with what a page fault
  * leaves in the signal's context, so that a handler can tell.  The signal cannot
- * be blocked or ignored: else the access would repeat for ever.
+ * be blocked or ignored, not even by the first process of a pid namespace, which
+ * ignores what has no handler: else the access would repeat for ever.
  */
 static void pvvas_fault_signal(u64 gla, u32 access, int why)
 {
@@ -53,7 +54,9 @@ static void pvvas_fault_signal(u64 gla, u32 access, int why)
 	/* Our own, and we are alive. */
 	sighand = rcu_dereference_protected(current->sighand, true);
 	handler = sighand->action[sig - 1].sa.sa_handler;
-	if (handler == SIG_IGN || sigismember(&current->blocked, sig)) {
+	if (handler == SIG_IGN || sigismember(&current->blocked, sig) ||
+	    (handler == SIG_DFL &&
+	     current->signal->flags & SIGNAL_UNKILLABLE)) {
 		force_sig(sig);
 		return;
 	}

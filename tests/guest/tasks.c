@@ -240,6 +240,56 @@ static void who_executes_another_program_is_off_the_list(void)
 	check_eq(umount("/sys/fs/pvvas"), 0);
 }
 
+/* What an access is refused for that a page fault is not told of. */
+struct refusal {
+	size_t offset;
+	int sig;
+};
+
+static int first_in_its_namespace(const struct refusal *r)
+{
+	pid_t pid;
+	int status;
+
+	check_eq(unshare(CLONE_NEWPID), 0);
+	pid = fork();
+	check(pid >= 0);
+	if (!pid) {
+		int sid, vid = tcase_vas_with_seg(BASE, MIB, &sid);
+
+		check_eq(getpid(), 1);
+		check_eq(seg_prot1(sid, BASE + 4096, PROT_READ), 0);
+		check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+		BASE[r->offset] = 1;
+		_exit(0);
+	}
+	check_eq(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void refuse_the_first(void *arg)
+{
+	const struct refusal *r = arg;
+	int status = first_in_its_namespace(r);
+
+	check(r->sig ? WIFSIGNALED(status) : WIFEXITED(status));
+	check_eq(r->sig ? WTERMSIG(status) : WEXITSTATUS(status), r->sig);
+}
+
+/* The first process of a container, which no signal kills by default. */
+static void the_first_process_of_a_namespace_dies_of_a_refused_access(void)
+{
+	static const struct refusal of[] = {
+		{ 0, 0 },
+		{ 4096, SIGSEGV },	/* protected */
+		{ MIB, SIGSEGV },	/* beyond the end */
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(of) / sizeof(of[0]); i++)
+		tcase_join(tcase_spawn(refuse_the_first, (void *)&of[i]));
+}
+
 static uint32_t shared_slot;
 
 /* No library here: it has thread-local variables, and this is no thread. */
@@ -556,6 +606,8 @@ static const struct tcase cases[] = {
 	CASE(who_executes_another_program_is_off_the_list),
 	CASE(a_process_that_shares_the_memory_has_a_view_of_its_own),
 	CASE(workers_of_io_uring_are_at_home),
+	CASE_SECONDS(the_first_process_of_a_namespace_dies_of_a_refused_access,
+		     20),
 	CASE(tasks_without_views_and_kernel_threads_are_never_in_one),
 	CASE(no_hook_runs_for_tasks_without_views),
 };
