@@ -22,12 +22,32 @@
 
 #define PVVAS_RW	(PVVAS_PROT_READ | PVVAS_PROT_WRITE)
 
+/* How far the kernel's writes for a program may go beyond a cgroup's limit. */
+#define PVVAS_MEMCG_SLACK	((4UL << 20) >> PAGE_SHIFT)
+
+static bool pvvas_memcg_full(struct mem_cgroup *memcg, unsigned long pages)
+{
+#ifdef CONFIG_MEMCG
+	for (; memcg; memcg = parent_mem_cgroup(memcg))
+		if (page_counter_read(&memcg->memory) + pages >
+		    READ_ONCE(memcg->memory.max) + PVVAS_MEMCG_SLACK)
+			return true;
+#endif
+	return false;
+}
+
 struct page *pvvas_page_alloc(struct pvvas_seg *mem, gfp_t gfp,
 			      unsigned int order)
 {
 	struct mem_cgroup *old = set_active_memcg(mem->memcg);
 	struct page *page;
 
+	/*
+	 * GFP_ATOMIC is charged whatever the limit says, in the hope that such
+	 * pages are few.  A single system call could write to all of a segment.
+	 */
+	if (gfp & __GFP_HIGH && pvvas_memcg_full(mem->memcg, 1UL << order))
+		gfp &= ~__GFP_HIGH;
 	page = alloc_pages_node(mem->node, gfp | __GFP_ZERO | __GFP_NOWARN |
 				__GFP_ACCOUNT, order);
 	set_active_memcg(old);

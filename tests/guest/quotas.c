@@ -530,6 +530,53 @@ static void a_debugger_gets_no_more_than_the_cgroup_has(void)
 	no_cgroup();
 }
 
+/* The kernel's own writes cannot wait for room, but they are few. */
+#define CGROUP_SLACK	(4 * MIB)
+
+/* Nothing but memory that was touched before once the limit is reached. */
+static void read_in_cgroup(void *arg)
+{
+	struct result *r = arg;
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	size_t size = 64 * MIB, at = 0;
+	ssize_t n;
+
+	check(fd >= 0);
+	put(CGROUP "/small", "cgroup.procs", "0");
+	seg_attached(size);
+	while (at < size && (n = read(fd, BASE + at, size - at)) > 0)
+		at += (size_t)n;
+	if (at < size && errno != EFAULT)
+		at = 0;
+	atomic_store(&r->touched, at + 1);
+	while (!atomic_load(&r->leave))
+		;
+	_exit(BASE[at - 1] ? 1 : 0);
+}
+
+static void a_system_call_gets_no_more_than_the_cgroup_has(void)
+{
+	struct result *r = tcase_shared(sizeof(*r));
+	long current;
+	size_t at;
+	pid_t pid;
+
+	small_cgroup("16777216");
+	pid = tcase_spawn(read_in_cgroup, r);
+	while (!atomic_load(&r->touched))
+		usleep(10000);
+	at = atomic_load(&r->touched) - 1;
+	current = tcase_number(CGROUP "/small/memory.current", "");
+	tcase_note("%zu KiB read in a cgroup of 16 MiB", at >> 10);
+	atomic_store(&r->leave, 1);
+	tcase_join(pid);
+	no_cgroup();
+	check(at >= 4 * MIB);
+	check(at <= 16 * MIB + CGROUP_SLACK);
+	check(current >= (long)at);
+	check(current <= (long)(16 * MIB + CGROUP_SLACK) + 64 * 4096);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_user_has_so_many_objects),
 	CASE(a_user_has_so_many_attachments),
@@ -541,6 +588,7 @@ static const struct tcase cases[] = {
 	CASE(the_machine_has_so_much_memory),
 	CASE(memory_is_charged_to_the_cgroup_of_the_creator),
 	CASE(a_debugger_gets_no_more_than_the_cgroup_has),
+	CASE(a_system_call_gets_no_more_than_the_cgroup_has),
 	CASE(more_at_once_than_the_cgroup_has_is_enomem),
 	CASE(what_finds_pages_is_charged_too),
 	CASE(a_user_has_so_many_protections),
