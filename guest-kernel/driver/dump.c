@@ -5,8 +5,10 @@
  * read-only and somewhere else, in each process that attaches it.  Only the
  * kernel gets pages there, when it writes a core, and only of what the
  * attachment still shows then: the process itself finds SIGBUS, or else it could
- * go on reading what has been taken out of the VAS.  What is not backed is a
- * hole.  Debuggers that write cores come by way of the access method.
+ * go on reading what has been taken out of the VAS.  Pages that the dumper got
+ * stay in the page tables, so it gets none if another process, which lives on,
+ * shares them (vfork, CLONE_VM).  What is not backed is a hole.  Debuggers that
+ * write cores come by way of the access method.
  *
  * The mapping's file has the segment's id and address in its name, and the note
  * NT_FILE of the core tells names of files: a debugger finds there what was
@@ -17,6 +19,7 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "compat.h"
 #include "pvvas_drv.h"
@@ -50,6 +53,26 @@ static bool pvvas_dump_shown(struct vm_area_struct *vma)
 	       !!pvvas_link_find(&att->links, df->seg);
 }
 
+/*
+ * Nobody outlives the dump with this memory.  The dumper's own threads are dying,
+ * so whoever could make another task with it is looked at here.
+ */
+static bool pvvas_dump_is_last(struct mm_struct *mm)
+{
+	struct task_struct *group, *task;
+	bool last = true;
+
+	if (atomic_read(&mm->mm_users) == 1)
+		return true;
+	rcu_read_lock();
+	for_each_process_thread(group, task)
+		if (READ_ONCE(task->mm) == mm &&
+		    !same_thread_group(task, current))
+			last = false;
+	rcu_read_unlock();
+	return last;
+}
+
 static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 {
 	const struct pvvas_dump_file *df = vmf->vma->vm_private_data;
@@ -57,7 +80,8 @@ static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 	pgoff_t index = vmf->pgoff + ((seg->base - seg->start) >> PAGE_SHIFT);
 	struct page *page = NULL;
 
-	if (!(current->flags & PF_DUMPCORE))
+	if (!(current->flags & PF_DUMPCORE) || current->mm != vmf->vma->vm_mm ||
+	    !pvvas_dump_is_last(current->mm))
 		return VM_FAULT_SIGBUS;
 	mutex_lock(&pvvas_lock);
 	if (pvvas_dump_shown(vmf->vma))

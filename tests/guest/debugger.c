@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -464,6 +465,48 @@ static void a_core_dump_holds_the_segments_that_are_marked(void)
 	unlink(path);
 }
 
+/* Shares the memory, is no thread, and leaves a core. */
+static int crash_beside(void *arg)
+{
+	(void)arg;
+	syscall(SYS_kill, (int)syscall(SYS_getpid), SIGABRT);
+	return 0;
+}
+
+static void survive_a_core(void *arg)
+{
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+	int vid = check_id(vas_create(NULL, 0600)), status;
+	static char stack[64 << 10] __attribute__((aligned(16)));
+	char path[64], *at;
+	pid_t pid;
+
+	(void)arg;
+	check_eq(setrlimit(RLIMIT_CORE, &limit), 0);
+	check_eq(seg_attach(vid, marked_segment(BASE, PVVAS_CREATE_DUMP)), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	BASE[MIB] = 'x';
+	at = dump_mapping(getpid());
+	check(at);
+	pid = clone(crash_beside, stack + sizeof(stack), CLONE_VM | SIGCHLD,
+		    NULL);
+	check(pid > 0);
+	check_eq(waitpid(pid, &status, 0), pid);
+	check(WIFSIGNALED(status) && WCOREDUMP(status));
+	snprintf(path, sizeof(path), "/tmp/core.%d", pid);
+	unlink(path);
+	check_eq(tcase_try_read(at + MIB).sig, SIGBUS);
+	check_eq(BASE[MIB], 'x');
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+/* Or it could go on reading what is taken out of the VAS later. */
+static void a_core_leaves_nothing_with_who_shares_the_memory(void)
+{
+	put("/proc/sys/kernel/core_pattern", "/tmp/core.%p");
+	tcase_join(tcase_spawn(survive_a_core, NULL));
+}
+
 static const struct tcase cases[] = {
 	CASE(a_debugger_reads_and_writes_the_view_of_the_stopped_thread),
 	CASE(a_debugger_has_no_more_rights_than_the_view),
@@ -471,6 +514,7 @@ static const struct tcase cases[] = {
 	CASE(ones_own_memory_file_is_in_ones_own_view),
 	CASE(a_core_dump_holds_the_segments_that_are_marked),
 	CASE(what_is_taken_away_is_not_read_by_way_of_the_dump),
+	CASE(a_core_leaves_nothing_with_who_shares_the_memory),
 	CASE(tracepoints_tell_of_attach_fault_and_context_load),
 	CASE(a_tracepoint_tells_who_loses_a_slot),
 };
