@@ -139,6 +139,7 @@ static int pvvas_cover_self(struct pvvas_proc *proc)
 {
 	struct pvvas_thread *t;
 
+	pvvas_thread_shed();
 	t = pvvas_thread_obtain(proc, current, GFP_KERNEL);
 	if (!t)
 		return -ENOMEM;

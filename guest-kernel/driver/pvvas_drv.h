@@ -414,6 +414,7 @@ struct pvvas_thread *pvvas_thread_find(struct pvvas_proc *proc,
 struct pvvas_thread *pvvas_thread_obtain(struct pvvas_proc *proc,
 					 struct task_struct *task, gfp_t gfp);
 void pvvas_thread_register(struct pvvas_thread *t);
+void pvvas_thread_shed(void);
 void pvvas_thread_adopt(struct pvvas_thread *t, struct task_struct *child);
 void pvvas_thread_free(struct pvvas_thread *t);
 void pvvas_thread_flush(void);

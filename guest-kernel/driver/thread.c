@@ -9,8 +9,9 @@
  * view; VMFUNC in any case, because a task without notifier may have left the
  * CPU in any view of the list.
  *
- * A notifier stays on its task for good.  When the task has gone to another mm
- * (exec) or is on its way out, it does nothing but leave the view.
+ * A notifier stays on its task.  When the task has gone to another mm (exec) or
+ * is on its way out, it does nothing but leave the view.  It goes when the task
+ * gets another one for its new mm, or when the task dies.
  */
 #define pr_fmt(fmt) "pvvas: " fmt
 
@@ -254,6 +255,36 @@ void pvvas_thread_register(struct pvvas_thread *t)
 	preempt_enable();
 	if (!ok)
 		force_sig(SIGKILL);
+}
+
+/*
+ * The notifiers that the current task has of programs that it executed before go:
+ * there would be ever more of them, and each costs something at each switch.
+ * Their task work was done when it came back from exec to user mode.
+ */
+void pvvas_thread_shed(void)
+{
+	struct pvvas_thread *t;
+	struct preempt_notifier *n;
+	struct hlist_node *next;
+	HLIST_HEAD(gone);
+
+	local_irq_disable();
+	hlist_for_each_entry_safe(n, next, &current->preempt_notifiers, link) {
+		t = container_of(n, struct pvvas_thread, notifier);
+		if (n->ops != &pvvas_preempt_ops || pvvas_is_member(t->proc))
+			continue;
+		preempt_notifier_unregister(n);
+		hlist_add_head(&n->link, &gone);
+		WRITE_ONCE(t->state, PVVAS_THREAD_DEAD);
+		/* The view stays, as of a task that never had a notifier. */
+		if (this_cpu_read(pvvas_cpu.running) == t)
+			this_cpu_write(pvvas_cpu.running, NULL);
+	}
+	local_irq_enable();
+	hlist_for_each_entry_safe(n, next, &gone, link)
+		pvvas_thread_free(container_of(n, struct pvvas_thread,
+					       notifier));
 }
 
 /*

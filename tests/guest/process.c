@@ -190,6 +190,59 @@ static int after_exec(void)
 	return 0;
 }
 
+/* One task, many programs, each with attachments: it is one thread still. */
+static void exec_again(const char *left, const char *before)
+{
+	char number[16];
+	char *argv[] = { "/proc/self/exe", "exec-again", number,
+			 (char *)before, NULL };
+	int more = atoi(left) - 1;
+
+	snprintf(number, sizeof(number), "%d", more);
+	if (more >= 0)
+		execv(argv[0], argv);
+}
+
+static uint64_t threads_now(void)
+{
+	struct pvvas_stats st = { .size = sizeof(st) };
+
+	check_eq(pvvas_stats(&st), 0);
+	return st.threads;
+}
+
+static int after_exec_again(const char *left, const char *before)
+{
+	unsigned long more;
+	int ret = after_exec();
+
+	if (ret)
+		return ret;
+	exec_again(left, before);
+	more = threads_now() - strtoul(before, NULL, 10);
+	if (more > 2)
+		printf("# %lu threads of one\n", more);
+	return more > 2 ? 4 : 0;
+}
+
+static void a_task_that_executes_many_programs_stays_one_thread(void)
+{
+	char before[24];
+	int status;
+	pid_t pid;
+
+	snprintf(before, sizeof(before), "%lu", (unsigned long)threads_now());
+	pid = fork();
+	check(pid >= 0);
+	if (!pid) {
+		attached(2);
+		exec_again("12", before);
+		_exit(1);
+	}
+	check_eq(waitpid(pid, &status, 0), pid);
+	check_eq(status, 0);
+}
+
 static void live_and_wait(void *arg)
 {
 	atomic_int *ready = arg;
@@ -384,6 +437,7 @@ static const struct tcase cases[] = {
 	CASE(a_child_of_the_raw_system_call_sees_nothing),
 	CASE(exec_leaves_every_vas),
 	CASE(exec_by_a_thread_leaves_every_vas),
+	CASE(a_task_that_executes_many_programs_stays_one_thread),
 	CASE(kill_9_inside_a_vas_leaves_nothing),
 	CASE(kill_9_at_any_moment_leaves_nothing),
 	CASE(a_crash_inside_a_vas_leaves_nothing),
@@ -397,5 +451,7 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "after-exec"))
 		return after_exec();
+	if (argc == 4 && !strcmp(argv[1], "exec-again"))
+		return after_exec_again(argv[2], argv[3]);
 	return tcase_main(cases, sizeof(cases) / sizeof(cases[0]), 0);
 }
