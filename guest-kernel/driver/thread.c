@@ -30,12 +30,19 @@
 static mempool_t *pvvas_thread_pool;
 static LLIST_HEAD(pvvas_dead);
 
-/* Dead threads: no lock may be taken in the scheduler, so in two steps. */
+/*
+ * Dead threads: no lock may be taken in the scheduler, so in two steps.  The
+ * scheduler reads a notifier once more after its call, with interrupts off, and
+ * another CPU's request may have brought us here meanwhile.
+ */
 static void pvvas_reap(struct work_struct *work)
 {
 	struct llist_node *list = llist_del_all(&pvvas_dead);
 	struct pvvas_thread *t, *next;
 
+	if (!list)
+		return;
+	synchronize_rcu();
 	llist_for_each_entry_safe(t, next, list, dead)
 		pvvas_thread_free(t);
 }
