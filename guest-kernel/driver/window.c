@@ -83,6 +83,15 @@ static vm_fault_t pvvas_fault_huge(struct vm_fault *vmf, unsigned int order)
 	if (order != PMD_ORDER &&
 	    (order != PUD_ORDER || !boot_cpu_has(X86_FEATURE_GBPAGES)))
 		return VM_FAULT_FALLBACK;
+	/*
+	 * The kernel has asked whether large pages are wanted.  Without
+	 * mmap_lock that may be otherwise by now (PR_SET_THP_DISABLE), and
+	 * there be a table of small ones, about which it would warn.
+	 */
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
+		release_fault_lock(vmf);
+		return VM_FAULT_RETRY;
+	}
 	ret = pvvas_window_ready(vmf);
 	if (ret)
 		return ret;
