@@ -24,22 +24,38 @@
 #include "compat.h"
 #include "pvvas_drv.h"
 
-/* What the mapping's file holds. */
+/*
+ * What the mapping's file holds: a reference only from the dump on, when its
+ * pages are in page tables.  Else who has attached a VAS could keep the memory of
+ * what is taken out of it.  Ids are never used again.
+ */
 struct pvvas_dump_file {
-	struct pvvas_seg *seg;	/* a reference */
+	u32 seg;
 	u32 handle;
+	struct pvvas_seg *held;	/* under pvvas_lock */
 };
 
 /* One mapping; in att->dumps, under pvvas_lock. */
 struct pvvas_dump {
 	struct list_head node;
 	struct pvvas_seg *seg;	/* a reference, until it is mapped */
+	u32 id;
 	unsigned long addr;
 	unsigned long length;
 };
 
-/* Does the attachment show the segment still?  pvvas_lock is held. */
-static bool pvvas_dump_shown(struct vm_area_struct *vma)
+static struct pvvas_link *pvvas_dump_link(struct list_head *links, u32 id)
+{
+	struct pvvas_link *link;
+
+	list_for_each_entry(link, links, node)
+		if (link->seg->obj.id == id)
+			return link;
+	return NULL;
+}
+
+/* The segment, if the attachment shows it still.  pvvas_lock is held. */
+static struct pvvas_seg *pvvas_dump_shown(struct vm_area_struct *vma)
 {
 	const struct pvvas_dump_file *df = vma->vm_private_data;
 	const struct pvvas_link *link;
@@ -47,10 +63,12 @@ static bool pvvas_dump_shown(struct vm_area_struct *vma)
 
 	att = pvvas_att_get(pvvas_proc_find(vma->vm_mm), df->handle);
 	if (!att)
-		return false;
-	link = pvvas_link_find(&att->vas->links, df->seg);
-	return link ? link->prot & att->rights & PVVAS_READ :
-	       !!pvvas_link_find(&att->links, df->seg);
+		return NULL;
+	link = pvvas_dump_link(&att->vas->links, df->seg);
+	if (link)
+		return link->prot & att->rights & PVVAS_READ ? link->seg : NULL;
+	link = pvvas_dump_link(&att->links, df->seg);
+	return link ? link->seg : NULL;
 }
 
 /*
@@ -75,17 +93,22 @@ static bool pvvas_dump_is_last(struct mm_struct *mm)
 
 static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 {
-	const struct pvvas_dump_file *df = vmf->vma->vm_private_data;
-	struct pvvas_seg *seg = df->seg;
-	pgoff_t index = vmf->pgoff + ((seg->base - seg->start) >> PAGE_SHIFT);
+	struct pvvas_dump_file *df = vmf->vma->vm_private_data;
 	struct page *page = NULL;
+	struct pvvas_seg *seg;
 
 	if (!(current->flags & PF_DUMPCORE) || current->mm != vmf->vma->vm_mm ||
 	    !pvvas_dump_is_last(current->mm))
 		return VM_FAULT_SIGBUS;
 	mutex_lock(&pvvas_lock);
-	if (pvvas_dump_shown(vmf->vma))
-		page = pvvas_seg_page_get(seg, index);
+	seg = pvvas_dump_shown(vmf->vma);
+	if (seg)
+		page = pvvas_seg_page_get(seg, vmf->pgoff +
+				((seg->base - seg->start) >> PAGE_SHIFT));
+	if (page && !df->held) {
+		kref_get(&seg->obj.ref);
+		df->held = seg;
+	}
 	mutex_unlock(&pvvas_lock);
 	if (!page)
 		return VM_FAULT_SIGBUS;
@@ -97,14 +120,15 @@ static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 static int pvvas_dump_access(struct vm_area_struct *vma, unsigned long addr,
 			     void *buf, int len, int write)
 {
-	const struct pvvas_dump_file *df = vma->vm_private_data;
 	u64 offset = addr - vma->vm_start +
 		     ((u64)vma->vm_pgoff << PAGE_SHIFT);
+	struct pvvas_seg *seg;
 	int ret = -EIO;
 
 	mutex_lock(&pvvas_lock);
-	if (!write && offset < df->seg->length && pvvas_dump_shown(vma))
-		ret = pvvas_seg_copy(df->seg, offset, buf, len, false);
+	seg = pvvas_dump_shown(vma);
+	if (!write && seg && offset < seg->length)
+		ret = pvvas_seg_copy(seg, offset, buf, len, false);
 	mutex_unlock(&pvvas_lock);
 	return ret;
 }
@@ -135,7 +159,8 @@ static int pvvas_dump_release(struct inode *inode, struct file *file)
 {
 	struct pvvas_dump_file *df = file->private_data;
 
-	pvvas_seg_drop(df->seg);
+	if (df->held)
+		pvvas_seg_drop(df->held);
 	kfree(df);
 	return 0;
 }
@@ -146,27 +171,23 @@ static const struct file_operations pvvas_dump_fops = {
 	.release	= pvvas_dump_release,
 };
 
-/* Takes over the reference to the segment. */
-static unsigned long pvvas_dump_map(struct pvvas_seg *seg, u32 handle)
+static unsigned long pvvas_dump_map(const struct pvvas_seg *seg, u32 handle)
 {
 	struct pvvas_dump_file *df;
 	unsigned long addr;
 	struct file *file;
 	char name[64];
 
-	df = kmalloc(sizeof(*df), GFP_KERNEL_ACCOUNT);
-	if (!df) {
-		pvvas_seg_drop(seg);
+	df = kzalloc(sizeof(*df), GFP_KERNEL_ACCOUNT);
+	if (!df)
 		return -ENOMEM;
-	}
-	df->seg = seg;
+	df->seg = seg->obj.id;
 	df->handle = handle;
 	snprintf(name, sizeof(name), "[pvvas segment %u at 0x%llx]",
 		 seg->obj.id, seg->base);
 	file = anon_inode_getfile(name, &pvvas_dump_fops, df, O_RDONLY);
 	if (IS_ERR(file)) {
 		kfree(df);
-		pvvas_seg_drop(seg);
 		return PTR_ERR(file);
 	}
 	addr = vm_mmap(file, 0, seg->length, PROT_READ, MAP_SHARED, 0);
@@ -180,7 +201,7 @@ static bool pvvas_dump_has(const struct pvvas_att *att,
 	const struct pvvas_dump *dump;
 
 	list_for_each_entry(dump, &att->dumps, node)
-		if (dump->seg == seg)
+		if (dump->id == seg->obj.id)
 			return true;
 	return false;
 }
@@ -200,6 +221,7 @@ static void pvvas_dump_collect(struct pvvas_att *att, struct list_head *links,
 			return;
 		kref_get(&link->seg->obj.ref);
 		dump->seg = link->seg;
+		dump->id = link->seg->obj.id;
 		dump->length = link->seg->length;
 		list_add(&dump->node, todo);
 	}
@@ -216,7 +238,7 @@ static void pvvas_dump_unmap(struct pvvas_dump *dump)
 	vma = find_vma(current->mm, dump->addr);
 	df = vma && vma->vm_ops == &pvvas_dump_vm_ops ? vma->vm_private_data :
 	     NULL;
-	ours = df && vma->vm_start == dump->addr && df->seg == dump->seg;
+	ours = df && vma->vm_start == dump->addr && df->seg == dump->id;
 	mmap_read_unlock(current->mm);
 	if (ours)
 		vm_munmap(dump->addr, dump->length);
@@ -245,6 +267,7 @@ void pvvas_dump_update(u32 handle)
 	list_for_each_entry_safe(dump, next, &todo, node) {
 		list_del(&dump->node);
 		dump->addr = pvvas_dump_map(dump->seg, handle);
+		pvvas_seg_drop(dump->seg);
 		if (IS_ERR_VALUE(dump->addr))
 			kfree(dump);
 		else
@@ -265,7 +288,7 @@ void pvvas_dump_take(struct pvvas_att *att, const struct pvvas_seg *seg,
 	struct pvvas_dump *dump, *next;
 
 	list_for_each_entry_safe(dump, next, &att->dumps, node)
-		if (!seg || dump->seg == seg)
+		if (!seg || dump->id == seg->obj.id)
 			list_move(&dump->node, list);
 }
 

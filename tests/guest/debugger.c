@@ -294,6 +294,7 @@ static void borrow(void *arg)
 
 static void what_is_taken_away_is_not_read_by_way_of_the_dump(void)
 {
+	struct pvvas_stats st = { .size = sizeof(st) };
 	struct borrower *b = tcase_shared(sizeof(*b));
 	int sid = marked_segment(BASE, PVVAS_CREATE_DUMP), vh;
 	char c = 0, *at;
@@ -310,6 +311,8 @@ static void what_is_taken_away_is_not_read_by_way_of_the_dump(void)
 	pid = tcase_spawn(borrow, b);
 	while (!atomic_load(&b->step))
 		usleep(1000);
+	check_eq(pvvas_stats(&st), 0);
+	check_eq(st.segs, 1);
 	/* a debugger that writes a core reads it there, while it is shown */
 	at = dump_mapping(pid);
 	check(at);
@@ -320,6 +323,11 @@ static void what_is_taken_away_is_not_read_by_way_of_the_dump(void)
 	check_eq(seg_detach(b->vid, sid), 0);
 	check_eq(pread(fd, &c, 1, (off_t)(at + MIB)), -1);
 	close(fd);
+	/* nor does it keep the memory from who pays for it */
+	check_eq(seg_delete(sid), 0);
+	check_eq(pvvas_stats(&st), 0);
+	check_eq(st.segs, 0);
+	check_eq(st.pages, 0);
 	atomic_store(&b->step, 2);
 	tcase_join(pid);
 }
