@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -165,6 +166,74 @@ static void a_driver_comes_and_goes(void)
 		unload_soon();
 		check_eq(load("/modules/pvvas.ko", ""), 0);
 	}
+	run(look_at_it, NULL);
+}
+
+struct traffic {
+	atomic_int visits;
+	atomic_int absent;
+	atomic_int over;
+};
+
+/* Without a driver there is no VAS; with one, it stays until we are gone. */
+static void visit(void *arg)
+{
+	struct traffic *t = arg;
+	int vid = vas_create(NULL, 0600), sid;
+
+	if (vid < 0) {
+		check_eq(vid, -ENODEV);
+		atomic_fetch_add(&t->absent, 1);
+		return;
+	}
+	sid = check_id(seg_alloc(NULL, BASE, MIB, 0600));
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	BASE[0] = 7;
+	sched_yield();
+	check_eq(BASE[0], 7);
+	atomic_fetch_add(&t->visits, 1);
+}
+
+static void keep_visiting(void *arg)
+{
+	struct traffic *t = arg;
+	unsigned int seed = getpid();
+
+	check_eq(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
+	while (!atomic_load(&t->over)) {
+		run(visit, t);
+		usleep(rand_r(&seed) % 30000);
+	}
+}
+
+/* What is in use stays, what is not goes, and nobody meets half a driver. */
+static void a_driver_goes_and_comes_beside_processes_that_start(void)
+{
+	struct traffic *t = tcase_shared(sizeof(*t));
+	int i, ret, gone = 0, refused = 0;
+	pid_t pids[3];
+
+	for (i = 0; i < 3; i++)
+		pids[i] = tcase_spawn(keep_visiting, t);
+	while (gone < 20 || refused < 20 || atomic_load(&t->visits) < 100) {
+		ret = unload();
+		if (ret) {
+			check_eq(ret, -EAGAIN);
+			refused++;
+		} else {
+			gone++;
+			usleep(gone * 100);
+			check_eq(load("/modules/pvvas.ko", ""), 0);
+		}
+		usleep(1000);
+	}
+	atomic_store(&t->over, 1);
+	for (i = 0; i < 3; i++)
+		tcase_join(pids[i]);
+	tcase_note("%d visits, %d found no driver; %d unloads, %d refused",
+		   atomic_load(&t->visits), atomic_load(&t->absent), gone,
+		   refused);
 	run(look_at_it, NULL);
 }
 
@@ -395,6 +464,7 @@ static const struct {
 #define ONE(name, cpus)	{ #name, name, cpus }
 	ONE(unload_is_refused_while_anything_is_in_use, 1),
 	ONE(a_driver_comes_and_goes, 1),
+	ONE(a_driver_goes_and_comes_beside_processes_that_start, 1),
 	ONE(whichever_hypercall_is_refused_nothing_leaks, 1),
 	ONE(the_machine_does_not_sleep_on_a_process_with_views, 1),
 	ONE(cpus_go_and_come_while_threads_are_in_views, 2),
