@@ -117,8 +117,11 @@ test-kvm-host: setup ## what a machine with /dev/kvm and VMX does: these command
 test-deb-host: deb-host ## those packages in a fresh Debian: over Debian's own, and back
 	@tests/deb-host
 
-test-steps: ## the commands of docs/provider.md and docs/tenant.md as they stand, in fresh Debians, but what needs a running host; make deb-host first
+test-steps: ## the commands of docs/provider.md and docs/tenant.md as they stand, to the demo under libvirt; upgrade, purge; make deb-host first
+	@images/setup/all
 	@images/setup/packages -disk >/dev/null
+	@images/deb +1 >/dev/null
+	@images/deb-kvm +1 >/dev/null
 	@tests/steps
 
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes

@@ -13,6 +13,9 @@ commands_into() {
 export LIBVIRT_DEFAULT_URI=qemu:///system PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
 cd /root/test
 stty -F /dev/ttyS1 raw -echo 115200
+# nobody types before all is started, and udev has found KVM
+systemctl is-system-running --wait >/dev/ttyS0
+udevadm settle -t 300
 # said NAME COMMAND...: its exit status, its output
 said() {
 	name=$1
