@@ -121,7 +121,6 @@ test-steps: ## the commands of docs/provider.md and docs/tenant.md as they stand
 	@images/setup/all
 	@images/setup/packages -disk >/dev/null
 	@images/deb +1 >/dev/null
-	@images/deb-kvm +1 >/dev/null
 	@tests/steps
 
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
