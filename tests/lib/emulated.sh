@@ -83,10 +83,12 @@ END
 # boot_disk DISK OUT LIMIT KERNEL-ARGS: what was said is OUT.said
 boot_disk() {
 	local start=$SECONDS status=0
+	# of a run that was killed
+	rm -f "$1.lock"
 	"$ROOT/images/boot" --quiet --disk "$1" --timeout "$3" --out "$2" \
 		--kernel-args "ro cloud-init=disabled kvm_intel.enable_apicv=0 kvm_intel.preemption_timer=0 $4" || status=$?
 	said=$2.said
-	tr -d '\r\0' <"$2/said" >"$said" || true
+	cat "$2/said" 2>/dev/null | tr -d '\r\0' >"$said" || true
 	if [ $status != 0 ] || ! grep -qx end=0 "$said"; then
 		tail -n 20 "$2/console"
 		tail -n 20 "$said"
