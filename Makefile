@@ -117,7 +117,7 @@ test-kvm-host: setup ## what a machine with /dev/kvm and VMX does: these command
 test-deb-host: deb-host ## those packages in a fresh Debian: over Debian's own, and back
 	@tests/deb-host
 
-test-steps: ## the commands of docs/provider.md and docs/tenant.md as they stand, to the demo under libvirt; upgrade, purge; make deb-host first
+test-steps: ## the commands of docs/provider.md and docs/tenant.md as they stand, to the demo under libvirt, then an upgrade; make deb-host first
 	@images/setup/all
 	@images/setup/packages -disk >/dev/null
 	@images/deb +1 >/dev/null
