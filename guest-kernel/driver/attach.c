@@ -64,25 +64,42 @@ static int pvvas_att_build(struct pvvas_att *att)
 }
 
 /* Nobody is in the view any more, or it was never placed. */
-static void pvvas_att_free(struct pvvas_att *att)
+static long pvvas_att_close(struct pvvas_att *att)
 {
+	long ret = att->view ? pvvas_hc_view_destroy(att->view) : 0;
+
+	if (!pvvas_hc_gone(ret))
+		return ret;
+	att->view = 0;
+	return 0;
+}
+
+static bool pvvas_att_end(struct pvvas_leftover *left)
+{
+	struct pvvas_att *att = container_of(left, struct pvvas_att, left);
 	struct pvvas_link *link, *next;
 
-	pvvas_dump_forget(att);
-	if (att->slot)
-		att->proc->slots[att->slot] = NULL;
-	if (att->view)
-		pvvas_hc_view_destroy(att->view);
+	if (pvvas_att_close(att))
+		return false;
 	list_for_each_entry_safe(link, next, &att->links, node)
 		pvvas_link_free(link);
-	if (att->handle)
-		xa_erase(&att->proc->atts, PVVAS_HANDLE_INDEX(att->handle));
-	list_del(&att->in_vas);
 	att->vas->obj.users--;
 	pvvas_object_put(&att->vas->obj);
 	pvvas_quota_uncharge(att->charged, PVVAS_QUOTA_ATTACHMENTS);
 	atomic_dec(&pvvas_counts.attachments);
 	kfree(att);
+	return true;
+}
+
+static void pvvas_att_free(struct pvvas_att *att)
+{
+	pvvas_dump_forget(att);
+	if (att->slot)
+		att->proc->slots[att->slot] = NULL;
+	if (att->handle)
+		xa_erase(&att->proc->atts, PVVAS_HANDLE_INDEX(att->handle));
+	list_del(&att->in_vas);
+	pvvas_give_back(&att->left, pvvas_att_end);
 }
 
 static struct pvvas_att *pvvas_att_new(struct pvvas_proc *proc,
@@ -191,6 +208,8 @@ static int pvvas_detach_once(u32 handle)
 	mutex_lock(&pvvas_lock);
 	att = pvvas_att_get(pvvas_proc_find(current->mm), handle);
 	ret = att ? pvvas_slot_vacate(att) : -ENOENT;
+	if (!ret)
+		ret = pvvas_att_close(att);
 	if (!ret) {
 		pvvas_dump_take(att, NULL, &dumps);
 		pvvas_att_free(att);
@@ -266,13 +285,18 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
 }
 
 static int pvvas_seg_detach_private(struct pvvas_att *att,
-				    struct pvvas_seg *seg)
+				    struct pvvas_seg *seg,
+				    struct list_head *dumps)
 {
 	struct pvvas_link *link = pvvas_link_find(&att->links, seg);
+	long ret;
 
 	if (!link)
 		return -ENOENT;
-	pvvas_hc_view_detach(att->view, seg->hv);
+	ret = pvvas_hc_view_detach(att->view, seg->hv);
+	if (!pvvas_hc_gone(ret))
+		return ret;
+	pvvas_dump_take(att, seg, dumps);
 	pvvas_link_free(link);
 	return 0;
 }
@@ -340,10 +364,8 @@ static int pvvas_seg_detach_locked(struct pvvas_ioc_seg_attach *arg,
 		return -ENOENT;
 	if (arg->target & PVVAS_HANDLE) {
 		att = pvvas_att_get(pvvas_proc_find(current->mm), arg->target);
-		if (!att)
-			return -ENOENT;
-		pvvas_dump_take(att, seg, dumps);
-		return pvvas_seg_detach_private(att, seg);
+		return att ? pvvas_seg_detach_private(att, seg, dumps) :
+			     -ENOENT;
 	}
 	vas = pvvas_vas_to_change(arg->target);
 	if (IS_ERR(vas))

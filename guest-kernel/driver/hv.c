@@ -16,11 +16,19 @@ static int inject;
 module_param(inject, int, 0644);
 MODULE_PARM_DESC(inject, "fail the n-th hypercall from now on (0: none)");
 
+static int inject_more;
+module_param(inject_more, int, 0644);
+MODULE_PARM_DESC(inject_more, "then, fail so many more");
+
 bool pvvas_inject(void)
 {
-	int n = READ_ONCE(inject);
+	int n = READ_ONCE(inject), more = READ_ONCE(inject_more);
 
-	return n > 0 && cmpxchg(&inject, n, n - 1) == n && n == 1;
+	if (n <= 0)
+		return false;
+	if (n == 1 && more > 0)
+		return cmpxchg(&inject_more, more, more - 1) == more;
+	return cmpxchg(&inject, n, n - 1) == n && n == 1;
 }
 #endif
 
@@ -73,7 +81,7 @@ static int pvvas_hv_info(void)
 
 int pvvas_hv_probe(void)
 {
-	int ret;
+	long ret;
 
 	if (!pvvas_hv_offered()) {
 		pr_info("not loaded: this hypervisor offers no views (is kvm-pvvas=on set?)\n");
@@ -84,7 +92,12 @@ int pvvas_hv_probe(void)
 		return ret;
 
 	/* A kernel that was here before (kexec) may have left objects. */
-	pvvas_hc_reset();
+	ret = pvvas_hc_reset();
+	if (ret < 0) {
+		pr_info("not loaded: the hypervisor keeps old objects (%ld)\n",
+			ret);
+		return -ENODEV;
+	}
 
 	pvvas_identity = memremap(pvvas_hv.window_gpa, PAGE_SIZE, MEMREMAP_WB);
 	return pvvas_identity ? 0 : -ENOMEM;
@@ -93,5 +106,6 @@ int pvvas_hv_probe(void)
 void pvvas_hv_remove(void)
 {
 	memunmap(pvvas_identity);
+	/* All objects are gone already; whoever is next does it again. */
 	pvvas_hc_reset();
 }

@@ -16,7 +16,7 @@ static __always_inline void pvvas_vmfunc(u32 slot)
 
 /*
  * For tests, if compiled with PVVAS_INJECT: pretend that the hypervisor has no
- * memory left.  Not where a whole object goes: that cannot be refused.
+ * memory left.
  */
 #ifdef PVVAS_INJECT
 bool pvvas_inject(void);
@@ -26,6 +26,12 @@ static inline bool pvvas_inject(void)
 	return false;
 }
 #endif
+
+/* Is what was to be taken away not there any more? */
+static inline bool pvvas_hc_gone(long ret)
+{
+	return ret >= 0 || ret == -ENOENT;
+}
 
 /* @buf of these three: memory of the linear mapping, kmalloc()ed */
 static inline long pvvas_hc_info(struct pvvas_hc_info *buf)
@@ -51,6 +57,8 @@ static inline long pvvas_hc_fault(struct pvvas_hc_fault *buf)
 
 static inline long pvvas_hc_reset(void)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall0(PVVAS_HC_RESET);
 }
 
@@ -63,13 +71,15 @@ static inline long pvvas_hc_ctx_create(void)
 
 static inline long pvvas_hc_ctx_destroy(u64 ctx)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall1(PVVAS_HC_CTX_DESTROY, ctx);
 }
 
 /* 0: no context, every slot is the plain view */
 static inline long pvvas_hc_ctx_load(u64 ctx)
 {
-	if (ctx && pvvas_inject())
+	if (pvvas_inject())
 		return -ENOMEM;
 	return kvm_hypercall1(PVVAS_HC_CTX_LOAD, ctx);
 }
@@ -83,6 +93,8 @@ static inline long pvvas_hc_view_create(u64 ctx, u64 cookie)
 
 static inline long pvvas_hc_view_destroy(u64 view)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall1(PVVAS_HC_VIEW_DESTROY, view);
 }
 
@@ -103,6 +115,8 @@ static inline long pvvas_hc_view_attach(u64 view, u64 seg, u32 prot)
 
 static inline long pvvas_hc_view_detach(u64 view, u64 seg)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall2(PVVAS_HC_VIEW_DETACH, view, seg);
 }
 
@@ -119,6 +133,8 @@ static inline long pvvas_hc_seg_create(u64 gpa, u64 size)
 
 static inline long pvvas_hc_seg_destroy(u64 seg)
 {
+	if (pvvas_inject())
+		return -ENOMEM;
 	return kvm_hypercall1(PVVAS_HC_SEG_DESTROY, seg);
 }
 

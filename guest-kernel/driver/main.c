@@ -119,6 +119,7 @@ static void __exit pvvas_exit(void)
 	mmu_notifier_synchronize();
 	pvvas_cover_exit();
 	pvvas_thread_flush();
+	pvvas_leftover_flush();
 	destroy_workqueue(pvvas_wq);
 	pvvas_thread_exit();
 	pvvas_fixup_exit();

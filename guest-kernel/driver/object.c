@@ -126,7 +126,6 @@ int pvvas_object_publish(struct pvvas_object *obj, char *name,
 static void pvvas_object_free(struct kref *ref)
 {
 	struct pvvas_object *obj = container_of(ref, struct pvvas_object, ref);
-	struct pvvas_user *user = obj->charged;
 
 	if (obj->id)
 		xa_erase(pvvas_ids(obj->kind), obj->id);
@@ -134,7 +133,12 @@ static void pvvas_object_free(struct kref *ref)
 		pvvas_vas_free(container_of(obj, struct pvvas_vas, obj));
 	else
 		pvvas_seg_free(container_of(obj, struct pvvas_seg, obj));
-	pvvas_quota_uncharge(user, PVVAS_QUOTA_OBJECTS);
+}
+
+/* The last step of both: what pvvas_object_init() took. */
+void pvvas_object_end(struct pvvas_object *obj)
+{
+	pvvas_quota_uncharge(obj->charged, PVVAS_QUOTA_OBJECTS);
 	module_put(THIS_MODULE);
 }
 

@@ -190,6 +190,17 @@ static void pvvas_mn_free(struct mmu_notifier *mn)
 	pvvas_proc_put(container_of(mn, struct pvvas_proc, mn));
 }
 
+static bool pvvas_proc_end(struct pvvas_leftover *left)
+{
+	struct pvvas_proc *proc = container_of(left, struct pvvas_proc, left);
+
+	if (!pvvas_hc_gone(pvvas_hc_ctx_destroy(proc->ctx)))
+		return false;
+	atomic_dec(&pvvas_counts.processes);
+	pvvas_proc_put(proc);
+	return true;
+}
+
 /*
  * The mm has no user left: no task runs in user mode with it, and none will.
  * The task that brings the news may itself still be in one of the views (exit,
@@ -209,9 +220,9 @@ static void pvvas_mn_release(struct mmu_notifier *mn, struct mm_struct *mm)
 	mutex_lock(&pvvas_lock);
 	pvvas_detach_all(proc);
 	pvvas_objects_disown(proc);
+	kref_get(&proc->ref);
+	pvvas_give_back(&proc->left, pvvas_proc_end);
 	mutex_unlock(&pvvas_lock);
-	pvvas_hc_ctx_destroy(proc->ctx);
-	atomic_dec(&pvvas_counts.processes);
 
 	mutex_lock(&pvvas_procs_lock);
 	if (!--pvvas_procs_live)

@@ -82,6 +82,15 @@ struct pvvas_object {
 	time64_t ctime;
 };
 
+/**
+ * struct pvvas_leftover - in what KVM has a half of, which has to go first
+ * @end: as for pvvas_give_back()
+ */
+struct pvvas_leftover {
+	struct list_head node;
+	bool (*end)(struct pvvas_leftover *left);
+};
+
 struct pvvas_vas {
 	struct pvvas_object obj;
 	struct list_head links;		/* struct pvvas_link.node */
@@ -155,14 +164,20 @@ struct pvvas_seg {
 	int node;
 	bool lockable;
 	struct file *lock_file;
+	struct pvvas_leftover left;
 };
 
-/* A segment in a VAS, or in the private set of an attachment. */
+/**
+ * struct pvvas_link - a segment in a VAS, or in the private set of an attachment
+ * @partial: some views of the VAS show it and some do not: the hypervisor
+ *	refused, and the way back, too
+ */
 struct pvvas_link {
 	struct list_head node;
 	struct pvvas_seg *seg;
 	struct pvvas_user *charged;
 	u32 prot;
+	bool partial;
 };
 
 /**
@@ -183,6 +198,7 @@ struct pvvas_att {
 	struct list_head dumps;
 	struct list_head in_vas;
 	struct list_head links;
+	struct pvvas_leftover left;
 };
 
 /**
@@ -215,6 +231,7 @@ struct pvvas_proc {
 	u32 next_index;
 	u32 generation;
 	struct list_head owned;
+	struct pvvas_leftover left;
 	struct work_struct free_work;
 };
 
@@ -292,6 +309,7 @@ int __must_check pvvas_object_init(struct pvvas_object *obj, u32 kind,
 int pvvas_object_publish(struct pvvas_object *obj, char *name,
 			 struct pvvas_proc *owner);
 void pvvas_object_put(struct pvvas_object *obj);
+void pvvas_object_end(struct pvvas_object *obj);
 struct pvvas_object *pvvas_object_by_id(u32 kind, u32 id);
 struct pvvas_object *pvvas_object_by_name(u32 kind, const char *name);
 struct pvvas_object *pvvas_object_after(u32 kind, unsigned long *id);
@@ -303,6 +321,11 @@ int pvvas_object_delete(struct pvvas_ioc_id *arg, u32 kind);
 void pvvas_objects_disown(struct pvvas_proc *proc);
 int pvvas_getattr(struct pvvas_ioc_attr *arg);
 int pvvas_setattr(struct pvvas_ioc_attr *arg);
+
+/* leftover.c */
+void pvvas_give_back(struct pvvas_leftover *left,
+		     bool (*end)(struct pvvas_leftover *left));
+void pvvas_leftover_flush(void);
 
 /* vas.c */
 int pvvas_vas_create(struct pvvas_ioc_create *arg);

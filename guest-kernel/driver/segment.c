@@ -5,8 +5,6 @@
  * A page is given back only after KVM has forgotten it: pages leave with the
  * whole segment, after PVVAS_HC_SEG_DESTROY.
  */
-#define pr_fmt(fmt) "pvvas: " fmt
-
 #include <linux/memcontrol.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -208,11 +206,31 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 	return ret;
 }
 
-/* The last reference is gone: no view shows it. */
+/* KVM's half, and then what it may show. */
+static bool pvvas_seg_end(struct pvvas_leftover *left)
+{
+	struct pvvas_seg *seg = container_of(left, struct pvvas_seg, left);
+	struct pvvas_seg *mem = seg->memory;
+
+	if (seg->hv && !pvvas_hc_gone(pvvas_hc_seg_destroy(seg->hv)))
+		return false;
+	pvvas_pages_free(seg);
+	pvvas_seg_lock_free(seg);
+	xa_destroy(&seg->pages);
+	mtree_destroy(&seg->prot);
+	mem_cgroup_put(seg->memcg);
+	atomic_dec(&pvvas_counts.segs);
+	if (mem != seg)
+		pvvas_object_put(&mem->obj);
+	pvvas_object_end(&seg->obj);
+	kfree(seg);
+	return true;
+}
+
+/* The last reference is gone: nobody finds it, and no thread sees it. */
 void pvvas_seg_free(struct pvvas_seg *seg)
 {
 	struct pvvas_seg *mem = seg->memory;
-	long ret = 0;
 
 	pvvas_quota_forget(seg);
 	list_del(&seg->order);
@@ -224,21 +242,8 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 		/* Demand faults run with interrupts off, to their end. */
 		while (atomic_read(&seg->faulting))
 			cpu_relax();
-		ret = pvvas_hc_seg_destroy(seg->hv);
 	}
-	if (ret < 0)
-		pr_err_once("segment %llu stays in the hypervisor (%ld): its pages are not freed\n",
-			    seg->hv, ret);
-	else
-		pvvas_pages_free(seg);
-	pvvas_seg_lock_free(seg);
-	xa_destroy(&seg->pages);
-	mtree_destroy(&seg->prot);
-	mem_cgroup_put(seg->memcg);
-	atomic_dec(&pvvas_counts.segs);
-	if (mem != seg)
-		pvvas_object_put(&mem->obj);
-	kfree(seg);
+	pvvas_give_back(&seg->left, pvvas_seg_end);
 }
 
 /*

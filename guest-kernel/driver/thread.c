@@ -96,16 +96,17 @@ static void pvvas_sched_out(struct preempt_notifier *notifier,
 }
 
 /*
- * Interrupts off.  False if the hypervisor refuses the context: then no list
- * of anybody may stay loaded.
+ * Interrupts off.  False if the hypervisor refuses the context: then no list of
+ * anybody should stay loaded.  If it refuses that, too, the CPU stays in the
+ * plain view of the list that it had.
  */
 static bool pvvas_load(struct pvvas_cpu *cpu, u64 ctx)
 {
 	if (cpu->ctx == ctx)
 		return true;
 	if (pvvas_hc_ctx_load(ctx) < 0) {
-		pvvas_hc_ctx_load(0);
-		cpu->ctx = 0;
+		if (pvvas_hc_ctx_load(0) >= 0)
+			cpu->ctx = 0;
 		return false;
 	}
 	cpu->ctx = ctx;
@@ -164,7 +165,9 @@ void pvvas_cpu_unload(void *arg)
 
 	if (cpu->ctx != proc->ctx)
 		return;
-	pvvas_hc_ctx_load(0);
+	/* Refused, the list stays until the context is destroyed. */
+	if (pvvas_hc_ctx_load(0) < 0)
+		pvvas_vmfunc(0);
 	cpu->ctx = 0;
 	if (cpu->running) {
 		WRITE_ONCE(cpu->running->running, false);

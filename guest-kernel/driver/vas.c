@@ -58,6 +58,7 @@ void pvvas_vas_free(struct pvvas_vas *vas)
 	list_for_each_entry_safe(link, next, &vas->links, node)
 		pvvas_link_free(link);
 	atomic_dec(&pvvas_counts.vases);
+	pvvas_object_end(&vas->obj);
 	kfree(vas);
 }
 
@@ -114,54 +115,101 @@ struct pvvas_link *pvvas_link_overlaps(struct list_head *links,
 	return NULL;
 }
 
-/* Take @seg out of the views before @end, all of them if that is NULL. */
-static void pvvas_vas_hide(struct pvvas_vas *vas, struct pvvas_seg *seg,
-			   struct pvvas_att *end)
+/*
+ * Both: in all views, or, if @end is given, in those before it.  If the
+ * hypervisor refuses one, its error, and that one in @at.
+ */
+static long pvvas_link_show(struct pvvas_vas *vas, struct pvvas_link *link,
+			    struct pvvas_att *end, struct pvvas_att **at)
 {
 	struct pvvas_att *att;
+	long ret;
 
 	list_for_each_entry(att, &vas->atts, in_vas) {
 		if (att == end)
 			break;
-		pvvas_hc_view_detach(att->view, seg->hv);
+		*at = att;
+		ret = pvvas_hc_view_attach(att->view, link->seg->hv,
+					   link->prot & att->rights);
+		if (ret < 0)
+			return ret;
 	}
+	return 0;
+}
+
+static long pvvas_link_hide(struct pvvas_vas *vas, struct pvvas_link *link,
+			    struct pvvas_att *end, struct pvvas_att **at)
+{
+	struct pvvas_att *att;
+	long ret;
+
+	list_for_each_entry(att, &vas->atts, in_vas) {
+		if (att == end)
+			break;
+		*at = att;
+		ret = pvvas_hc_view_detach(att->view, link->seg->hv);
+		if (!pvvas_hc_gone(ret))
+			return ret;
+	}
+	return 0;
+}
+
+static struct pvvas_link *pvvas_vas_link_new(struct pvvas_vas *vas,
+					     struct pvvas_seg *seg, u32 prot)
+{
+	struct pvvas_link *link;
+	struct pvvas_att *att;
+
+	if (pvvas_link_overlaps(&vas->links, seg))
+		return ERR_PTR(-EEXIST);
+	list_for_each_entry(att, &vas->atts, in_vas)
+		if (pvvas_link_overlaps(&att->links, seg))
+			return ERR_PTR(-EEXIST);
+	link = pvvas_link_new(seg, prot);
+	if (!IS_ERR(link))
+		list_add_tail(&link->node, &vas->links);
+	return link;
 }
 
 int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot)
 {
-	struct pvvas_link *link;
-	struct pvvas_att *att;
+	struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
+	struct pvvas_att *at;
 	long ret;
 
-	if (pvvas_link_overlaps(&vas->links, seg))
-		return -EEXIST;
-	list_for_each_entry(att, &vas->atts, in_vas)
-		if (pvvas_link_overlaps(&att->links, seg))
-			return -EEXIST;
-	link = pvvas_link_new(seg, prot);
-	if (IS_ERR(link))
-		return PTR_ERR(link);
-	list_for_each_entry(att, &vas->atts, in_vas) {
-		ret = pvvas_hc_view_attach(att->view, seg->hv,
-					   prot & att->rights);
-		if (ret < 0) {
-			pvvas_vas_hide(vas, seg, att);
-			pvvas_link_free(link);
+	if (link && link->partial) {
+		ret = pvvas_link_hide(vas, link, NULL, &at);
+		if (ret < 0)
 			return ret;
-		}
+		link->prot = prot;
+	} else {
+		link = pvvas_vas_link_new(vas, seg, prot);
+		if (IS_ERR(link))
+			return PTR_ERR(link);
 	}
-	list_add_tail(&link->node, &vas->links);
-	vas->obj.mtime = ktime_get_real_seconds();
-	return 0;
+	ret = pvvas_link_show(vas, link, NULL, &at);
+	link->partial = ret < 0 && pvvas_link_hide(vas, link, at, &at);
+	if (ret < 0 && !link->partial)
+		pvvas_link_free(link);
+	else
+		vas->obj.mtime = ktime_get_real_seconds();
+	return ret;
 }
 
 int pvvas_vas_unlink(struct pvvas_vas *vas, struct pvvas_seg *seg)
 {
 	struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
+	struct pvvas_att *at;
+	long ret;
 
 	if (!link)
 		return -ENOENT;
-	pvvas_vas_hide(vas, seg, NULL);
+	ret = pvvas_link_hide(vas, link, NULL, &at);
+	if (ret < 0) {
+		if (link->partial || pvvas_link_show(vas, link, at, &at))
+			link->partial = true;
+		return ret;
+	}
 	pvvas_link_free(link);
 	vas->obj.mtime = ktime_get_real_seconds();
 	return 0;

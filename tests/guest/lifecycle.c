@@ -251,7 +251,10 @@ static void a_driver_goes_and_comes_beside_processes_that_start(void)
 	run(look_at_it, NULL);
 }
 
-/* As much of the driver as there is; an error ends it. */
+/*
+ * As much of the driver as there is.  What is refused is tried again, as often
+ * as @arg says at most: then it must have worked.
+ */
 static void everything(void *arg)
 {
 	struct pvvas_ioc_create full = {
@@ -268,16 +271,17 @@ static void everything(void *arg)
 	struct pvvas_ioc_clone clone = { .size = sizeof(clone), .mode = 0600 };
 	struct pvvas_ioc_clone face = { .size = sizeof(face), .mode = 0600 };
 	struct pvvas_stats st = { .size = sizeof(st) };
+	int more = *(int *)arg, fds[2], vid, sid, mine, vh, other, fd;
 	uint64_t pages[16];
-	int must = !!arg, fds[2], vid, sid, mine, vh, other, fd;
 	pthread_t thread;
 
 #define STEP(expr) \
 	({ \
-		long ret__ = (expr); \
-		if (ret__ < 0) \
-			_exit(must ? 1 : 0); \
-		ret__; \
+		long ret__ = -1; \
+		int tried__; \
+		for (tried__ = 0; ret__ < 0 && tried__ <= more; tried__++) \
+			ret__ = (expr); \
+		check(ret__ >= 0); \
 	})
 	(void)thread;
 	STEP(vid = vas_create("all", 0600));
@@ -292,8 +296,7 @@ static void everything(void *arg)
 	BASE[8 * MIB] = 2;
 	STEP(vas_switch(VAS_HOME));
 	STEP(vas_switch(other));
-	if (BASE[0] != 1)
-		_exit(1);
+	check_eq(BASE[0], 1);
 	STEP(pipe(fds));
 	STEP(write(fds[1], "x", 1));
 	STEP(read(fds[0], BASE + MIB, 1));
@@ -313,14 +316,17 @@ static void everything(void *arg)
 	STEP(ioctl(fd, PVVAS_IOC_SEG_MAP2, &face));
 	STEP(seg_attach(vid, (int)face.id));
 	STEP(vas_switch(vh));
-	if (*(char *)(uintptr_t)face.base != 1)
-		_exit(1);
+	check_eq(*(char *)(uintptr_t)face.base, 1);
 	BASE[0] = 1;
 	BASE[0] = 3;
-	if (*(char *)(uintptr_t)face.base != 3)
-		_exit(1);
+	check_eq(*(char *)(uintptr_t)face.base, 3);
 	STEP(vas_switch(VAS_HOME));
 	STEP(vas_clone(vid));
+	STEP(seg_detach(vid, (int)face.id));
+	STEP(seg_attach(vid, (int)face.id));
+	STEP(vas_switch(other));
+	check_eq(*(char *)(uintptr_t)face.base, 3);
+	STEP(vas_switch(VAS_HOME));
 	STEP(seg_detach(vid, (int)face.id));
 	STEP(seg_detach(vh, mine));
 	STEP(ioctl(fd, PVVAS_IOC_SEG_CREATE, &full));
@@ -331,7 +337,6 @@ static void everything(void *arg)
 	STEP(vas_delete(vid));
 	STEP(seg_delete(sid));
 #undef STEP
-	_exit(0);
 }
 
 static void tidy(void *arg)
@@ -347,10 +352,26 @@ static void tidy(void *arg)
 		check_eq(seg_delete(id), 0);
 }
 
-static int injections_left(void)
+/* What was refused when its last user went is tried again, soon. */
+static void look_soon(void *arg)
+{
+	struct pvvas_stats st = { .size = sizeof(st) };
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		check_eq(pvvas_stats(&st), 0);
+		if (!(st.vases + st.segs + st.attachments + st.pages +
+		      st.hv_ctxs + st.hv_views + st.hv_segs + st.hv_extents))
+			return;
+		usleep(10000);
+	}
+	look_at_it(arg);
+}
+
+static int number_of(const char *path)
 {
 	char text[32] = "";
-	int fd = open(PARAM, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	check(fd >= 0);
 	check(read(fd, text, sizeof(text) - 1) > 0);
@@ -358,20 +379,36 @@ static int injections_left(void)
 	return atoi(text);
 }
 
-/* With the n-th hypercall refused: false if there were fewer. */
-static bool refuse(int n, int *died)
+static void inject(int n, int more)
 {
 	char text[32];
-	int status;
-	pid_t pid;
 
+	snprintf(text, sizeof(text), "%d", more);
+	put(PARAM "_more", text);
 	snprintf(text, sizeof(text), "%d", n);
 	put(PARAM, text);
-	pid = tcase_spawn(everything, NULL);
+}
+
+static void change_to(const char *file)
+{
+	unload_soon();
+	check_eq(load(file, ""), 0);
+}
+
+/* With hypercalls refused from the n-th on: false if there were fewer. */
+static bool refuse(int n, int more, int *died)
+{
+	int status, tries = more + 1, once = 0, left;
+	pid_t pid;
+
+	inject(n, more);
+	pid = tcase_spawn(everything, &tries);
 	check_eq(waitpid(pid, &status, 0), pid);
-	if (injections_left())
+	left = number_of(PARAM);
+	inject(0, 0);
+	if (left > 1)
 		return false;
-	/* an error, or a signal that says that memory was not to be had */
+	/* a signal that says that memory was not to be had */
 	if (WIFSIGNALED(status)) {
 		check(WTERMSIG(status) == SIGBUS || WTERMSIG(status) == SIGKILL ||
 		      WTERMSIG(status) == SIGFPE || WTERMSIG(status) == SIGSEGV);
@@ -380,32 +417,130 @@ static bool refuse(int n, int *died)
 		tcase_fail(__FILE__, __LINE__, "refusing %d: wrong", n);
 	}
 	run(tidy, NULL);
-	run(look_at_it, NULL);
-	run(everything, (void *)1);
-	run(look_at_it, NULL);
-	return true;
+	run(look_soon, NULL);
+	run(everything, &once);
+	run(look_soon, NULL);
+	return !left;
 }
 
+/* What is refused once works the second time, or a signal tells of it. */
 static void whichever_hypercall_is_refused_nothing_leaks(void)
+{
+	int n, died = 0, once = 0;
+
+	unload_soon();
+	/* the first ones at load: it does not load */
+	check_eq(load("/modules/pvvas-inject.ko", "inject=1"), -ENODEV);
+	check_eq(load("/modules/pvvas-inject.ko", "inject=2"), -ENODEV);
+	check_eq(load("/modules/pvvas-inject.ko", ""), 0);
+	run(everything, &once);
+	for (n = 1; n < 300; n++)
+		if (!refuse(n, 0, &died))
+			break;
+	tcase_note("%d hypercalls, %d of them fatal to the process", n - 1,
+		   died);
+	check(n > 60 && n < 300);
+	/* the one at unload */
+	inject(1, 0);
+	change_to("/modules/pvvas-inject.ko");
+	run(everything, &once);
+	run(look_soon, NULL);
+	change_to("/modules/pvvas.ko");
+}
+
+/* Also where the way back is refused. */
+static void several_hypercalls_in_turn_are_refused_and_nothing_leaks(void)
 {
 	int n, died = 0;
 
-	unload_soon();
-	/* the first one at load: it does not load */
-	check_eq(load("/modules/pvvas-inject.ko", "inject=1"), -ENODEV);
-	check_eq(load("/modules/pvvas-inject.ko", ""), 0);
-	run(everything, (void *)1);
-	for (n = 1; n < 200; n++)
-		if (!refuse(n, &died))
+	change_to("/modules/pvvas-inject.ko");
+	for (n = 1; n < 300; n++)
+		if (!refuse(n, 3, &died))
 			break;
-	put(PARAM, "0");
-	run(tidy, NULL);
-	run(look_at_it, NULL);
-	tcase_note("%d hypercalls, %d of them fatal to the process", n - 1,
-		   died);
-	check(n > 15 && n < 200);
-	unload_soon();
-	check_eq(load("/modules/pvvas.ko", ""), 0);
+	tcase_note("from each of %d hypercalls on four of them, %d times fatal",
+		   n - 1, died);
+	check(n > 60 && n < 300);
+	change_to("/modules/pvvas.ko");
+}
+
+static void expect(int vh)
+{
+	check_eq(vas_switch(vh), 0);
+	check_eq(BASE[0], 5);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void refused_detaches(void *arg)
+{
+	int vid = check_id(vas_create(NULL, 0600)), i, sid, own, vhs[2];
+
+	(void)arg;
+	sid = check_id(seg_alloc(NULL, BASE, MIB, 0600));
+	own = check_id(seg_alloc(NULL, BASE + 8 * MIB, MIB, 0600));
+	check_eq(seg_attach(vid, sid), 0);
+	for (i = 0; i < 2; i++)
+		vhs[i] = check_id(vas_attach(vid));
+	check_eq(seg_attach(vhs[0], own), 0);
+	check_eq(vas_switch(vhs[0]), 0);
+	BASE[0] = 5;
+	BASE[8 * MIB] = 6;
+	check_eq(vas_switch(VAS_HOME), 0);
+	expect(vhs[1]);
+
+	/* a VAS's segment: in all views or in none */
+	for (i = 1; i <= 2; i++) {
+		inject(i, 0);
+		check_eq(seg_detach(vid, sid), -ENOMEM);
+		check_eq(number_of(PARAM), 0);
+		expect(vhs[0]);
+		expect(vhs[1]);
+	}
+	/* one's own */
+	inject(1, 0);
+	check_eq(seg_detach(vhs[0], own), -ENOMEM);
+	check_eq(vas_switch(vhs[0]), 0);
+	check_eq(BASE[8 * MIB], 6);
+	check_eq(vas_switch(VAS_HOME), 0);
+	/* an attachment: its slot, its view */
+	for (i = 1; i <= 2; i++) {
+		inject(i, 0);
+		check_eq(vas_detach(vhs[1]), -ENOMEM);
+		check_eq(number_of(PARAM), 0);
+		expect(vhs[1]);
+	}
+	check_eq(vas_detach(vhs[1]), 0);
+	check_eq(vas_switch(vhs[1]), -EINVAL);
+	check_eq(seg_detach(vhs[0], own), 0);
+
+	/* the second view's and the way back: it is in one of them, for now */
+	vhs[1] = check_id(vas_attach(vid));
+	inject(2, 1);
+	check_eq(seg_detach(vid, sid), -ENOMEM);
+	check_eq(number_of(PARAM), 0);
+	expect(vhs[1]);
+	check_eq(seg_attach(vid, sid), 0);
+	expect(vhs[0]);
+	expect(vhs[1]);
+	inject(2, 1);
+	check_eq(seg_detach(vid, sid), -ENOMEM);
+	check_eq(seg_detach(vid, sid), 0);
+	check_eq(seg_detach(vid, sid), -ENOENT);
+	/* the same on the way in */
+	inject(2, 1);
+	check_eq(seg_attach(vid, sid), -ENOMEM);
+	check_eq(number_of(PARAM), 0);
+	expect(vhs[0]);
+	check_eq(seg_attach(vid, sid), 0);
+	expect(vhs[0]);
+	expect(vhs[1]);
+}
+
+static void a_detach_that_is_refused_changes_nothing(void)
+{
+	change_to("/modules/pvvas-inject.ko");
+	run(refused_detaches, NULL);
+	run(look_soon, NULL);
+	change_to("/modules/pvvas.ko");
 }
 
 static void the_machine_does_not_sleep_on_a_process_with_views(void)
@@ -480,6 +615,8 @@ static const struct {
 	ONE(a_driver_comes_and_goes, 1),
 	ONE(a_driver_goes_and_comes_beside_processes_that_start, 1),
 	ONE(whichever_hypercall_is_refused_nothing_leaks, 1),
+	ONE(several_hypercalls_in_turn_are_refused_and_nothing_leaks, 1),
+	ONE(a_detach_that_is_refused_changes_nothing, 1),
 	ONE(the_machine_does_not_sleep_on_a_process_with_views, 1),
 	ONE(cpus_go_and_come_while_threads_are_in_views, 2),
 };

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the hypervisor would not take back when its last user went.  Nobody is
+ * there to get the error, and nothing that it may still show can be freed: so
+ * it stays as it is, counted and charged, and is tried again until it goes.
+ * The module stays as long.
+ */
+#define pr_fmt(fmt) "pvvas: " fmt
+
+#include <linux/module.h>
+#include <linux/workqueue.h>
+#include "pvvas_drv.h"
+
+#define PVVAS_LEFTOVER_SOON	(HZ / 20)
+#define PVVAS_LEFTOVER_LATE	(10 * HZ)
+
+/* In the order in which they came: views before the segments in them. */
+static LIST_HEAD(pvvas_leftovers);	/* under pvvas_lock */
+static unsigned long pvvas_leftover_wait;	/* likewise */
+
+static void pvvas_leftover_again(struct work_struct *work);
+static DECLARE_DELAYED_WORK(pvvas_leftover_work, pvvas_leftover_again);
+
+static void pvvas_leftover_again(struct work_struct *work)
+{
+	struct pvvas_leftover *left, *next;
+	LIST_HEAD(list);
+
+	mutex_lock(&pvvas_lock);
+	list_splice_init(&pvvas_leftovers, &list);
+	list_for_each_entry_safe(left, next, &list, node) {
+		list_del(&left->node);
+		if (left->end(left))
+			module_put(THIS_MODULE);
+		else
+			list_add_tail(&left->node, &pvvas_leftovers);
+		cond_resched();
+	}
+	if (!list_empty(&pvvas_leftovers)) {
+		pvvas_leftover_wait = min_t(unsigned long,
+					    2 * pvvas_leftover_wait,
+					    PVVAS_LEFTOVER_LATE);
+		queue_delayed_work(pvvas_wq, &pvvas_leftover_work,
+				   pvvas_leftover_wait);
+	}
+	mutex_unlock(&pvvas_lock);
+}
+
+/*
+ * The end of an object that nobody can find any more: @end takes away KVM's
+ * half and then frees the rest.  False: KVM's half stays, nothing was done.
+ * pvvas_lock is held, each time.
+ */
+void pvvas_give_back(struct pvvas_leftover *left,
+		     bool (*end)(struct pvvas_leftover *left))
+{
+	lockdep_assert_held(&pvvas_lock);
+	if (end(left))
+		return;
+	pr_info_once("the hypervisor refuses to take something back; it is tried again\n");
+	__module_get(THIS_MODULE);
+	left->end = end;
+	list_add_tail(&left->node, &pvvas_leftovers);
+	pvvas_leftover_wait = PVVAS_LEFTOVER_SOON;
+	mod_delayed_work(pvvas_wq, &pvvas_leftover_work, pvvas_leftover_wait);
+}
+
+/* Nothing is left, else we would not unload; but the work may be at its end. */
+void pvvas_leftover_flush(void)
+{
+	cancel_delayed_work_sync(&pvvas_leftover_work);
+}
