@@ -5,6 +5,7 @@
  * A page is given back only after KVM has forgotten it: pages leave with the
  * whole segment, after PVVAS_HC_SEG_DESTROY.
  */
+#include <linux/cpuset.h>
 #include <linux/memcontrol.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -34,7 +35,8 @@ static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 		return -EINVAL;
 	if (arg->flags & PVVAS_CREATE_NODE ?
 	    arg->node < 0 || arg->node >= nr_node_ids ||
-	    !node_state(arg->node, N_MEMORY) : arg->node)
+	    !node_state(arg->node, N_MEMORY) ||
+	    !node_isset(arg->node, cpuset_current_mems_allowed) : arg->node)
 		return -EINVAL;
 	if (arg->flags & PVVAS_CREATE_HUGETLB) {
 		if (arg->flags != PVVAS_CREATE_HUGETLB ||

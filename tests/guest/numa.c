@@ -7,7 +7,10 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <linux/pvvas.h>
@@ -18,6 +21,8 @@
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
 #define SIZE	(32 * MIB)
+#define CGROUP	"/tmp/cgroup"
+
 static long kib_free(int node)
 {
 	char path[64], key[32];
@@ -31,20 +36,26 @@ static long kib_free(int node)
 	return kib;
 }
 
-static int create(unsigned int flags, int node)
+static int try_to_create(unsigned int flags, int node)
 {
 	struct pvvas_ioc_create arg = {
 		.size = sizeof(arg), .mode = 0600, .base = (uintptr_t)BASE,
 		.length = SIZE, .flags = flags | PVVAS_CREATE_NODE,
 		.node = node,
 	};
-	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC), ret;
 
 	check(fd >= 0);
-	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &arg), 0);
+	ret = ioctl(fd, PVVAS_IOC_SEG_CREATE, &arg) ? -errno : (int)arg.id;
 	close(fd);
-	tcase_track_seg((int)arg.id);
-	return (int)arg.id;
+	if (ret > 0)
+		tcase_track_seg(ret);
+	return ret;
+}
+
+static int create(unsigned int flags, int node)
+{
+	return check_id(try_to_create(flags, node));
 }
 
 static void took_from(int node, const long before[2])
@@ -105,11 +116,46 @@ static void pages_taken_at_first_touch_are_of_node_1(void)
 	at_first_touch_from(1);
 }
 
+static void put(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static void in_cpuset(void *arg)
+{
+	int node = *(int *)arg;
+
+	put(CGROUP "/one/cpuset.mems", node ? "1" : "0");
+	put(CGROUP "/one/cgroup.procs", "0");
+	create(PVVAS_CREATE_POPULATE, node);
+	check_eq(try_to_create(0, !node), -EINVAL);
+}
+
+static void a_node_that_the_cpuset_has_not_is_refused(void)
+{
+	int node;
+
+	check_eq(mkdir(CGROUP, 0755), 0);
+	check_eq(mount("none", CGROUP, "cgroup2", 0, NULL), 0);
+	put(CGROUP "/cgroup.subtree_control", "+cpuset");
+	check_eq(mkdir(CGROUP "/one", 0755), 0);
+	for (node = 0; node < 2; node++)
+		tcase_join(tcase_spawn(in_cpuset, &node));
+	check_eq(rmdir(CGROUP "/one"), 0);
+	check_eq(umount2(CGROUP, MNT_DETACH), 0);
+	check_eq(try_to_create(0, 2), -EINVAL);
+}
+
 static const struct tcase cases[] = {
 	CASE(pages_taken_at_once_are_of_node_0),
 	CASE(pages_taken_at_once_are_of_node_1),
 	CASE(pages_taken_at_first_touch_are_of_node_0),
 	CASE(pages_taken_at_first_touch_are_of_node_1),
+	CASE(a_node_that_the_cpuset_has_not_is_refused),
 };
 
 TCASE_MAIN(cases, 0)

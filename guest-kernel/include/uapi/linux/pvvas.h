@@ -71,7 +71,8 @@ struct pvvas_ioc_info {
  * @base: in/out, segments only: virtual address, page aligned; 0 lets the
  *	driver choose
  * @length: segments only: bytes, a multiple of the page size
- * @node: with PVVAS_CREATE_NODE: the NUMA node that its pages come from; else 0
+ * @node: with PVVAS_CREATE_NODE: the NUMA node that its pages come from, one of
+ *	the caller's cpuset; else 0
  * @reserved: 0
  * @memory: with PVVAS_CREATE_HUGETLB: address of the memory; else 0
  */
