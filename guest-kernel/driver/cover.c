@@ -76,7 +76,7 @@ static void pvvas_newtask(void *data, struct task_struct *child,
 	proc = pvvas_proc_find(child->mm);
 	if (!proc)
 		return;
-	t = pvvas_thread_obtain(proc, child, GFP_ATOMIC);
+	t = pvvas_thread_obtain(proc, child, GFP_ATOMIC | __GFP_NOWARN);
 	if (t)
 		pvvas_thread_adopt(t, child);
 	else
@@ -126,7 +126,7 @@ static int pvvas_cover_task(struct pvvas_proc *proc, struct task_struct *task)
 	if (READ_ONCE(task->mm) != proc->mm ||
 	    READ_ONCE(task->flags) & (PF_EXITING | PF_KTHREAD))
 		return 0;
-	t = pvvas_thread_alloc(proc, task, GFP_ATOMIC);
+	t = pvvas_thread_alloc(proc, task, GFP_ATOMIC | __GFP_NOWARN);
 	if (!t)
 		return -ENOMEM;
 	if (!pvvas_cover_enlist(proc, t, task))

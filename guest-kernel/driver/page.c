@@ -82,7 +82,7 @@ static int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index,
 	if (ret)
 		return ret;
 	ret = xa_err(__xa_store(&mem->pages, index, page,
-				gfp & ~__GFP_DIRECT_RECLAIM));
+				(gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_NOWARN));
 	if (ret)
 		pvvas_quota_memory_back(mem->obj.charged, PAGE_SIZE);
 	else
@@ -95,7 +95,7 @@ int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 		     gfp_t gfp)
 {
 	struct mem_cgroup *old = set_active_memcg(mem->memcg);
-	int ret = xa_reserve_irq(&mem->pages, index, gfp);
+	int ret = xa_reserve_irq(&mem->pages, index, gfp | __GFP_NOWARN);
 
 	if (!ret) {
 		xa_lock_irq(&mem->pages);
@@ -249,8 +249,7 @@ static int pvvas_block_store(struct pvvas_seg *mem, pgoff_t first,
 	int ret = 0;
 
 	for (n = 0; n < PTRS_PER_PMD && !ret; n++)
-		ret = pvvas_page_put_at(mem, first + n, page + n, GFP_ATOMIC |
-					__GFP_NOWARN);
+		ret = pvvas_page_put_at(mem, first + n, page + n, GFP_ATOMIC);
 	if (!ret)
 		return 0;
 	for (i = 0; i < n - 1; i++)
@@ -320,7 +319,8 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 		ret = spare ? 0 : -ENOMEM;
 		/* Nodes of the tree, where that may sleep. */
 		if (!ret && gfpflags_allow_blocking(gfp))
-			ret = xa_reserve_irq(&mem->pages, index, gfp);
+			ret = xa_reserve_irq(&mem->pages, index,
+					     gfp | __GFP_NOWARN);
 		if (ret)
 			break;
 	}
