@@ -182,7 +182,7 @@ struct pvvas_link {
 
 /**
  * struct pvvas_att - an attachment: a VAS in a process
- * @slot: where its view is resident, or 0
+ * @slot: where its view is resident, or 0; @lost: it should be (slot.c)
  * @rights: PVVAS_READ and _WRITE, what the process may do in the VAS
  * @charged: whose quota it counts against
  * @dumps: mappings for core dumps
@@ -193,6 +193,7 @@ struct pvvas_att {
 	u64 view;
 	u32 handle;
 	u32 slot;
+	bool lost;
 	u32 rights;
 	struct pvvas_user *charged;
 	struct list_head dumps;

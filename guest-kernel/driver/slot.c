@@ -14,7 +14,9 @@
  * (pvvas_sched_in() waits, and reads it with interrupts off).  Running threads
  * can still enter by VMFUNC until the view is out of the list: so it is taken
  * out, everybody is asked once more, and if somebody got in it is put back.
- * Threads that were preempted meanwhile have not noticed.
+ * Threads that were preempted meanwhile have not noticed.  If the hypervisor
+ * refuses to put it back the slot stays its own, empty: a thread that goes back
+ * to it finds the plain view, and not another one.
  *
  * Preemption is off while moving is set: a thread that waits for it does so on
  * another CPU, with interrupts on, and answers.
@@ -84,17 +86,18 @@ static int pvvas_slot_take_out(struct pvvas_att *att)
 	if (busy)
 		return busy;
 	ret = pvvas_hc_view_place(proc->ctx, att->slot, 0);
-	if (ret < 0)
+	if (!pvvas_hc_gone(ret))
 		return ret;
 	busy = pvvas_slot_occupied(att);
 	if (busy) {
 		ret = pvvas_hc_view_place(proc->ctx, att->slot, att->view);
-		if (ret >= 0)
-			return busy;
+		att->lost = ret < 0;
+		return busy;
 	}
 	proc->slots[att->slot] = NULL;
 	att->slot = 0;
-	return min(ret, 0L);
+	att->lost = false;
+	return 0;
 }
 
 /*
@@ -138,18 +141,20 @@ static int pvvas_slot_find(struct pvvas_proc *proc)
 int pvvas_slot_fill(struct pvvas_att *att)
 {
 	struct pvvas_proc *proc = att->proc;
-	int slot;
+	int slot = att->slot;
 	long ret;
 
-	if (att->slot)
+	if (slot && !att->lost)
 		return 0;
-	slot = pvvas_slot_find(proc);
+	if (!slot)
+		slot = pvvas_slot_find(proc);
 	if (slot < 0)
 		return slot;
 	ret = pvvas_hc_view_place(proc->ctx, slot, att->view);
 	if (ret < 0)
 		return ret;
 	att->slot = slot;
+	att->lost = false;
 	proc->slots[slot] = att;
 	return 0;
 }
