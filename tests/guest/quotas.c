@@ -544,6 +544,8 @@ static void read_in_cgroup(void *arg)
 	check(fd >= 0);
 	put(CGROUP "/small", "cgroup.procs", "0");
 	seg_attached(size);
+	atomic_store(&r->touched, 0);
+	check_eq(read(-1, NULL, 0), -1);
 	while (at < size && (n = read(fd, BASE + at, size - at)) > 0)
 		at += (size_t)n;
 	if (at < size && errno != EFAULT)
