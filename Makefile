@@ -92,9 +92,12 @@ image-host: deb-kvm deb-host ## disk image of a host, into build/disk
 	@images/disk/build host
 
 test-images: image-guest ## boot the guest's disk image, build it a second time and compare
-	@tests/disk --twice
+	@tests/disk guest --twice
 
-test-disk-emulated: image-host ## the host's disk image in the emulator: a domain with views under libvirt's usual confinement
+test-image-host: image-host ## boot the host's disk image, build it a second time and compare
+	@tests/disk host --twice
+
+test-disk-emulated: image-host image-guest ## both disk images in the emulator, the guest's as a domain with views in the host's, under libvirt's usual confinement
 	@images/setup/all
 	@tests/disk-emulated
 
@@ -121,6 +124,7 @@ test-steps: ## the commands of docs/provider.md and docs/tenant.md as they stand
 	@images/setup/all
 	@images/setup/packages -disk >/dev/null
 	@images/deb +1 >/dev/null
+	@images/deb-kvm +1 >/dev/null
 	@tests/steps
 
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes

@@ -5,10 +5,15 @@
 # shellcheck source=tests/host/libvirt-start.sh
 . /usr/lib/pvvas/tests/libvirt-start
 
+# shellcheck disable=SC2317 # in a chain
+refused() { # COMMAND...: virsh says why
+	! virsh "$@" >/tmp/refused 2>&1 && cat /tmp/refused
+}
+
 exec 3>&1 >$out/virsh.log 2>&1
 set -x
 {
-	echo 1..17 >&3
+	echo 1..18 >&3
 	define wander wanderer 150000 && virsh dumpxml wander | grep "<pvvas state='on' views='1024' tables='65536'/>"
 	result $? the_domain_is_defined_from_xml >&3
 	virsh start wander && says wander wandering
@@ -29,6 +34,12 @@ set -x
 	result $? suspend_and_resume >&3
 	virsh save wander /tmp/saved && in_state wander "shut off" && nothing_left
 	result $? a_saved_domain_leaves_nothing_in_kvm >&3
+	virsh save-image-dumpxml /tmp/saved --security-info >/tmp/saved.xml && virsh save-image-define /tmp/saved /tmp/saved.xml &&
+		sed "s/views='1024'/views='2048'/" /tmp/saved.xml >/tmp/more.xml && refused save-image-define /tmp/saved /tmp/more.xml &&
+		grep "Attribute 'views' of KVM feature 'pvvas' differs: source: '1024', destination: '2048'" /tmp/refused &&
+		sed "/<pvvas/s/'on'/'off'/" /tmp/saved.xml >/tmp/off.xml && refused restore /tmp/saved --xml /tmp/off.xml &&
+		grep "State of KVM feature 'pvvas' differs: source: 'on', destination: 'off'" /tmp/refused && nothing_left
+	result $? other_limits_and_no_views_are_another_abi >&3
 	virsh restore /tmp/saved && rm /tmp/saved && in_state wander running
 	result $? restore >&3
 	virsh managedsave wander && in_state wander "shut off" && virsh start wander && in_state wander running

@@ -80,12 +80,12 @@ END
 	truncate -s %516096 "$disk"
 }
 
-# boot_disk DISK OUT LIMIT KERNEL-ARGS: what was said is OUT.said
+# boot_disk DISK OUT LIMIT KERNEL-ARGS [MEGABYTES]: what was said is OUT.said
 boot_disk() {
 	local start=$SECONDS status=0
 	# of a run that was killed
 	rm -f "$1.lock"
-	"$ROOT/images/boot" --quiet --disk "$1" --timeout "$3" --out "$2" \
+	"$ROOT/images/boot" --quiet --disk "$1" --timeout "$3" --out "$2" --memory "${5:-2048}" \
 		--kernel-args "ro cloud-init=disabled kvm_intel.enable_apicv=0 kvm_intel.preemption_timer=0 $4" || status=$?
 	said=$2.said
 	cat "$2/said" 2>/dev/null | tr -d '\r\0' >"$said" || true
