@@ -134,8 +134,9 @@ deb: ## Debian packages of library, tools and driver, into build/deb, with linti
 	@images/setup/all packages
 	@images/deb
 
-test-deb: deb ## the packages in a fresh Debian: install, a newcomer's two programs, DKMS, purge
+test-deb: deb ## the packages in a fresh Debian: install, a newcomer's two programs, DKMS, upgrade, purge
 	@images/setup/all kernels
+	@images/deb +1 >/dev/null
 	@tests/deb
 
 test-sanitize: setup ## the unit tests and the software backend under ASan and UBSan, the unit tests under valgrind
