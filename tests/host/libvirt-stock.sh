@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The test guest under Debian's own libvirt: it does not take <pvvas>, and passes the property of a QEMU that has it as an argument.
 # Runs in the emulated host; prints TAP.
+# as in Debian: virsh looks for sockets there
+mkdir -p /run /var
+ln -s ../run /var/run
 # shellcheck source=tests/host/libvirt-start.sh
 . /usr/lib/pvvas/tests/libvirt-start
 
