@@ -538,14 +538,16 @@ static void read_in_cgroup(void *arg)
 {
 	struct result *r = arg;
 	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-	size_t size = 64 * MIB, at = 0;
+	size_t size = 64 * MIB, at;
 	ssize_t n;
 
 	check(fd >= 0);
 	put(CGROUP "/small", "cgroup.procs", "0");
 	seg_attached(size);
-	atomic_store(&r->touched, 0);
-	check_eq(read(-1, NULL, 0), -1);
+	/* on kernel 6.1, page tables of the window */
+	for (at = 0; at < size; at += 2 * MIB)
+		BASE[at] = 1;
+	at = 0;
 	while (at < size && (n = read(fd, BASE + at, size - at)) > 0)
 		at += (size_t)n;
 	if (at < size && errno != EFAULT)
