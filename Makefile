@@ -110,7 +110,7 @@ test-deb-kvm: deb-kvm ## that package in a fresh Debian: built, refused, upgrade
 	@images/setup/all
 	@tests/deb-kvm
 
-deb-host: ## Debian's qemu and libvirt with the patches, for hosts, into build/deb-host; an hour or more, once
+deb-host: ## Debian's qemu and libvirt with the patches, for hosts, into build/deb-host; 20 minutes to an hour, once
 	@images/setup/all packages
 	@images/deb-host
 
