@@ -101,6 +101,10 @@ test-disk-emulated: image-host image-guest ## both disk images in the emulator, 
 	@images/setup/all
 	@tests/disk-emulated
 
+test-disk-nested: image-host ## the host's disk image in the emulator, in it the same image as a domain with VMX, in that a domain with views
+	@images/setup/all
+	@tests/disk-nested
+
 deb-kvm: ## Debian package of the patched KVM for the host, as source for DKMS, into build/deb-kvm
 	@images/setup/all packages kernels
 	@images/deb-kvm

@@ -3,6 +3,32 @@
 # A whole Debian on a disk, in the emulator; to be sourced after images/setup/common.sh. Commands are put into the disk, a unit runs them,
 # and what they say comes back over the second serial port.
 
+# test_guest FOLDER: the test guest, as the domain "views" with its kernel loaded directly: views.xml, vmlinux and initrd; it walks through
+# views, runs the demo and powers off
+test_guest() {
+	local files=$1 guest=$1.guest
+	rm -rf "$guest"
+	mkdir -p "$files" "$guest/etc" "$guest/input"
+	printf 'DRIVER=on\nDRIVER_ARGS=""\n' >"$guest/etc/guest.conf"
+	cat >"$guest/job" <<'END'
+#!/bin/sh
+/usr/lib/pvvas/tests/wanderer 40000
+/usr/bin/pvvas-demo --words hacker,devil /input/jargon.txt /input/devil.txt
+poweroff -f
+END
+	chmod +x "$guest/job"
+	cp "$BUILD"/texts/*.txt "$guest/input/"
+	{
+		cat "$BUILD/images/guest.cpio"
+		(cd "$guest" && find . -print0 | cpio --null -o -H newc --quiet -R 0:0)
+	} >"$files/initrd"
+	rm -rf "$guest"
+	cp "$BUILD/images/host/guest/vmlinux" "$files/vmlinux"
+	sed -e 's|@NAME@|views|g' -e 's|@INITRD@|/var/lib/libvirt/images/initrd|' -e 's|/guest/vmlinux|/var/lib/libvirt/images/vmlinux|' \
+		-e '/<loader/d' -e '/<emulator>/d' -e 's|>128</memory>|>256</memory>|' -e 's|/out/libvirt/|/var/log/libvirt/qemu/|' \
+		"$ROOT/images/libvirt/guest.xml" >"$files/views.xml"
+}
+
 # commands_into DISK OFFSET FOLDER COMMANDS: all of FOLDER goes to /root/test, with the commands, each of which may use what stands here;
 # DISK.vmlinuz and DISK.initrd are what the disk would boot
 commands_into() {
@@ -51,6 +77,28 @@ patiently() { # COMMAND...: until it succeeds, for at most ten minutes
 }
 pid() { # DOMAIN: of its QEMU
 	cat "/run/libvirt/qemu/$1.pid"
+}
+terminal() { # COMMAND: at a terminal; what it shows is also in $screen, what somebody types comes by answer
+	screen=/root/test/screen
+	mkfifo keys
+	script -qfc "$1" $screen <keys >/dev/null 2>&1 &
+	exec 9>keys
+}
+seen() { # TEXT: somebody waits for it at the terminal, for half an hour at most
+	i=0
+	until grep -aqE -- "$1" $screen; do
+		i=$((i + 1))
+		[ $i -lt 1800 ] || return 1
+		[ $((i % 60)) != 0 ] || echo "$(cut -d' ' -f1 /proc/uptime) s: $(tail -n 1 $screen | tr -d '\r' | tail -c 80)" >/dev/ttyS0
+		sleep 1
+	done
+}
+answer() { # TEXT KEYS
+	seen "$1" && sleep 1 && printf '%s\r' "$2" >&9
+}
+log_in() { # by the password of the documents; the prompt is there before it is
+	answer 'Cloud-init v[^ ]* .* finished' debian && answer '[Pp]assword:' change-me || return 1
+	answer 'Current password:' change-me && answer 'New password:' another-1-me && answer 'Retype new password:' another-1-me
 }
 none_left() {
 	for c in ctxs views segs attachments extents tables; do [ "$(cat /sys/kernel/debug/kvm/pvvas_$c)" = 0 ] || return 1; done
