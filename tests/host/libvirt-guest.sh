@@ -47,13 +47,15 @@ set -x
 {
 	run-guest --job /tmp/start.job --add /tmp/$domain.job:/tests.job --initrd /tmp/$domain.initrd &&
 		sed -e "s|@NAME@|$domain|g" -e "s|@INITRD@|/tmp/$domain.initrd|" -e "s|>128</memory>|>512</memory>|" \
-			-e "s|<serial type='file'>|<serial type='pty'>|" -e '/\.console/d' /etc/libvirt/guest.xml >/tmp/$domain.xml &&
+			-e "s|<serial type='file'>|<serial type='pty'>|" -e '/\.console/d' -e "s|<pvvas .*|<pvvas state='on'/>|" /etc/libvirt/guest.xml >/tmp/$domain.xml &&
 		virsh define --validate /tmp/$domain.xml && mkfifo /tmp/keys
 	result $? the_domain_is_defined >&3
 	script -qfc "virsh start --console $domain" $screen </tmp/keys >/dev/null 2>&1 &
 	exec 9>/tmp/keys
 	patiently grep "=== ready" $screen
-	result $? it_starts_with_its_console_at_a_terminal >&3
+	status=$?
+	result $status it_starts_with_its_console_at_a_terminal >&3
+	[ $status = 0 ] || exit 1
 	count=0
 	for program; do
 		count=$((count + 1))

@@ -77,7 +77,7 @@ define() { # NAME PROGRAM ARGUMENT
 echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/bin/sh' >>/etc/passwd
 echo 'libvirt-qemu:x:64055:' >>/etc/group
 export LIBVIRT_DEFAULT_URI=qemu:///system
-mkdir -p $out /run /var/run /var/lib/libvirt/qemu /var/log/libvirt/qemu /var/cache
+mkdir -p $out /run /var/run /var/lock /var/lib/libvirt/qemu /var/log/libvirt/qemu /var/cache
 ln -s qemu /bin/qemu-system-x86_64
 # Confined as by default, a user of its own and a cgroup, but for the security driver, which is AppArmor, and for seccomp and the mount
 # namespace, which this QEMU and this libvirt are built without.
