@@ -29,8 +29,14 @@ setup: ## install packages, get sources, build everything
 demo: ## boot both levels and run the demo on two texts (INPUT, WORDS)
 	@images/demo --input "$(INPUT)" --words "$(WORDS)"
 
-test: setup ## all tests
+test: setup ## all tests, also those of libvirt; or some: TESTS
+ifeq ($(TESTS)$(TLB),)
+	@images/setup/all libvirt
+	@tests/lint/libvirt
+	@tests/run --also libvirt
+else
 	@tests/run $(TESTS)
+endif
 
 test-unit: setup ## only the tests that need no virtual machine
 	@tests/run --where unit
