@@ -81,7 +81,7 @@ bench: setup ## benchmarks of everything, in one boot: docs/benchmarks.md (ONLY,
 test-libvirt: setup ## the test guest under a libvirt daemon, and libvirt's own suites for what the patches change
 	@images/setup/all libvirt
 	@tests/lint/libvirt
-	@tests/run --group libvirt
+	@tests/run --group libvirt $(TESTS)
 
 test-compat: setup ## other versions: guest kernel 6.1, stock KVM, QEMU and libvirt, an older hypervisor, another driver
 	@images/setup/all compat
