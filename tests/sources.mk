@@ -9,6 +9,6 @@ unit_arguments_LDLIBS := $(static_lib)
 guest_threads_LDLIBS := -Wl,--no-as-needed -lgcc_s
 # heaps in ordinary memory: the core of the library's heap, without the library
 heap_tests := heap_basic heap_instructions heap_random heap_storm life
-$(foreach t,$(heap_tests),$(eval unit_$(t)_SRCS := unit/heap/support.c $(static_lib)))
+$(foreach t,$(heap_tests),$(eval unit_$(t)_SRCS := unit/heap/support.c))
 $(foreach t,$(heap_tests),$(eval unit_$(t)_CPPFLAGS := -I$(ROOT)/libpvvas/src))
 $(foreach t,$(heap_tests),$(eval unit_$(t)_LDLIBS := $(static_lib)))
