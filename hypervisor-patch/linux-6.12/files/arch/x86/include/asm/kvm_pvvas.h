@@ -100,7 +100,7 @@ void kvm_pvvas_zap_slot(struct kvm *kvm, const struct kvm_memory_slot *slot);
 /* Vendor side. */
 bool kvm_pvvas_active(struct kvm_vcpu *vcpu);
 bool kvm_pvvas_gpa_in_window(struct kvm_vcpu *vcpu, gpa_t gpa);
-void kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list);
+bool kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list);
 bool kvm_pvvas_link_ram(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa);
 int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
 			   u32 access, u64 gla, u32 flags);

@@ -120,16 +120,13 @@ long pvvas_ctx_load(struct kvm_vcpu *vcpu, u64 id)
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	struct pvvas_ctx *ctx = NULL;
 
-	if (!kvm_pvvas_in_use(kvm))
-		return id ? -ENOENT : 0;
-
 	write_lock(&kvm->mmu_lock);
-	if (id) {
+	/* A reset at work has contexts left. */
+	if (id && kvm_pvvas_in_use(kvm))
 		ctx = xa_load(&pv->ctxs, id);
-		if (!ctx) {
-			write_unlock(&kvm->mmu_lock);
-			return -ENOENT;
-		}
+	if (id && !ctx) {
+		write_unlock(&kvm->mmu_lock);
+		return -ENOENT;
 	}
 	vcpu->arch.pvvas.ctx = id;
 	vcpu->arch.pvvas.list = __pa(ctx ? ctx->list : pv->null_list);
@@ -227,12 +224,16 @@ void kvm_pvvas_ops_updated(void)
  * gone or belongs to another context; then it is the plain one.  SMM runs on the
  * VM's own root: the view that was left is noted on the way in, and what
  * EPT_POINTER says until the way out means nothing.
+ *
+ * Return: false if a reset came first, and the VM's own root it is.
  */
-void kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list)
+bool kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list)
 {
 	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
+	bool in_use;
 
 	write_lock(&vcpu->kvm->mmu_lock);
+	in_use = kvm_pvvas_in_use(vcpu->kvm);
 	a->eptp = pvvas_view_to_load(vcpu, *eptp)->eptp;
 	a->reset_view = false;
 	a->noted = is_smm(vcpu);
@@ -240,5 +241,6 @@ void kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list)
 	*eptp = a->eptp;
 	*list = a->list;
 	write_unlock(&vcpu->kvm->mmu_lock);
+	return in_use;
 }
 EXPORT_SYMBOL_GPL(kvm_pvvas_choose);

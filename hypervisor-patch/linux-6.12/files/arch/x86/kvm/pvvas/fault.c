@@ -319,6 +319,11 @@ int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
 		return r;
 
 	write_lock(&kvm->mmu_lock);
+	if (!kvm_pvvas_in_use(kvm)) {
+		/* A reset came first: the vCPU is due on its ordinary root. */
+		write_unlock(&kvm->mmu_lock);
+		return KVM_PVVAS_RETRY;
+	}
 	r = pvvas_lookup(vcpu, pvvas_view_in_force(vcpu, eptp), gfn, access,
 			 &hit);
 	view = hit.view ? hit.view->id : 0;
@@ -375,6 +380,10 @@ gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 
 	/* What changed since the vCPU left the guest counts already. */
 	read_lock(&kvm->mmu_lock);
+	if (!kvm_pvvas_in_use(kvm)) {
+		read_unlock(&kvm->mmu_lock);
+		return gpa;
+	}
 	r = pvvas_lookup(vcpu, pvvas_view_to_load(vcpu, eptp), gpa_to_gfn(gpa),
 			 wanted, &hit);
 	if (r == KVM_PVVAS_RETRY && hit.identity)

@@ -321,6 +321,7 @@ void pvvas_activate(struct kvm *kvm)
 		v->arch.pvvas.list = __pa(pv->null_list);
 		v->arch.pvvas.eptp = pv->plain.eptp;
 	}
+	pvvas_view_scrub_ram(&pv->plain, pv);
 	kvm_look_at_gpa = true;
 	WRITE_ONCE(kvm->arch.pvvas_active, true);
 	kvm_make_all_cpus_request(kvm, KVM_REQ_LOAD_MMU_PGD);

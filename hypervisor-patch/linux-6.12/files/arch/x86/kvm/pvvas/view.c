@@ -64,6 +64,11 @@ bool kvm_pvvas_link_ram(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa)
 
 	/* Writing, so that no two vCPUs undo each other across a scrub. */
 	write_lock(&kvm->mmu_lock);
+	if (!kvm_pvvas_in_use(kvm)) {
+		/* A reset came first: the plain root stays as it was scrubbed. */
+		retry = true;
+		goto out;
+	}
 	view = pvvas_view_by_eptp(kvm->arch.pvvas, eptp);
 	sp = root_to_sp(vcpu->arch.mmu->root.hpa);
 	if (!view || !sp)

@@ -148,15 +148,14 @@ void kvm_pvvas_zap_all(struct kvm *kvm)
 		return;
 	lockdep_assert_held_write(&kvm->mmu_lock);
 
-	/* Segments may have leaves even so: a reset is at work. */
+	/* A reset at work leaves segments and roots behind for a while. */
 	xa_for_each(&pv->segs, i, seg)
 		pvvas_seg_zap(kvm, seg, seg->base, seg->base + seg->npages);
-	/* But no vCPU will enter a view again. */
-	if (!kvm_pvvas_in_use(kvm))
-		return;
 	xa_for_each(&pv->roots, i, view)
 		pvvas_view_scrub_ram(view, pv);
-	pvvas_flush(kvm);
+	/* But no vCPU enters a view before pvvas_activate() has flushed. */
+	if (kvm_pvvas_in_use(kvm))
+		pvvas_flush(kvm);
 }
 
 /*

@@ -59,19 +59,21 @@ bool vmx_pvvas_wants_vmfunc(struct kvm_vcpu *vcpu)
 u64 vmx_pvvas_load(struct kvm_vcpu *vcpu, u64 base_eptp)
 {
 	struct vcpu_vmx *vmx = to_vmx(vcpu);
+	bool active = kvm_pvvas_active(vcpu);
 	u64 eptp, list;
 
-	if (!kvm_pvvas_active(vcpu)) {
+	if (active) {
+		/* Also on the way into SMM, to note the view that was left. */
+		eptp = vmcs_read64(EPT_POINTER);
+		active = kvm_pvvas_choose(vcpu, &eptp, &list);
+	}
+	if (!active) {
 		if (secondary_exec_controls_get(vmx) & SECONDARY_EXEC_ENABLE_VMFUNC &&
 		    !is_guest_mode(vcpu))
 			secondary_exec_controls_clearbit(vmx,
 						SECONDARY_EXEC_ENABLE_VMFUNC);
 		return base_eptp;
 	}
-
-	/* Also on the way into SMM, to note the view that was left. */
-	eptp = vmcs_read64(EPT_POINTER);
-	kvm_pvvas_choose(vcpu, &eptp, &list);
 
 	if (is_smm(vcpu)) {
 		secondary_exec_controls_clearbit(vmx,
