@@ -27,10 +27,10 @@
 /*
  * What the mapping's file holds: a reference only from the dump on, when its
  * pages are in page tables.  Else who has attached a VAS could keep the memory of
- * what is taken out of it.  Ids are never used again.
+ * what is taken out of it.
  */
 struct pvvas_dump_file {
-	u32 seg;
+	u64 serial;		/* of the segment */
 	u32 handle;
 	struct pvvas_seg *held;	/* under pvvas_lock */
 };
@@ -39,17 +39,18 @@ struct pvvas_dump_file {
 struct pvvas_dump {
 	struct list_head node;
 	struct pvvas_seg *seg;	/* a reference, until it is mapped */
-	u32 id;
+	u64 serial;
 	unsigned long addr;
 	unsigned long length;
 };
 
-static struct pvvas_link *pvvas_dump_link(struct list_head *links, u32 id)
+static struct pvvas_link *pvvas_dump_link(struct list_head *links,
+					  u64 serial)
 {
 	struct pvvas_link *link;
 
 	list_for_each_entry(link, links, node)
-		if (link->seg->obj.id == id)
+		if (link->seg->obj.serial == serial)
 			return link;
 	return NULL;
 }
@@ -58,16 +59,16 @@ static struct pvvas_link *pvvas_dump_link(struct list_head *links, u32 id)
 static struct pvvas_seg *pvvas_dump_shown(struct vm_area_struct *vma)
 {
 	const struct pvvas_dump_file *df = vma->vm_private_data;
-	const struct pvvas_link *link;
+	struct pvvas_link *link;
 	struct pvvas_att *att;
 
 	att = pvvas_att_get(pvvas_proc_find(vma->vm_mm), df->handle);
 	if (!att)
 		return NULL;
-	link = pvvas_dump_link(&att->vas->links, df->seg);
+	link = pvvas_dump_link(&att->vas->links, df->serial);
 	if (link)
 		return link->prot & att->rights & PVVAS_READ ? link->seg : NULL;
-	link = pvvas_dump_link(&att->links, df->seg);
+	link = pvvas_dump_link(&att->links, df->serial);
 	return link ? link->seg : NULL;
 }
 
@@ -181,7 +182,7 @@ static unsigned long pvvas_dump_map(const struct pvvas_seg *seg, u32 handle)
 	df = kzalloc(sizeof(*df), GFP_KERNEL_ACCOUNT);
 	if (!df)
 		return -ENOMEM;
-	df->seg = seg->obj.id;
+	df->serial = seg->obj.serial;
 	df->handle = handle;
 	snprintf(name, sizeof(name), "[pvvas segment %u at 0x%llx]",
 		 seg->obj.id, seg->base);
@@ -201,7 +202,7 @@ static bool pvvas_dump_has(const struct pvvas_att *att,
 	const struct pvvas_dump *dump;
 
 	list_for_each_entry(dump, &att->dumps, node)
-		if (dump->id == seg->obj.id)
+		if (dump->serial == seg->obj.serial)
 			return true;
 	return false;
 }
@@ -221,7 +222,7 @@ static void pvvas_dump_collect(struct pvvas_att *att, struct list_head *links,
 			return;
 		kref_get(&link->seg->obj.ref);
 		dump->seg = link->seg;
-		dump->id = link->seg->obj.id;
+		dump->serial = link->seg->obj.serial;
 		dump->length = link->seg->length;
 		list_add(&dump->node, todo);
 	}
@@ -238,7 +239,7 @@ static void pvvas_dump_unmap(struct pvvas_dump *dump)
 	vma = find_vma(current->mm, dump->addr);
 	df = vma && vma->vm_ops == &pvvas_dump_vm_ops ? vma->vm_private_data :
 	     NULL;
-	ours = df && vma->vm_start == dump->addr && df->seg == dump->id;
+	ours = df && vma->vm_start == dump->addr && df->serial == dump->serial;
 	mmap_read_unlock(current->mm);
 	if (ours)
 		vm_munmap(dump->addr, dump->length);
@@ -288,7 +289,7 @@ void pvvas_dump_take(struct pvvas_att *att, const struct pvvas_seg *seg,
 	struct pvvas_dump *dump, *next;
 
 	list_for_each_entry_safe(dump, next, &att->dumps, node)
-		if (!seg || dump->id == seg->obj.id)
+		if (!seg || dump->serial == seg->obj.serial)
 			list_move(&dump->node, list);
 }
 

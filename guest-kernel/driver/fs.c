@@ -52,9 +52,14 @@ static u32 pvvas_dir_kind(const struct inode *dir)
 	return dir->i_ino == PVVAS_NODE_VAS ? PVVAS_KIND_VAS : PVVAS_KIND_SEG;
 }
 
+/* Not one that has got the id since. */
 static struct pvvas_object *pvvas_inode_object(const struct inode *inode)
 {
-	return pvvas_object_by_id(pvvas_ino_kind(inode), (u32)inode->i_ino);
+	struct pvvas_object *obj;
+
+	obj = pvvas_object_by_id(pvvas_ino_kind(inode), (u32)inode->i_ino);
+	return obj && obj->serial == (unsigned long)inode->i_private ? obj :
+								       NULL;
 }
 
 /* pvvas_lock is held. */
@@ -209,8 +214,10 @@ static struct inode *pvvas_object_inode(struct inode *dir, const char *name)
 	obj = pvvas_object_by_name(pvvas_dir_kind(dir), name);
 	inode = obj ? pvvas_fs_inode(dir->i_sb, (u64)obj->kind << 32 | obj->id) :
 		      ERR_PTR(-ENOENT);
-	if (!IS_ERR_OR_NULL(inode))
+	if (!IS_ERR_OR_NULL(inode)) {
+		inode->i_private = (void *)(unsigned long)obj->serial;
 		pvvas_inode_refresh(inode, obj);
+	}
 	mutex_unlock(&pvvas_lock);
 	if (!IS_ERR_OR_NULL(inode)) {
 		inode->i_op = &pvvas_object_iops;

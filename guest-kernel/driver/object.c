@@ -16,9 +16,17 @@
 #include "pvvas_drv.h"
 
 static DEFINE_HASHTABLE(pvvas_names, 10);
-static DEFINE_XARRAY(pvvas_vas_ids);
-static DEFINE_XARRAY(pvvas_seg_ids);
+static DEFINE_XARRAY_ALLOC1(pvvas_vas_ids);
+static DEFINE_XARRAY_ALLOC1(pvvas_seg_ids);
 static u32 pvvas_next_id[PVVAS_KIND_SEG + 1];
+static u64 pvvas_serial;
+
+#define PVVAS_ID_LIMIT	XA_LIMIT(1, PVVAS_HANDLE - 1)
+
+#ifdef PVVAS_INJECT
+module_param_array_named(next_id, pvvas_next_id, uint, NULL, 0644);
+MODULE_PARM_DESC(next_id, "for tests: where ids go on, by kind");
+#endif
 
 static struct xarray *pvvas_ids(u32 kind)
 {
@@ -98,22 +106,24 @@ int pvvas_object_init(struct pvvas_object *obj, u32 kind, umode_t mode)
  * Give the object its id and, with @name, its name (which it then owns);
  * without one, @owner keeps it alive.  The caller's reference goes to the name
  * or the owner.
+ *
+ * An id is used again as late as possible, after all others of its kind.  What
+ * has to tell an object from any later one goes by the serial number.
  */
 int pvvas_object_publish(struct pvvas_object *obj, char *name,
 			 struct pvvas_proc *owner)
 {
-	u32 id = pvvas_next_id[obj->kind] + 1;
 	int ret;
+	u32 id;
 
 	if (name && pvvas_object_by_name(obj->kind, name))
 		return -EEXIST;
-	if (id >= PVVAS_HANDLE)
-		return -ENOSPC;
-	ret = xa_insert(pvvas_ids(obj->kind), id, obj, GFP_KERNEL);
-	if (ret)
-		return ret;
-	pvvas_next_id[obj->kind] = id;
+	ret = xa_alloc_cyclic(pvvas_ids(obj->kind), &id, obj, PVVAS_ID_LIMIT,
+			      &pvvas_next_id[obj->kind], GFP_KERNEL);
+	if (ret < 0)
+		return ret == -EBUSY ? -ENOSPC : ret;
 	obj->id = id;
+	obj->serial = ++pvvas_serial;
 	obj->name = name;
 	if (name)
 		hash_add(pvvas_names, &obj->hash,

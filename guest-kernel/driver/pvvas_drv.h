@@ -52,7 +52,8 @@ extern struct workqueue_struct *pvvas_wq;
 /**
  * struct pvvas_object - what a VAS and a segment have in common
  * @kind: PVVAS_KIND_*
- * @id: never reused
+ * @id: unique among those of its kind that live
+ * @serial: never reused
  * @ref: one for the name or the creating process, one for each user
  * @name: NULL if anonymous or deleted
  * @hash: in the table of names, while @name is set
@@ -67,6 +68,7 @@ extern struct workqueue_struct *pvvas_wq;
 struct pvvas_object {
 	u32 kind;
 	u32 id;
+	u64 serial;
 	u32 users;
 	umode_t mode;
 	kuid_t uid;

@@ -126,6 +126,17 @@ static int make_segment_file(const struct soft_object *obj)
 	return err;
 }
 
+/* Used again after all others; the table is much smaller than their number. */
+static uint32_t next_id(uint32_t kind)
+{
+	uint32_t *id = &soft_reg->next_id[kind];
+
+	do
+		*id = *id % (PVVAS_HANDLE - 1) + 1;
+	while (soft_object(kind, *id));
+	return *id;
+}
+
 int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 {
 	const char *name = (const char *)(uintptr_t)arg->name;
@@ -143,11 +154,11 @@ int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 	}
 	for (o = soft_reg->objects; o < end && o->kind; o++)
 		;
-	if (o == end || soft_reg->next_id[kind] + 1 >= PVVAS_HANDLE)
+	if (o == end)
 		return -ENOSPC;
 	*o = (struct soft_object){
 		.kind = kind,
-		.id = ++soft_reg->next_id[kind],
+		.id = next_id(kind),
 		.mode = arg->mode,
 		.uid = geteuid(),
 		.gid = getegid(),

@@ -7,10 +7,10 @@
  * otherwise), a smaller one if it is one that was ever published.  Unknown
  * flags and non-zero reserved members are refused with -EINVAL.
  *
- * Ids are positive and fit an int.  A VAS id and a segment id come from one
- * number space each and are not reused while the module is loaded; a handle
- * (an attachment of this process) has PVVAS_HANDLE set, so that one call can
- * take either.
+ * Ids are positive and fit an int.  VASes and segments have a number space of
+ * 2^30 - 1 ids each.  The id of an object that is gone is used again only after
+ * all others of its kind.  A handle (an attachment of this process) has
+ * PVVAS_HANDLE set, so that one call can take either.
  */
 #ifndef _UAPI_LINUX_PVVAS_H
 #define _UAPI_LINUX_PVVAS_H
