@@ -85,12 +85,13 @@ static struct pvvas_link *pvvas_link_at(struct list_head *links, u64 addr)
 static int pvvas_access_att(struct pvvas_att *att, u64 addr, void *buf, int len,
 			    bool write)
 {
-	struct pvvas_link *link = pvvas_link_at(&att->vas->links, addr);
-	u32 rights = link ? link->prot & att->rights : 0;
+	struct pvvas_link *link = pvvas_link_at(&att->links, addr);
+	u32 rights = link ? link->prot : 0;
 
 	if (!link) {
-		link = pvvas_link_at(&att->links, addr);
-		rights = link ? link->prot : 0;
+		link = pvvas_link_at(&att->vas->links, addr);
+		if (link && !pvvas_link_hidden(att, link))
+			rights = link->prot & att->rights;
 	}
 	if (!(rights & (write ? PVVAS_WRITE : PVVAS_READ)))
 		return -EIO;

@@ -284,6 +284,30 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
 	return 0;
 }
 
+/* What of the VAS @link, which is in no list, had hidden; or nothing of it. */
+static long pvvas_att_uncover(struct pvvas_att *att, struct pvvas_link *link)
+{
+	struct pvvas_link *other;
+	long ret = 0;
+
+	list_for_each_entry(other, &att->vas->links, node) {
+		if (!pvvas_segs_overlap(other->seg, link->seg) ||
+		    pvvas_link_hidden(att, other))
+			continue;
+		ret = pvvas_hc_view_attach(att->view, other->seg->hv,
+					   other->prot & att->rights);
+		if (ret < 0 && ret != -EEXIST)
+			break;
+	}
+	if (list_entry_is_head(other, &att->vas->links, node))
+		return 0;
+	list_for_each_entry_continue_reverse(other, &att->vas->links, node)
+		if (pvvas_segs_overlap(other->seg, link->seg))
+			pvvas_hc_view_detach(att->view, other->seg->hv);
+	return ret;
+}
+
+/* If the hypervisor refuses to show it again either, the view shows a hole. */
 static int pvvas_seg_detach_private(struct pvvas_att *att,
 				    struct pvvas_seg *seg,
 				    struct list_head *dumps)
@@ -296,6 +320,13 @@ static int pvvas_seg_detach_private(struct pvvas_att *att,
 	ret = pvvas_hc_view_detach(att->view, seg->hv);
 	if (!pvvas_hc_gone(ret))
 		return ret;
+	list_del_init(&link->node);
+	ret = pvvas_att_uncover(att, link);
+	if (ret < 0) {
+		list_add_tail(&link->node, &att->links);
+		pvvas_hc_view_attach(att->view, seg->hv, link->prot);
+		return ret;
+	}
 	pvvas_dump_take(att, seg, dumps);
 	pvvas_link_free(link);
 	return 0;
@@ -387,14 +418,18 @@ int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg)
 	return ret;
 }
 
-/* The link with the lowest segment id above @id, of those given. */
+/*
+ * The link with the lowest segment id above @id, of those given; without those
+ * that @att, if it is given, does not show.
+ */
 static void pvvas_link_above(struct list_head *links, u32 id,
-			     struct pvvas_link **best)
+			     struct pvvas_att *att, struct pvvas_link **best)
 {
 	struct pvvas_link *link;
 
 	list_for_each_entry(link, links, node)
 		if (link->seg->obj.id > id &&
+		    !(att && pvvas_link_hidden(att, link)) &&
 		    (!*best || link->seg->obj.id < (*best)->seg->obj.id))
 			*best = link;
 }
@@ -415,9 +450,9 @@ static int pvvas_link_next_locked(struct pvvas_ioc_link *arg)
 		return -EINVAL;
 	if (!att && !(pvvas_object_rights(&vas->obj) & PVVAS_READ))
 		return -EACCES;
-	pvvas_link_above(&vas->links, arg->seg, &link);
+	pvvas_link_above(&vas->links, arg->seg, att, &link);
 	if (att)
-		pvvas_link_above(&att->links, arg->seg, &mine);
+		pvvas_link_above(&att->links, arg->seg, NULL, &mine);
 	if (mine && (!link || mine->seg->obj.id < link->seg->obj.id))
 		link = mine;
 	if (!link)

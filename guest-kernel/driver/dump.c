@@ -65,11 +65,12 @@ static struct pvvas_seg *pvvas_dump_shown(struct vm_area_struct *vma)
 	att = pvvas_att_get(pvvas_proc_find(vma->vm_mm), df->handle);
 	if (!att)
 		return NULL;
-	link = pvvas_dump_link(&att->vas->links, df->serial);
-	if (link)
-		return link->prot & att->rights & PVVAS_READ ? link->seg : NULL;
 	link = pvvas_dump_link(&att->links, df->serial);
-	return link ? link->seg : NULL;
+	if (link)
+		return link->seg;
+	link = pvvas_dump_link(&att->vas->links, df->serial);
+	return link && !pvvas_link_hidden(att, link) &&
+	       link->prot & att->rights & PVVAS_READ ? link->seg : NULL;
 }
 
 /*

@@ -104,15 +104,30 @@ struct pvvas_link *pvvas_link_find(struct list_head *links,
 	return NULL;
 }
 
+bool pvvas_segs_overlap(const struct pvvas_seg *a, const struct pvvas_seg *b)
+{
+	return a->start < b->end && b->start < a->end;
+}
+
 struct pvvas_link *pvvas_link_overlaps(struct list_head *links,
 				       const struct pvvas_seg *seg)
 {
 	struct pvvas_link *link;
 
 	list_for_each_entry(link, links, node)
-		if (seg->start < link->seg->end && link->seg->start < seg->end)
+		if (pvvas_segs_overlap(seg, link->seg))
 			return link;
 	return NULL;
+}
+
+/*
+ * What a process attached to its own handle stays, whatever is attached to the
+ * VAS: the view of that handle does not show what overlaps it, and nobody else
+ * has to care.
+ */
+bool pvvas_link_hidden(struct pvvas_att *att, const struct pvvas_link *link)
+{
+	return pvvas_link_overlaps(&att->links, link->seg);
 }
 
 /*
@@ -129,6 +144,8 @@ static long pvvas_link_show(struct pvvas_vas *vas, struct pvvas_link *link,
 		if (att == end)
 			break;
 		*at = att;
+		if (pvvas_link_hidden(att, link))
+			continue;
 		ret = pvvas_hc_view_attach(att->view, link->seg->hv,
 					   link->prot & att->rights);
 		if (ret < 0)
@@ -158,13 +175,9 @@ static struct pvvas_link *pvvas_vas_link_new(struct pvvas_vas *vas,
 					     struct pvvas_seg *seg, u32 prot)
 {
 	struct pvvas_link *link;
-	struct pvvas_att *att;
 
 	if (pvvas_link_overlaps(&vas->links, seg))
 		return ERR_PTR(-EEXIST);
-	list_for_each_entry(att, &vas->atts, in_vas)
-		if (pvvas_link_overlaps(&att->links, seg))
-			return ERR_PTR(-EEXIST);
 	link = pvvas_link_new(seg, prot);
 	if (!IS_ERR(link))
 		list_add_tail(&link->node, &vas->links);

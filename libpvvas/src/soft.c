@@ -165,6 +165,8 @@ static int show_all(const struct soft_att *att)
 			 !soft_same_process(&l->process, &soft_self))
 			continue;
 		seg = soft_object(PVVAS_KIND_SEG, l->seg);
+		if (seg && l->target == att->vas && soft_hidden(att, seg))
+			continue;
 		err = seg ? show(seg, rights) : 0;
 		if (err)
 			return err;

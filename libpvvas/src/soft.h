@@ -122,6 +122,8 @@ int soft_clone_call(unsigned long request, void *arg);
 
 /* soft_attach.c: the lock is held */
 int soft_attach_call(unsigned long request, void *arg);
+/* Has what only this process attached the place of a segment of the VAS? */
+bool soft_hidden(const struct soft_att *att, const struct soft_object *seg);
 int soft_link(uint32_t vas, uint32_t seg, uint32_t prot);
 
 #endif /* PVVAS_SOFT_H */

@@ -73,23 +73,17 @@ static bool overlap(const struct soft_object *a, const struct soft_object *b)
 	       b->base / block <= (a->base + a->length - 1) / block;
 }
 
-/* Does a segment of the VAS, or of one of its attachments, overlap @seg? */
-static bool overlaps_in_vas(uint32_t vas, const struct soft_object *seg,
-			    uint32_t handle)
+/* Does what is attached there, as such, overlap @seg? */
+static bool overlaps_at(uint32_t target, const struct soft_object *seg)
 {
 	const struct soft_link *l;
 
 	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
 		const struct soft_object *other;
-		bool here = l->target == vas;
 
-		if (l->target & PVVAS_HANDLE) {
-			uint32_t i = PVVAS_HANDLE_INDEX(l->target) - 1;
-
-			here = handle ? l->target == handle :
-				i < SOFT_ATTS && soft_reg->atts[i].vas == vas;
-		}
-		if (!l->target || !here)
+		if (l->target != target ||
+		    (target & PVVAS_HANDLE &&
+		     !soft_same_process(&l->process, &soft_self)))
 			continue;
 		other = soft_object(PVVAS_KIND_SEG, l->seg);
 		if (other && overlap(other, seg))
@@ -98,13 +92,18 @@ static bool overlaps_in_vas(uint32_t vas, const struct soft_object *seg,
 	return false;
 }
 
+bool soft_hidden(const struct soft_att *att, const struct soft_object *seg)
+{
+	return overlaps_at(att->handle, seg);
+}
+
 static int link_segment(uint32_t target, uint32_t vas,
 			const struct soft_object *seg, uint32_t prot)
 {
 	uint32_t handle = target & PVVAS_HANDLE ? target : 0;
 	struct soft_link *l, *end = soft_reg->links + SOFT_LINKS;
 
-	if (overlaps_in_vas(vas, seg, handle))
+	if (overlaps_at(vas, seg) || (handle && overlaps_at(handle, seg)))
 		return -EEXIST;
 	for (l = soft_reg->links; l < end && l->target; l++)
 		;
@@ -204,6 +203,9 @@ static int next_link(struct pvvas_ioc_link *arg)
 		return -EINVAL;
 	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
 		if (l->target != vas && l->target != arg->target)
+			continue;
+		seg = soft_object(PVVAS_KIND_SEG, l->seg);
+		if (att && l->target == vas && seg && soft_hidden(att, seg))
 			continue;
 		if (l->seg > arg->seg && (!found || l->seg < found->seg))
 			found = l;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -315,6 +316,107 @@ static void a_segment_attached_to_a_handle_is_private(void)
 	enter(VAS_HOME);
 }
 
+struct turns {
+	_Atomic int turn;
+	int vid;
+	int sid;
+};
+
+static void await(struct turns *t, int turn)
+{
+	while (atomic_load(&t->turn) < turn)
+		usleep(1000);
+}
+
+static bool lists(int vh, int sid)
+{
+	int id = 0;
+
+	while ((id = vas_next_seg(vh, id, NULL)) > 0)
+		if (id == sid)
+			return true;
+	return false;
+}
+
+/* All that there is of the window, for itself. */
+static void take_all_places(void *arg)
+{
+	struct turns *t = arg;
+	int vh = check_id(vas_attach(t->vid)), other = check_id(vas_attach(t->vid));
+	int one, all;
+	size_t size;
+	void *base;
+
+	check_eq(pvvas_window(&base, &size), 0);
+	one = tcase_seg(NULL, BASE, MIB, 0600);
+	all = tcase_seg(NULL, BASE + 2 * MIB, size - (1UL << 30) - 2 * MIB,
+			0600);
+	check_eq(seg_attach(vh, one), 0);
+	check_eq(seg_attach(vh, all), 0);
+	enter(vh);
+	strcpy(BASE, "private");
+	strcpy(BASE + 2 * MIB, "private");
+	atomic_store(&t->turn, 1);
+	await(t, 2);
+	check(!strcmp(BASE, "private"));
+	check(!strcmp(BASE + 2 * MIB, "private"));
+	check(!lists(vh, t->sid));
+	check(lists(vh, all));
+	check(lists(other, t->sid));
+	enter(other);
+	check(!strcmp(BASE, "public"));
+	enter(vh);
+	/* it lies in both of the places */
+	check_eq(seg_detach(vh, all), 0);
+	check_eq(tcase_try_read(BASE + 2 * MIB).sig, SIGSEGV);
+	check(!strcmp(BASE, "private"));
+	check_eq(seg_detach(vh, one), 0);
+	check(!strcmp(BASE, "public"));
+	check(!strcmp(BASE + 2 * MIB, "public too"));
+	check(lists(vh, t->sid));
+	check_eq(seg_attach(vh, one), -EEXIST);
+	enter(VAS_HOME);
+	/* and if it goes while it is hidden */
+	check_eq(vas_detach(vh), 0);
+	vh = check_id(vas_attach(t->vid));
+	atomic_store(&t->turn, 3);
+	await(t, 4);
+	check_eq(seg_attach(vh, one), 0);
+	atomic_store(&t->turn, 5);
+	await(t, 6);
+	check_eq(seg_detach(vh, one), 0);
+	enter(vh);
+	check_eq(tcase_try_read(BASE).sig, SIGSEGV);
+	enter(VAS_HOME);
+}
+
+static void a_private_segment_keeps_nobody_from_attaching_a_public_one(void)
+{
+	struct turns *t = tcase_shared(sizeof(*t));
+	pid_t pid;
+	int vh;
+
+	t->vid = tcase_vas(tcase_name("v"), 0600);
+	t->sid = tcase_seg(NULL, BASE, 4 * MIB, 0600);
+	vh = check_id(vas_attach(t->vid));
+	pid = tcase_spawn(take_all_places, t);
+	await(t, 1);
+	check_eq(seg_attach(t->vid, t->sid), 0);
+	enter(vh);
+	strcpy(BASE, "public");
+	strcpy(BASE + 2 * MIB, "public too");
+	enter(VAS_HOME);
+	atomic_store(&t->turn, 2);
+	await(t, 3);
+	check_eq(seg_detach(t->vid, t->sid), 0);
+	atomic_store(&t->turn, 4);
+	await(t, 5);
+	check_eq(seg_attach(t->vid, t->sid), 0);
+	check_eq(seg_detach(t->vid, t->sid), 0);
+	atomic_store(&t->turn, 6);
+	tcase_join(pid);
+}
+
 static void a_base_of_null_lets_the_driver_choose(void)
 {
 	int a = tcase_seg(NULL, NULL, MIB, 0600);
@@ -354,6 +456,7 @@ static const struct tcase cases[] = {
 	CASE(a_public_segment_comes_and_goes_in_processes_that_are_inside),
 	CASE(a_detached_segment_is_gone_from_views_that_exist),
 	CASE(a_segment_attached_to_a_handle_is_private),
+	CASE(a_private_segment_keeps_nobody_from_attaching_a_public_one),
 	CASE(a_base_of_null_lets_the_driver_choose),
 };
 

@@ -155,7 +155,8 @@ struct pvvas_ioc_attach {
  * struct pvvas_ioc_seg_attach - PVVAS_IOC_SEG_ATTACH, PVVAS_IOC_SEG_DETACH
  * @size: sizeof(struct pvvas_ioc_seg_attach)
  * @flags: 0
- * @target: VAS id (public: for every attacher) or handle (this process only)
+ * @target: VAS id (public: for every attacher, but for handles to which
+ *	something that overlaps it is attached) or handle (this process only)
  * @seg: segment id
  * @prot: PVVAS_READ or PVVAS_READ | PVVAS_WRITE; 0: all that the caller may.
  *	0 in DETACH
