@@ -71,6 +71,54 @@ static u32 pvvas_stopped_slot(struct pvvas_proc *proc)
 	return slot;
 }
 
+/* For the kernel: bytes done, in one page, or an error. */
+static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
+			       int len, bool write)
+{
+	struct pvvas_seg *mem = seg->memory;
+	u32 in_page = offset_in_page(offset);
+	pgoff_t index = offset >> PAGE_SHIFT;
+	struct page *page;
+	int ret;
+
+	len = min_t(int, len, PAGE_SIZE - in_page);
+	do {
+		ret = write ? pvvas_page_fault(seg, offset - in_page, PVVAS_RW,
+					       GFP_KERNEL | __GFP_RETRY_MAYFAIL,
+					       false) : 0;
+		if (ret)
+			return ret;
+		xa_lock_irq(&mem->pages);
+		page = xa_load(&mem->pages, index);
+		if (!page)
+			memset(buf, 0, len);
+		else if (!write)
+			memcpy(buf, page_address(page) + in_page, len);
+		else if (xa_get_mark(&mem->pages, index, PVVAS_COW))
+			ret = -EAGAIN;	/* cloned meanwhile */
+		else
+			memcpy(page_address(page) + in_page, buf, len);
+		xa_unlock_irq(&mem->pages);
+	} while (ret);
+	return len;
+}
+
+/* @offset from the base; bytes done, or an error.  pvvas_lock is held. */
+int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
+		   bool write)
+{
+	int done = 0, ret = 0;
+
+	len = min_t(u64, len, seg->length - offset);
+	offset += seg->base - seg->start;
+	while (done < len && ret >= 0) {
+		ret = pvvas_seg_copy_page(seg, offset + done, buf + done,
+					  len - done, write);
+		done += max(ret, 0);
+	}
+	return done ?: ret;
+}
+
 static struct pvvas_link *pvvas_link_at(struct list_head *links, u64 addr)
 {
 	struct pvvas_link *link;

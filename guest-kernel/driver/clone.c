@@ -1,162 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Clones, which share pages with their source until one side writes, and second
- * faces, which are the same memory for good.
- *
- * A clone has the source of one moment, as far as programs can tell.  First,
- * every page is made read-only, while faults in user mode wait; what a thread
- * has seen of another's writes before is in the clone then.  Then the pages are
- * shared, and only then threads go on.  The kernel's own writes for a program
- * (read(2) into a segment) do not wait: they are in the clone page by page.
+ * Clones, which have their source's data of one moment, and second faces, which
+ * are the same memory for good: the requests.  cow.c has the moment.
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "hv.h"
-
-/* Who clones; faults that have to wait, wait for it. */
-static DEFINE_MUTEX(pvvas_clone_lock);
-
-/* A source and its clone; while one is made */
-struct pvvas_pair {
-	struct pvvas_seg *from;
-	struct pvvas_seg *to;
-	u32 prot;
-	u32 id;
-};
-
-int pvvas_clone_wait(void)
-{
-	int ret = mutex_lock_killable(&pvvas_clone_lock);
-
-	if (!ret)
-		mutex_unlock(&pvvas_clone_lock);
-	return ret;
-}
-
-static void pvvas_clone_changing(struct pvvas_seg *mem, bool on)
-{
-	xa_lock_irq(&mem->pages);
-	mem->changing = on;
-	xa_unlock_irq(&mem->pages);
-}
-
-/* The faces of @mem, each with a reference; the number of them. */
-static int pvvas_faces_get(struct pvvas_seg *mem, struct pvvas_seg ***faces)
-{
-	struct pvvas_seg *face;
-	int n = 0, room = 0;
-
-	mutex_lock(&pvvas_lock);
-	list_for_each_entry(face, &mem->faces, face)
-		room++;
-	*faces = kcalloc(room, sizeof(**faces), GFP_KERNEL);
-	if (*faces) {
-		list_for_each_entry(face, &mem->faces, face)
-			if (kref_get_unless_zero(&face->obj.ref))
-				(*faces)[n++] = face;
-	}
-	mutex_unlock(&pvvas_lock);
-	return *faces ? n : -ENOMEM;
-}
-
-static void pvvas_faces_put(struct pvvas_seg **faces, int n)
-{
-	while (n--)
-		pvvas_seg_drop(faces[n]);
-	kfree(faces);
-}
-
-/* Mark every page as shared, and make it read-only wherever it is shown. */
-static int pvvas_clone_freeze(struct pvvas_seg *mem)
-{
-	unsigned long index = 0, seen = 0;
-	struct pvvas_seg **faces;
-	int ret = 0, n, i;
-
-	n = pvvas_faces_get(mem, &faces);
-	if (n < 0)
-		return n;
-	while (xa_find(&mem->pages, &index, ULONG_MAX, XA_PRESENT)) {
-		xa_set_mark(&mem->pages, index, PVVAS_COW);
-		index++;
-		if (!(++seen % 1024))
-			cond_resched();
-	}
-	for (i = 0; i < n && !ret; i++)
-		ret = pvvas_range_refuse(faces[i], 0, mem->end - mem->start,
-					 PVVAS_PROT_READ);
-	pvvas_faces_put(faces, n);
-	return ret;
-}
-
-/* A reference to the page at @index, read-only from now on. */
-static struct page *pvvas_clone_page(struct pvvas_seg *mem, pgoff_t index)
-{
-	struct page *page;
-	int ret = 0;
-
-	xa_lock_irq(&mem->pages);
-	page = xa_load(&mem->pages, index);
-	if (page && !xa_get_mark(&mem->pages, index, PVVAS_COW)) {
-		/* The kernel has written to it since. */
-		__xa_set_mark(&mem->pages, index, PVVAS_COW);
-		mem->row = (struct pvvas_extent) {
-			.offset = (u64)index << PAGE_SHIFT,
-			.size = PAGE_SIZE,
-			.prot = PVVAS_PROT_READ,
-		};
-		ret = pvvas_rows_protect(mem, &mem->row, 1);
-	}
-	if (page && !ret)
-		get_page(page);
-	xa_unlock_irq(&mem->pages);
-	return ret ? ERR_PTR(ret) : page;
-}
-
-static int pvvas_clone_share(struct pvvas_seg *mem, struct pvvas_seg *to)
-{
-	unsigned long index = 0, seen = 0;
-	struct page *page;
-	int ret;
-
-	for (; xa_find(&mem->pages, &index, ULONG_MAX, XA_PRESENT); index++) {
-		page = pvvas_clone_page(mem, index);
-		if (IS_ERR(page))
-			return PTR_ERR(page);
-		ret = pvvas_page_store(to, index, page, GFP_KERNEL);
-		if (ret) {
-			pvvas_page_put(page);
-			return ret;
-		}
-		xa_set_mark(&to->pages, index, PVVAS_COW);
-		if (!(++seen % 1024)) {
-			if (fatal_signal_pending(current))
-				return -EINTR;
-			cond_resched();
-		}
-	}
-	return 0;
-}
-
-/* The clones exist, without pages, and nobody can find them. */
-static int pvvas_clone_pages(struct pvvas_pair *pairs, u32 n)
-{
-	int ret = mutex_lock_killable(&pvvas_clone_lock);
-	u32 i;
-
-	if (ret)
-		return ret;
-	for (i = 0; i < n; i++)
-		pvvas_clone_changing(pairs[i].from->memory, true);
-	for (i = 0; i < n && !ret; i++)
-		ret = pvvas_clone_freeze(pairs[i].from->memory);
-	for (i = 0; i < n && !ret; i++)
-		ret = pvvas_clone_share(pairs[i].from->memory, pairs[i].to);
-	for (i = 0; i < n; i++)
-		pvvas_clone_changing(pairs[i].from->memory, false);
-	mutex_unlock(&pvvas_clone_lock);
-	return ret;
-}
 
 /* An empty segment as @like, at @base. */
 static struct pvvas_seg *pvvas_clone_new(struct pvvas_seg *like, u64 base,
@@ -214,9 +63,15 @@ static int pvvas_clone_publish(struct pvvas_seg *seg, char *name,
 	return ret;
 }
 
+/* cow.c lets these go first.  The lock is not needed: nothing else hangs on it. */
+static bool pvvas_clone_writer(const struct pvvas_seg *from)
+{
+	return pvvas_object_rights(&from->obj) & PVVAS_WRITE;
+}
+
 int pvvas_seg_clone(struct pvvas_ioc_clone *arg)
 {
-	struct pvvas_pair pair = {};
+	struct pvvas_clone clone = {};
 	struct pvvas_proc *owner;
 	char *name;
 	int ret;
@@ -226,22 +81,23 @@ int pvvas_seg_clone(struct pvvas_ioc_clone *arg)
 	ret = pvvas_clone_name(arg, &name, &owner);
 	if (ret)
 		return ret;
-	pair.from = pvvas_seg_hold(arg->source, PVVAS_READ);
-	if (IS_ERR(pair.from)) {
+	clone.from = pvvas_seg_hold(arg->source, PVVAS_READ);
+	if (IS_ERR(clone.from)) {
 		kfree(name);
-		return PTR_ERR(pair.from);
+		return PTR_ERR(clone.from);
 	}
-	if (pair.from->memory->pinned)
-		pair.to = ERR_PTR(-EOPNOTSUPP);
+	clone.writer = pvvas_clone_writer(clone.from);
+	if (clone.from->memory->pinned)
+		clone.to = ERR_PTR(-EOPNOTSUPP);
 	else
-		pair.to = pvvas_clone_new(pair.from, pair.from->base,
+		clone.to = pvvas_clone_new(clone.from, clone.from->base,
 					  arg->mode);
-	ret = PTR_ERR_OR_ZERO(pair.to);
+	ret = PTR_ERR_OR_ZERO(clone.to);
 	if (!ret) {
-		ret = pvvas_clone_pages(&pair, 1);
-		ret = pvvas_clone_publish(pair.to, name, owner, ret, &arg->id);
+		ret = pvvas_clone_pages(&clone, 1);
+		ret = pvvas_clone_publish(clone.to, name, owner, ret, &arg->id);
 	}
-	pvvas_seg_drop(pair.from);
+	pvvas_seg_drop(clone.from);
 	if (ret)
 		kfree(name);
 	return ret;
@@ -290,9 +146,9 @@ int pvvas_seg_map2(struct pvvas_ioc_clone *arg)
 }
 
 /* The segments of a VAS that the caller may read, each with a reference. */
-static struct pvvas_pair *pvvas_vas_pairs(u32 id, u32 *n)
+static struct pvvas_clone *pvvas_vas_clone_list(u32 id, u32 *n)
 {
-	struct pvvas_pair *pairs = NULL;
+	struct pvvas_clone *clones = NULL;
 	struct pvvas_object *obj;
 	struct pvvas_link *link;
 	struct pvvas_vas *vas;
@@ -315,23 +171,25 @@ static struct pvvas_pair *pvvas_vas_pairs(u32 id, u32 *n)
 		}
 	}
 	if (!ret) {
-		pairs = kvcalloc(room + 1, sizeof(*pairs), GFP_KERNEL_ACCOUNT);
-		if (!pairs)
+		clones = kvcalloc(room + 1, sizeof(*clones),
+				  GFP_KERNEL_ACCOUNT);
+		if (!clones)
 			ret = -ENOMEM;
 	}
 	if (!ret) {
 		list_for_each_entry(link, &vas->links, node) {
 			kref_get(&link->seg->obj.ref);
-			pairs[*n].from = link->seg;
-			pairs[(*n)++].prot = link->prot;
+			clones[*n].from = link->seg;
+			clones[*n].writer = pvvas_clone_writer(link->seg);
+			clones[(*n)++].prot = link->prot;
 		}
 	}
 	mutex_unlock(&pvvas_lock);
-	return ret ? ERR_PTR(ret) : pairs;
+	return ret ? ERR_PTR(ret) : clones;
 }
 
 /* Segments without names, each linked to the new VAS. */
-static int pvvas_vas_clone_links(struct pvvas_pair *pairs, u32 n, u32 vid)
+static int pvvas_vas_clone_links(struct pvvas_clone *clones, u32 n, u32 vid)
 {
 	struct pvvas_object *obj;
 	struct pvvas_vas *vas;
@@ -344,19 +202,19 @@ static int pvvas_vas_clone_links(struct pvvas_pair *pairs, u32 n, u32 vid)
 	if (!vas)
 		ret = -ENOENT;
 	for (i = 0; i < n && !ret; i++)
-		ret = pvvas_vas_link(vas, pairs[i].to, pairs[i].prot);
+		ret = pvvas_vas_link(vas, clones[i].to, clones[i].prot);
 	mutex_unlock(&pvvas_lock);
 	return ret;
 }
 
-static int pvvas_vas_clone_fill(struct pvvas_pair *pairs, u32 n, u32 vid)
+static int pvvas_vas_clone_fill(struct pvvas_clone *clones, u32 n, u32 vid)
 {
 	struct pvvas_proc *owner = pvvas_proc_current();
 	int ret = PTR_ERR_OR_ZERO(owner);
 	u32 i, made = 0;
 
 	for (i = 0; i < n && !ret; i++) {
-		struct pvvas_seg *from = pairs[i].from;
+		struct pvvas_seg *from = clones[i].from;
 		struct pvvas_seg *to;
 
 		to = pvvas_clone_new(from, from->base, from->obj.mode);
@@ -364,26 +222,26 @@ static int pvvas_vas_clone_fill(struct pvvas_pair *pairs, u32 n, u32 vid)
 			ret = PTR_ERR(to);
 			break;
 		}
-		pairs[i].to = to;
+		clones[i].to = to;
 		made++;
 	}
 	if (!ret)
-		ret = pvvas_clone_pages(pairs, n);
+		ret = pvvas_clone_pages(clones, n);
 	for (i = 0; i < made; i++) {
 		/* Keep one reference, so that it lasts until it is linked. */
-		kref_get(&pairs[i].to->obj.ref);
-		ret = pvvas_clone_publish(pairs[i].to, NULL, owner, ret,
-					  &pairs[i].id);
+		kref_get(&clones[i].to->obj.ref);
+		ret = pvvas_clone_publish(clones[i].to, NULL, owner, ret,
+					  &clones[i].id);
 	}
 	if (!ret)
-		ret = pvvas_vas_clone_links(pairs, n, vid);
+		ret = pvvas_vas_clone_links(clones, n, vid);
 	for (i = 0; i < made; i++) {
-		struct pvvas_ioc_id id = { .id = pairs[i].id };
+		struct pvvas_ioc_id id = { .id = clones[i].id };
 
 		/* It lives as long as the VAS, not as long as this process. */
 		if (id.id)
 			pvvas_object_delete(&id, PVVAS_KIND_SEG);
-		pvvas_seg_drop(pairs[i].to);
+		pvvas_seg_drop(clones[i].to);
 	}
 	return ret;
 }
@@ -393,7 +251,7 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
 	struct pvvas_ioc_create create = { .name = arg->name,
 					   .mode = arg->mode };
 	struct pvvas_ioc_id id = {};
-	struct pvvas_pair *pairs;
+	struct pvvas_clone *clones;
 	u32 n, i;
 	int ret;
 
@@ -401,13 +259,13 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
 		return -EINVAL;
 	if (!pvvas_hv_asks())
 		return -EOPNOTSUPP;
-	pairs = pvvas_vas_pairs(arg->source, &n);
-	if (IS_ERR(pairs))
-		return PTR_ERR(pairs);
+	clones = pvvas_vas_clone_list(arg->source, &n);
+	if (IS_ERR(clones))
+		return PTR_ERR(clones);
 	/* Others can find it now, without segments; it is deleted on failure. */
 	ret = pvvas_vas_create(&create);
 	if (!ret) {
-		ret = pvvas_vas_clone_fill(pairs, n, create.id);
+		ret = pvvas_vas_clone_fill(clones, n, create.id);
 		id.id = create.id;
 		if (ret)
 			pvvas_object_delete(&id, PVVAS_KIND_VAS);
@@ -415,7 +273,7 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
 			arg->id = create.id;
 	}
 	for (i = 0; i < n; i++)
-		pvvas_seg_drop(pairs[i].from);
-	kvfree(pairs);
+		pvvas_seg_drop(clones[i].from);
+	kvfree(clones);
 	return ret;
 }

@@ -79,7 +79,7 @@ void pvvas_fault_work(struct callback_head *work)
 	int ret = -ENOMEM;
 
 	if (!(current->flags & PF_EXITING)) {
-		pvvas_clone_wait();
+		pvvas_clone_wait(seg->memory);
 		ret = pvvas_page_fault(seg, t->fault_offset, t->fault_access,
 				       GFP_KERNEL | __GFP_RETRY_MAYFAIL, true);
 	}

@@ -158,19 +158,30 @@ void pvvas_object_put(struct pvvas_object *obj)
 	kref_put(&obj->ref, pvvas_object_free);
 }
 
-/* What the caller may do, with the meaning that the bits have for files. */
-u32 pvvas_object_rights(const struct pvvas_object *obj)
+/*
+ * What the mode lets the caller do, with the meaning that the bits have for
+ * files.  Also without the lock, and where sleeping is not allowed.
+ */
+u32 pvvas_object_mode(const struct pvvas_object *obj)
 {
-	u32 bits = obj->mode, rights = 0;
+	u32 bits = READ_ONCE(obj->mode), rights = 0;
 
-	if (uid_eq(obj->uid, current_fsuid()))
+	if (uid_eq(READ_ONCE(obj->uid), current_fsuid()))
 		bits >>= 6;
-	else if (in_group_p(obj->gid))
+	else if (in_group_p(READ_ONCE(obj->gid)))
 		bits >>= 3;
 	if (bits & 4)
 		rights |= PVVAS_READ;
 	if (bits & 2)
 		rights |= PVVAS_WRITE;
+	return rights;
+}
+
+/* What the caller may do. */
+u32 pvvas_object_rights(const struct pvvas_object *obj)
+{
+	u32 rights = pvvas_object_mode(obj);
+
 	if (rights != (PVVAS_READ | PVVAS_WRITE) && capable(CAP_DAC_OVERRIDE))
 		rights = PVVAS_READ | PVVAS_WRITE;
 	return rights;

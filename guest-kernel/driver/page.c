@@ -8,9 +8,13 @@
  * nobody else's (no PVVAS_COW), known to be written (no PVVAS_CLEAN) and not
  * protected.
  *
- * Clones share pages by the page's own count.  A count of one under the lock of
- * the segment's pages means that the page is its alone: only a clone of this
- * segment, under the same lock, can raise it.
+ * Clones share pages by the page's own count (cow.c).  A count of one under the
+ * lock of the segment's pages means that the page is its alone: only a clone of
+ * this segment, under the same lock, can raise it.
+ *
+ * All pages of a memory are charged to the memory cgroup and to the quota of its
+ * maker, so only who may write to it makes any.  Who may not, and reads where
+ * there is no page, is shown the kernel's page of zeroes.
  *
  * A page is given back only after KVM has forgotten it.
  */
@@ -19,8 +23,6 @@
 #include <linux/sched/signal.h>
 #include "compat.h"
 #include "hv.h"
-
-#define PVVAS_RW	(PVVAS_PROT_READ | PVVAS_PROT_WRITE)
 
 /* How far the kernel's writes for a program may go beyond a cgroup's limit. */
 #define PVVAS_MEMCG_SLACK	((4UL << 20) >> PAGE_SHIFT)
@@ -68,17 +70,48 @@ void pvvas_page_put(struct page *page)
 	__free_page(page);
 }
 
+/* One row; the pages' lock is held. */
+static long pvvas_row(struct pvvas_seg *face, pvvas_row_call *call,
+		      pgoff_t index, struct page *page, u32 prot)
+{
+	struct pvvas_extent *row = &face->memory->row;
+
+	*row = (struct pvvas_extent) {
+		.offset = (u64)index << PAGE_SHIFT,
+		.gpa = page ? page_to_phys(page) : 0,
+		.size = PAGE_SIZE,
+		.prot = prot,
+	};
+	return call(face->hv, row, 1) ?: -EIO;
+}
+
+/* No face shows anything at @index any more. */
+static int pvvas_page_hide(struct pvvas_seg *mem, pgoff_t index)
+{
+	struct pvvas_seg *face;
+	long ret = 0;
+
+	list_for_each_entry(face, &mem->faces, face) {
+		ret = pvvas_row(face, pvvas_hc_seg_unmap, index, NULL, 0);
+		if (ret < 0)
+			break;
+	}
+	return min(ret, 0L);
+}
+
 /*
  * The caller holds the pages' lock; there is no page at @index.  What a segment
  * has counts in full for its maker's quota, shared or not: so that a copy, when
  * it is written to, cannot fail for that.
  */
-static int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index,
-			     struct page *page, gfp_t gfp)
+int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index, struct page *page,
+		      gfp_t gfp)
 {
-	int ret = pvvas_quota_memory(mem->obj.charged, mem->obj.free,
-				     PAGE_SIZE);
+	int ret = mem->zeroes ? pvvas_page_hide(mem, index) : 0;
 
+	if (ret)
+		return ret;
+	ret = pvvas_quota_memory(mem->obj.charged, mem->obj.free, PAGE_SIZE);
 	if (ret)
 		return ret;
 	ret = xa_err(__xa_store(&mem->pages, index, page,
@@ -122,23 +155,6 @@ static u32 pvvas_seg_allows(struct pvvas_seg *seg, pgoff_t index)
 	return entry ? xa_to_value(entry) : PVVAS_RW;
 }
 
-typedef long pvvas_row_call(u64 seg, struct pvvas_extent *list, u32 n);
-
-/* One row; the pages' lock is held. */
-static long pvvas_row(struct pvvas_seg *face, pvvas_row_call *call,
-		      pgoff_t index, struct page *page, u32 prot)
-{
-	struct pvvas_extent *row = &face->memory->row;
-
-	*row = (struct pvvas_extent) {
-		.offset = (u64)index << PAGE_SHIFT,
-		.gpa = page ? page_to_phys(page) : 0,
-		.size = PAGE_SIZE,
-		.prot = prot,
-	};
-	return call(face->hv, row, 1) ?: -EIO;
-}
-
 /*
  * The page is about to be written, and a clone may have it, too.  -EAGAIN: it
  * does, and a page to copy to is wanted.
@@ -147,17 +163,15 @@ static int pvvas_page_own(struct pvvas_seg *mem, pgoff_t index,
 			  struct page **page, struct page **spare)
 {
 	struct page *old = *page;
-	struct pvvas_seg *face;
-	long ret;
+	int ret;
 
+	pvvas_clone_keep(mem, index, old);
 	if (page_ref_count(old) > 1) {
 		if (!*spare)
 			return -EAGAIN;
-		list_for_each_entry(face, &mem->faces, face) {
-			ret = pvvas_row(face, pvvas_hc_seg_unmap, index, NULL, 0);
-			if (ret < 0)
-				return ret;
-		}
+		ret = pvvas_page_hide(mem, index);
+		if (ret)
+			return ret;
 		copy_page(page_address(*spare), page_address(old));
 		/* In place of another one, with its marks. */
 		ret = xa_err(__xa_store(&mem->pages, index, *spare, GFP_NOWAIT));
@@ -193,6 +207,24 @@ static int pvvas_page_show(struct pvvas_seg *face, pgoff_t index,
 	return min(ret, 0L);
 }
 
+/* Does the access, where there is no page, make one? */
+static bool pvvas_page_wanted(const struct pvvas_seg *seg, u32 access)
+{
+	return !access || access & PVVAS_PROT_WRITE ||
+	       pvvas_object_mode(&seg->obj) & PVVAS_WRITE;
+}
+
+/* Nobody's page, for a reader.  It goes when there is one: pvvas_page_put_at(). */
+static int pvvas_page_zero(struct pvvas_seg *face, pgoff_t index)
+{
+	long ret;
+
+	face->memory->zeroes = true;
+	ret = pvvas_row(face, pvvas_hc_seg_map, index, ZERO_PAGE(0),
+			PVVAS_PROT_READ);
+	return ret == -EEXIST ? 0 : min(ret, 0L);
+}
+
 /* With the pages' lock.  -EAGAIN: a spare page is wanted. */
 static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 			  gfp_t gfp, struct page **spare)
@@ -206,6 +238,8 @@ static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 	if (!page) {
 		if (mem->pager)
 			return -ENXIO;
+		if (!pvvas_page_wanted(seg, access))
+			return pvvas_page_zero(seg, index);
 		if (!*spare)
 			return -EAGAIN;
 		page = *spare;
@@ -234,7 +268,8 @@ static bool pvvas_block_free(struct pvvas_seg *seg, pgoff_t first)
 	unsigned long index = first;
 	u64 offset = (u64)first << PAGE_SHIFT;
 
-	return !mem->pager && !mem->tracking && mtree_empty(&seg->prot) &&
+	return !mem->pager && !mem->tracking && !mem->zeroes &&
+	       mtree_empty(&seg->prot) &&
 	       pvvas_seg_covers(seg, offset) &&
 	       pvvas_seg_covers(seg, offset + PVVAS_BLOCK - PAGE_SIZE) &&
 	       !xa_find(&mem->pages, &index, first + PTRS_PER_PMD - 1,
@@ -306,6 +341,7 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 	atomic64_inc(&seg->faults);
 	/* All that an access may find is there then, and shown with all rights. */
 	if (mem->huge && !xa_load(&mem->pages, index) &&
+	    pvvas_page_wanted(seg, access) &&
 	    !pvvas_block_fault(seg, index, gfp))
 		return 0;
 	for (;;) {
@@ -350,43 +386,9 @@ int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 	return ret;
 }
 
-/* 2 MiB if they fit and there are any, else a page; the extent of it. */
-static int pvvas_pages_grow(struct pvvas_seg *seg, u64 offset, u64 end,
-			    struct pvvas_extent *ext)
-{
-	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
-	pgoff_t index = offset >> PAGE_SHIFT;
-	unsigned int order = 0, i;
-	struct page *page = NULL;
-	int ret = 0;
-
-	if (IS_ALIGNED(offset, PMD_SIZE) && end - offset >= PMD_SIZE) {
-		order = PMD_ORDER;
-		page = pvvas_page_alloc(seg, GFP_KERNEL | __GFP_NORETRY, order);
-	}
-	if (!page) {
-		order = 0;
-		page = pvvas_page_alloc(seg, gfp, order);
-	}
-	if (!page)
-		return -ENOMEM;
-	for (i = 0; i < 1U << order; i++) {
-		ret = ret ?: pvvas_page_store(seg, index + i, page + i, gfp);
-		if (ret)
-			pvvas_page_put(page + i);
-	}
-	*ext = (struct pvvas_extent) {
-		.offset = offset,
-		.gpa = page_to_phys(page),
-		.size = PAGE_SIZE << order,
-		.prot = PVVAS_RW,
-	};
-	return ret;
-}
-
 /* The hypervisor may stop early, when something is pending for the vCPU. */
-static int pvvas_rows(struct pvvas_seg *face, pvvas_row_call *call,
-		      struct pvvas_extent *list, u32 n)
+int pvvas_rows(struct pvvas_seg *face, pvvas_row_call *call,
+	       struct pvvas_extent *list, u32 n)
 {
 	long done;
 
@@ -398,94 +400,6 @@ static int pvvas_rows(struct pvvas_seg *face, pvvas_row_call *call,
 			return -EIO;
 	}
 	return 0;
-}
-
-/* All pages now.  The segment is not published yet: nobody else adds any. */
-int pvvas_pages_populate(struct pvvas_seg *seg)
-{
-	u64 offset = seg->base - seg->start, end = offset + seg->length;
-	struct pvvas_extent *list;
-	int ret = 0;
-	u32 n = 0;
-
-	if (seg->length >> PAGE_SHIFT > totalram_pages())
-		return -ENOMEM;
-	list = (struct pvvas_extent *)__get_free_page(GFP_KERNEL);
-	if (!list)
-		return -ENOMEM;
-	while (!ret && offset < end) {
-		ret = pvvas_pages_grow(seg, offset, end, &list[n]);
-		if (ret)
-			break;
-		offset += list[n++].size;
-		if (n == PVVAS_BATCH || offset == end) {
-			ret = pvvas_rows(seg, pvvas_hc_seg_map, list, n);
-			n = 0;
-		}
-		if (fatal_signal_pending(current))
-			ret = -EINTR;
-		cond_resched();
-	}
-	free_page((unsigned long)list);
-	return ret;
-}
-
-/* A block of hugetlbfs, which lies in one piece. */
-static int pvvas_block_pin(struct pvvas_seg *seg, u64 at, u64 addr,
-			   struct page **pages)
-{
-	struct pvvas_extent *row = &seg->row;
-	pgoff_t first = at >> PAGE_SHIFT;
-	int i, n, ret = 0;
-
-	n = pin_user_pages_fast(addr, PTRS_PER_PMD, FOLL_WRITE | FOLL_LONGTERM,
-				pages);
-	if (n < 0)
-		return n;
-	if (n != PTRS_PER_PMD || !PageHuge(pages[0]) ||
-	    !IS_ALIGNED(page_to_pfn(pages[0]), PTRS_PER_PMD) ||
-	    page_to_pfn(pages[n - 1]) != page_to_pfn(pages[0]) + n - 1)
-		ret = -EINVAL;
-	for (i = 0; i < n; i++) {
-		ret = ret ?: pvvas_page_store(seg, first + i, pages[i],
-					      GFP_KERNEL);
-		if (ret)
-			unpin_user_page(pages[i]);
-	}
-	if (ret)
-		return ret;
-	*row = (struct pvvas_extent) {
-		.offset = at,
-		.gpa = page_to_phys(pages[0]),
-		.size = PVVAS_BLOCK,
-		.prot = PVVAS_RW,
-	};
-	return pvvas_rows(seg, pvvas_hc_seg_map, row, 1);
-}
-
-/*
- * The kernel exports no way to take pages of hugetlbfs; but who has them mapped
- * can share them.  The pool gets them back when they are unpinned.  The segment
- * is not published yet.
- */
-int pvvas_pages_pin(struct pvvas_seg *seg, u64 addr)
-{
-	struct page **pages;
-	int ret = 0;
-	u64 at;
-
-	pages = kvmalloc_array(PTRS_PER_PMD, sizeof(*pages), GFP_KERNEL);
-	if (!pages)
-		return -ENOMEM;
-	seg->pinned = true;
-	for (at = 0; at < seg->length && !ret; at += PVVAS_BLOCK) {
-		ret = pvvas_block_pin(seg, at, addr + at, pages);
-		if (fatal_signal_pending(current))
-			ret = -EINTR;
-		cond_resched();
-	}
-	kvfree(pages);
-	return ret;
 }
 
 /* The page at @index, with a reference, or NULL. */
@@ -500,54 +414,6 @@ struct page *pvvas_seg_page_get(struct pvvas_seg *seg, pgoff_t index)
 		get_page(page);
 	xa_unlock_irq(&mem->pages);
 	return page;
-}
-
-/* For the kernel: bytes done, in one page, or an error. */
-static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
-			       int len, bool write)
-{
-	struct pvvas_seg *mem = seg->memory;
-	u32 in_page = offset_in_page(offset);
-	pgoff_t index = offset >> PAGE_SHIFT;
-	struct page *page;
-	int ret;
-
-	len = min_t(int, len, PAGE_SIZE - in_page);
-	do {
-		ret = write ? pvvas_page_fault(seg, offset - in_page, PVVAS_RW,
-					       GFP_KERNEL | __GFP_RETRY_MAYFAIL,
-					       false) : 0;
-		if (ret)
-			return ret;
-		xa_lock_irq(&mem->pages);
-		page = xa_load(&mem->pages, index);
-		if (!page)
-			memset(buf, 0, len);
-		else if (!write)
-			memcpy(buf, page_address(page) + in_page, len);
-		else if (xa_get_mark(&mem->pages, index, PVVAS_COW))
-			ret = -EAGAIN;	/* cloned meanwhile */
-		else
-			memcpy(page_address(page) + in_page, buf, len);
-		xa_unlock_irq(&mem->pages);
-	} while (ret);
-	return len;
-}
-
-/* @offset from the base; bytes done, or an error.  pvvas_lock is held. */
-int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
-		   bool write)
-{
-	int done = 0, ret = 0;
-
-	len = min_t(u64, len, seg->length - offset);
-	offset += seg->base - seg->start;
-	while (done < len && ret >= 0) {
-		ret = pvvas_seg_copy_page(seg, offset + done, buf + done,
-					  len - done, write);
-		done += max(ret, 0);
-	}
-	return done ?: ret;
 }
 
 void pvvas_pages_free(struct pvvas_seg *mem)

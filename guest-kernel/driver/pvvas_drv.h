@@ -6,17 +6,18 @@
  *
  *   pvvas_procs_lock (mutex)  which processes exist; the fork probe
  *     proc->cover_lock (mutex)  see cover.c
- *   pvvas_clone_lock (mutex)  clone.c: one clone at a time; faults wait for it
  *   pvvas_lock (mutex)        objects, names, links, attachments, slots
  *     procs hash lock (spin)    process.c: mm -> process
  *       proc->lock (spin)       the process's list of threads
- *   seg->pages (spin, irq)    the pages of a segment, and its faces
+ *   seg->pages (spin, irq)    the pages of a segment, and its faces; that of a
+ *				clone in the making within that of its source
  *   pvvas_segs_by_hv (spin, irq)  segment.c: KVM's id -> segment
  *   seg->prot (spin)          protect.c: writers of the tree; readers use RCU
  *
- * pvvas_procs_lock is held together with neither pvvas_clone_lock nor
- * pvvas_lock.  mmap_lock comes after pvvas_procs_lock (mmu_notifier_get() takes
- * it) and before pvvas_lock (access.c, dump.c).  The last three are never held
+ *   pvvas_cloning_lock (spin)  cow.c: whose clone is next
+ *
+ * pvvas_procs_lock is not held together with pvvas_lock.  mmap_lock comes after pvvas_procs_lock (mmu_notifier_get() takes
+ * it) and before pvvas_lock (access.c, dump.c).  The last four are never held
  * together; demand faults (fault.c) take the first two of them, in whatever the
  * kernel does with user memory.  The scheduler hooks take no lock at all.
  */
@@ -121,8 +122,11 @@ struct pvvas_vas {
  * @resident: in @memory: bytes in @pages
  * @pager: in @memory: no page is made by an access (selfpage.c)
  * @tracking: in @memory: pages are clean until they are written (protect.c)
- * @changing: in @memory: it is being cloned; faults in user mode wait
+ * @zeroes: in @memory: some face shows the page of zeroes where there is none
+ * @changing: in @memory: until the moment of a clone; faults in user mode wait
+ * @clones: in @memory: in the making, struct pvvas_clone.node (cow.c)
  * @row: what hypercalls read; in @memory
+ * @cloning: in @memory: there are @clones; @writers: that wait for their turn
  * @prot: page number -> rights, where a protection was asked for
  * @ranges: in @prot, at most (quota.c)
  * @faulting: demand faults that look at it now
@@ -149,8 +153,12 @@ struct pvvas_seg {
 	struct xarray pages;
 	bool pager;
 	bool tracking;
+	bool zeroes;
 	bool changing;
+	struct list_head clones;
 	struct pvvas_extent row;
+	bool cloning;
+	u32 writers;
 	struct maple_tree prot;
 	u32 ranges;
 	atomic64_t resident;
@@ -167,6 +175,26 @@ struct pvvas_seg {
 	bool lockable;
 	struct file *lock_file;
 	struct pvvas_leftover left;
+};
+
+/**
+ * struct pvvas_clone - a source and its clone, while that is made
+ * @prot: clone.c: with which it was linked; @id: of the clone
+ * @writer: the caller may write to the source
+ * @copies: they share no page (cow.c)
+ * @error: the clone lacks a page that has been written since
+ *
+ * @node and @error are under the lock of the source's pages.
+ */
+struct pvvas_clone {
+	struct list_head node;
+	struct pvvas_seg *from;
+	struct pvvas_seg *to;
+	u32 prot;
+	u32 id;
+	bool writer;
+	bool copies;
+	int error;
 };
 
 /**
@@ -317,6 +345,7 @@ struct pvvas_object *pvvas_object_by_id(u32 kind, u32 id);
 struct pvvas_object *pvvas_object_by_name(u32 kind, const char *name);
 struct pvvas_object *pvvas_object_after(u32 kind, unsigned long *id);
 void pvvas_object_drop(struct pvvas_object *obj);
+u32 pvvas_object_mode(const struct pvvas_object *obj);
 u32 pvvas_object_rights(const struct pvvas_object *obj);
 bool pvvas_object_is_owner(const struct pvvas_object *obj);
 int pvvas_object_find(struct pvvas_ioc_find *arg, u32 kind);
@@ -351,8 +380,6 @@ int pvvas_seg_next_data(struct pvvas_ioc_seg_data *arg);
 struct pvvas_seg *pvvas_seg_fault_begin(u64 hv);
 void pvvas_seg_fault_end(struct pvvas_seg *seg);
 struct page *pvvas_seg_page_get(struct pvvas_seg *seg, pgoff_t index);
-int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
-		   bool write);
 struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode);
 int pvvas_seg_place(struct pvvas_seg *seg);
 int pvvas_seg_make(struct pvvas_seg *seg);
@@ -363,6 +390,8 @@ void pvvas_seg_drop(struct pvvas_seg *seg);
 #define PVVAS_COW	XA_MARK_0	/* a clone may have the page, too */
 #define PVVAS_CLEAN	XA_MARK_1	/* not written since it was told of */
 #define PVVAS_BATCH	(PAGE_SIZE / sizeof(struct pvvas_extent))
+#define PVVAS_RW	(PVVAS_PROT_READ | PVVAS_PROT_WRITE)
+typedef long pvvas_row_call(u64 seg, struct pvvas_extent *list, u32 n);
 int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 		     bool user);
 struct page *pvvas_page_alloc(struct pvvas_seg *mem, gfp_t gfp,
@@ -370,18 +399,29 @@ struct page *pvvas_page_alloc(struct pvvas_seg *mem, gfp_t gfp,
 int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 		     gfp_t gfp);
 void pvvas_page_put(struct page *page);
-int pvvas_pages_populate(struct pvvas_seg *seg);
-int pvvas_pages_pin(struct pvvas_seg *seg, u64 addr);
+int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index, struct page *page,
+		      gfp_t gfp);
+int pvvas_rows(struct pvvas_seg *face, pvvas_row_call *call,
+	       struct pvvas_extent *list, u32 n);
 void pvvas_pages_free(struct pvvas_seg *mem);
 int pvvas_range_refuse(struct pvvas_seg *face, u64 offset, u64 length,
 		       u32 prot);
 int pvvas_rows_protect(struct pvvas_seg *mem, struct pvvas_extent *rows, u32 n);
 
+/* populate.c */
+int pvvas_pages_populate(struct pvvas_seg *seg);
+int pvvas_pages_pin(struct pvvas_seg *seg, u64 addr);
+
+/* cow.c */
+int pvvas_clone_wait(struct pvvas_seg *mem);
+void pvvas_clone_keep(struct pvvas_seg *mem, pgoff_t index, struct page *page);
+int pvvas_faces_refuse(struct pvvas_seg *mem, u32 prot);
+int pvvas_clone_pages(struct pvvas_clone *clones, u32 nr);
+
 /* clone.c */
 int pvvas_seg_clone(struct pvvas_ioc_clone *arg);
 int pvvas_vas_clone(struct pvvas_ioc_clone *arg);
 int pvvas_seg_map2(struct pvvas_ioc_clone *arg);
-int pvvas_clone_wait(void);
 
 /* protect.c */
 int pvvas_seg_protect(struct pvvas_ioc_range *arg);
@@ -474,6 +514,8 @@ void pvvas_show_object(struct seq_file *m, struct pvvas_object *obj);
 void pvvas_show_processes(struct seq_file *m);
 
 /* access.c */
+int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
+		   bool write);
 int pvvas_window_access(struct vm_area_struct *vma, unsigned long addr,
 			void *buf, int len, int write);
 

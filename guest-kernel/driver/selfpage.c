@@ -37,7 +37,7 @@ static int pvvas_populate_one(struct pvvas_seg *seg, u64 at,
 	int ret;
 
 	do {
-		pvvas_clone_wait();
+		pvvas_clone_wait(seg->memory);
 		ret = pvvas_page_fault(seg, seg->base - seg->start +
 				       arg->offset + at, 0, GFP_KERNEL |
 				       __GFP_RETRY_MAYFAIL, true);
@@ -83,6 +83,8 @@ int pvvas_seg_fill(struct pvvas_ioc_range *arg)
 int pvvas_seg_pager(struct pvvas_ioc_seg_pager *arg)
 {
 	struct pvvas_seg *seg;
+	bool zeroes;
+	int ret = 0;
 
 	if (arg->on > 1 || arg->reserved)
 		return -EINVAL;
@@ -91,9 +93,13 @@ int pvvas_seg_pager(struct pvvas_ioc_seg_pager *arg)
 		return PTR_ERR(seg);
 	xa_lock_irq(&seg->memory->pages);
 	seg->memory->pager = arg->on;
+	zeroes = seg->memory->zeroes;
 	xa_unlock_irq(&seg->memory->pages);
+	/* Readers saw zeroes where the pager is to be asked from now on. */
+	if (arg->on && zeroes)
+		ret = pvvas_faces_refuse(seg->memory, 0);
 	pvvas_seg_drop(seg);
-	return 0;
+	return ret;
 }
 
 int pvvas_seg_stat(struct pvvas_ioc_seg_stat *arg)

@@ -10,9 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,31 +18,19 @@
 #include <pvvas.h>
 #include <sys/ioctl.h>
 
+#include "cgroup.h"
 #include "tcase.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
 #define NOBODY	1000
-#define CGROUP	"/tmp/cgroup"
-
-static void put(const char *dir, const char *name, const char *value)
-{
-	char path[256];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_WRONLY);
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
-	close(fd);
-}
 
 static void parameter(const char *name, long value)
 {
 	char text[32];
 
 	snprintf(text, sizeof(text), "%ld", value);
-	put("/sys/module/pvvas/parameters", name, text);
+	put_value("/sys/module/pvvas/parameters", name, text);
 }
 
 static void be_nobody(void)
@@ -299,7 +285,7 @@ static void in_cgroup(void *arg)
 	size_t at;
 
 	atomic_store(&r->touched, 0);
-	put(CGROUP "/small", "cgroup.procs", "0");
+	cgroup_enter("small");
 	seg_attached(64 * MIB);
 	for (at = 0; at < 64 * MIB; at += 4096)
 		if (tcase_try_write(BASE + at).sig == SIGBUS)
@@ -310,38 +296,21 @@ static void in_cgroup(void *arg)
 	_exit(BASE[at - 4096] == 1 ? 0 : 1);
 }
 
-static void small_cgroup(const char *limit)
-{
-	mkdir(CGROUP, 0755);
-	if (mount("none", CGROUP, "cgroup2", 0, NULL) && errno != EBUSY)
-		tcase_fail(__FILE__, __LINE__, "%s", strerror(errno));
-	put(CGROUP, "cgroup.subtree_control", "+memory");
-	check_eq(mkdir(CGROUP "/small", 0755), 0);
-	put(CGROUP "/small", "memory.max", limit);
-}
-
-static void no_cgroup(void)
-{
-	check_eq(tcase_number(CGROUP "/small/memory.events", "oom_kill "), 0);
-	check_eq(rmdir(CGROUP "/small"), 0);
-	check_eq(umount2(CGROUP, MNT_DETACH), 0);
-}
-
 static void populate_in_cgroup(void *arg)
 {
 	(void)arg;
-	put(CGROUP "/small", "cgroup.procs", "0");
+	cgroup_enter("small");
 	populate_bytes(64 * MIB, -ENOMEM);
 	/* and what was had until then is back */
-	check(tcase_number(CGROUP "/small/memory.current", "") < 6 * (long)MIB);
+	check(cgroup_bytes("small") < 6 * (long)MIB);
 	populate_bytes(4 * MIB, 0);
 }
 
 static void more_at_once_than_the_cgroup_has_is_enomem(void)
 {
-	small_cgroup("16777216");
+	cgroup_make("small", "16777216");
 	tcase_join(tcase_spawn(populate_in_cgroup, NULL));
-	no_cgroup();
+	cgroup_remove("small");
 }
 
 /* Not only pages: also what remembers where they are. */
@@ -351,22 +320,22 @@ static void sparse_in_cgroup(void *arg)
 	long before, after;
 
 	(void)arg;
-	put(CGROUP "/small", "cgroup.procs", "0");
+	cgroup_enter("small");
 	seg_attached(size);
 	BASE[0] = 1;
-	before = tcase_number(CGROUP "/small/memory.current", "");
+	before = cgroup_bytes("small");
 	for (at = 0; at < size; at += 8UL << 30)
 		BASE[at] = 1;
-	after = tcase_number(CGROUP "/small/memory.current", "");
+	after = cgroup_bytes("small");
 	tcase_note("512 pages far from each other: %ld bytes", after - before);
 	check(after - before >= 512 * (4096 + 1500));
 }
 
 static void what_finds_pages_is_charged_too(void)
 {
-	small_cgroup("67108864");
+	cgroup_make("small", "67108864");
 	tcase_join(tcase_spawn(sparse_in_cgroup, NULL));
-	no_cgroup();
+	cgroup_remove("small");
 }
 
 static int protect(int fd, int sid, size_t offset, size_t length, int prot)
@@ -478,14 +447,14 @@ static void memory_is_charged_to_the_cgroup_of_the_creator(void)
 	size_t at;
 	pid_t pid;
 
-	small_cgroup("16777216");
+	cgroup_make("small", "16777216");
 	pid = tcase_spawn(in_cgroup, r);
 	while (!atomic_load(&r->touched))
 		usleep(10000);
 	at = atomic_load(&r->touched);
 	check(at >= 4 * MIB);
 	check(at <= 16 * MIB);
-	check(tcase_number(CGROUP "/small/memory.current", "") >= (long)at);
+	check(cgroup_bytes("small") >= (long)at);
 	/* outside nobody is short of anything */
 	seg_attached(32 * MIB);
 	touch(0, 32 * MIB);
@@ -493,8 +462,8 @@ static void memory_is_charged_to_the_cgroup_of_the_creator(void)
 	atomic_store(&r->leave, 1);
 	tcase_join(pid);
 	/* its memory is back, or the folder could not go */
-	check(tcase_number(CGROUP "/small/memory.current", "") < (long)at);
-	no_cgroup();
+	check(cgroup_bytes("small") < (long)at);
+	cgroup_remove("small");
 }
 
 /* Who writes for the process is told, and nobody is killed to make room. */
@@ -506,7 +475,7 @@ static void a_debugger_gets_no_more_than_the_cgroup_has(void)
 	size_t at;
 	pid_t pid;
 
-	small_cgroup("16777216");
+	cgroup_make("small", "16777216");
 	pid = tcase_spawn(in_cgroup, r);
 	while (!atomic_load(&r->touched))
 		usleep(10000);
@@ -530,7 +499,7 @@ static void a_debugger_gets_no_more_than_the_cgroup_has(void)
 	check_eq(kill(pid, SIGCONT), 0);
 	atomic_store(&r->leave, 1);
 	tcase_join(pid);
-	no_cgroup();
+	cgroup_remove("small");
 }
 
 /* The kernel's own writes cannot wait for room, but they are few. */
@@ -545,7 +514,7 @@ static void read_in_cgroup(void *arg)
 	ssize_t n;
 
 	check(fd >= 0);
-	put(CGROUP "/small", "cgroup.procs", "0");
+	cgroup_enter("small");
 	seg_attached(size);
 	/* on kernel 6.1, page tables of the window */
 	for (at = 0; at < size; at += 2 * MIB)
@@ -568,16 +537,16 @@ static void a_system_call_gets_no_more_than_the_cgroup_has(void)
 	size_t at;
 	pid_t pid;
 
-	small_cgroup("16777216");
+	cgroup_make("small", "16777216");
 	pid = tcase_spawn(read_in_cgroup, r);
 	while (!atomic_load(&r->touched))
 		usleep(10000);
 	at = atomic_load(&r->touched) - 1;
-	current = tcase_number(CGROUP "/small/memory.current", "");
+	current = cgroup_bytes("small");
 	tcase_note("%zu KiB read in a cgroup of 16 MiB", at >> 10);
 	atomic_store(&r->leave, 1);
 	tcase_join(pid);
-	no_cgroup();
+	cgroup_remove("small");
 	check(at >= 4 * MIB);
 	check(at <= 16 * MIB + CGROUP_SLACK);
 	check(current >= (long)at);

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The moment of which a clone is a copy.
+ *
+ * First every page of the source is made read-only, while faults in user mode
+ * wait: what a thread has seen of another thread's writes before is in the clone
+ * then.  From then on nothing waits.  The clone takes one page after the other;
+ * a write to a page that it does not have yet, by a program or by the kernel for
+ * one, gives it the page first.
+ *
+ * A reader may clone what another user writes to, so none of this is at the
+ * source's expense:
+ *
+ * - Pages are shared only if one memory cgroup pays for both sides.  Else the
+ *   clone gets copies, charged to its own cgroup: a page that is shared stays
+ *   charged to the source's, also when the source has copied it and goes on
+ *   without it.
+ * - A write never waits for the clone's memory.  If there is none at once, the
+ *   clone fails.
+ * - The work is done by a kernel thread: threads that wait for the moment, and
+ *   other clones of the same memory, do not depend on the caller's priority.
+ * - One clone is made of a memory at a time.  Who may not write to it lets those
+ *   who may go first.
+ */
+#include <linux/completion.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+#include "hv.h"
+
+/* mem->cloning and mem->writers; innermost */
+static DEFINE_SPINLOCK(pvvas_cloning_lock);
+static DECLARE_WAIT_QUEUE_HEAD(pvvas_cloning_wait);
+
+/* Some memories being cloned at one moment. */
+struct pvvas_moment {
+	struct work_struct work;
+	struct completion done;
+	struct pvvas_clone *clones;
+	u32 nr;
+	bool killed;
+	int ret;
+};
+
+/* Until the moment is over; -ERESTARTSYS if the thread is killed. */
+int pvvas_clone_wait(struct pvvas_seg *mem)
+{
+	return wait_var_event_killable(&mem->changing,
+				       !READ_ONCE(mem->changing));
+}
+
+/*
+ * With the lock of the source's pages: the clone gets the page at @index, if it
+ * has none.  -EAGAIN: a spare page to copy to is wanted.
+ */
+static int pvvas_clone_take(struct pvvas_clone *clone, pgoff_t index,
+			    struct page *page, struct page **spare)
+{
+	struct pvvas_seg *to = clone->to;
+	int ret;
+
+	if (xa_load(&to->pages, index))
+		return 0;
+	if (!clone->copies) {
+		get_page(page);
+	} else if (*spare) {
+		copy_page(page_address(*spare), page_address(page));
+		page = *spare;
+	} else {
+		return -EAGAIN;
+	}
+	xa_lock_nested(&to->pages, SINGLE_DEPTH_NESTING);
+	ret = pvvas_page_put_at(to, index, page, GFP_NOWAIT);
+	if (!ret && !clone->copies)
+		__xa_set_mark(&to->pages, index, PVVAS_COW);
+	xa_unlock(&to->pages);
+	if (!clone->copies && ret)
+		pvvas_page_put(page);
+	if (clone->copies && !ret)
+		*spare = NULL;
+	return ret;
+}
+
+static int pvvas_clone_keep_one(struct pvvas_clone *clone, pgoff_t index,
+				struct page *page)
+{
+	struct mem_cgroup *old = set_active_memcg(clone->to->memcg);
+	struct page *spare = NULL;
+	int ret;
+
+	ret = pvvas_clone_take(clone, index, page, &spare);
+	if (ret == -EAGAIN) {
+		spare = pvvas_page_alloc(clone->to, GFP_NOWAIT, 0);
+		ret = spare ? pvvas_clone_take(clone, index, page, &spare) :
+			      -ENOMEM;
+	}
+	if (spare)
+		pvvas_page_put(spare);
+	set_active_memcg(old);
+	return ret;
+}
+
+/*
+ * The page is about to be written: clones in the making get it as it is.  With
+ * the lock of the pages, which the writer holds; it does not sleep, nor fail.
+ */
+void pvvas_clone_keep(struct pvvas_seg *mem, pgoff_t index, struct page *page)
+{
+	struct pvvas_clone *clone;
+
+	list_for_each_entry(clone, &mem->clones, node)
+		if (!clone->error)
+			clone->error = pvvas_clone_keep_one(clone, index, page);
+}
+
+/* The faces of @mem, each with a reference; the number of them. */
+static int pvvas_faces_get(struct pvvas_seg *mem, struct pvvas_seg ***faces)
+{
+	struct pvvas_seg *face;
+	int n = 0, room = 0;
+
+	mutex_lock(&pvvas_lock);
+	list_for_each_entry(face, &mem->faces, face)
+		room++;
+	*faces = kcalloc(room, sizeof(**faces), GFP_KERNEL);
+	if (*faces) {
+		list_for_each_entry(face, &mem->faces, face)
+			if (kref_get_unless_zero(&face->obj.ref))
+				(*faces)[n++] = face;
+	}
+	mutex_unlock(&pvvas_lock);
+	return *faces ? n : -ENOMEM;
+}
+
+static void pvvas_faces_put(struct pvvas_seg **faces, int n)
+{
+	while (n--)
+		pvvas_seg_drop(faces[n]);
+	kfree(faces);
+}
+
+/* Lower the rights that any face gives, to what pvvas_range_refuse() takes. */
+int pvvas_faces_refuse(struct pvvas_seg *mem, u32 prot)
+{
+	struct pvvas_seg **faces;
+	int ret = 0, n, i;
+
+	n = pvvas_faces_get(mem, &faces);
+	if (n < 0)
+		return n;
+	for (i = 0; i < n && !ret; i++)
+		ret = pvvas_range_refuse(faces[i], 0, mem->end - mem->start,
+					 prot);
+	pvvas_faces_put(faces, n);
+	return ret;
+}
+
+/* Mark every page as shared, and make it read-only wherever it is shown. */
+static int pvvas_clone_freeze(struct pvvas_seg *mem)
+{
+	unsigned long index = 0, seen = 0;
+
+	while (xa_find(&mem->pages, &index, ULONG_MAX, XA_PRESENT)) {
+		xa_set_mark(&mem->pages, index, PVVAS_COW);
+		index++;
+		if (!(++seen % 1024))
+			cond_resched();
+	}
+	/* What a face that comes now shows is read-only already. */
+	return pvvas_faces_refuse(mem, PVVAS_PROT_READ);
+}
+
+/* The page at @index, unless it has come after the moment. */
+static int pvvas_clone_share_one(struct pvvas_clone *clone, pgoff_t index,
+				 struct page **spare)
+{
+	struct pvvas_seg *mem = clone->from->memory, *to = clone->to;
+	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
+	struct page *page;
+	int ret = 0;
+
+	if (clone->copies && !*spare) {
+		*spare = pvvas_page_alloc(to, gfp, 0);
+		if (!*spare)
+			return -ENOMEM;
+	}
+	if (!xa_load(&to->pages, index))
+		ret = xa_reserve_irq(&to->pages, index, gfp | __GFP_NOWARN);
+	if (ret)
+		return ret;
+	xa_lock_irq(&mem->pages);
+	page = xa_load(&mem->pages, index);
+	if (clone->error)
+		ret = clone->error;
+	else if (page && xa_get_mark(&mem->pages, index, PVVAS_COW))
+		ret = pvvas_clone_take(clone, index, page, spare);
+	xa_unlock_irq(&mem->pages);
+	return ret;
+}
+
+static int pvvas_clone_share(struct pvvas_clone *clone, const bool *killed)
+{
+	struct mem_cgroup *old = set_active_memcg(clone->to->memcg);
+	struct pvvas_seg *mem = clone->from->memory;
+	struct page *spare = NULL;
+	unsigned long index = 0;
+	int ret = 0;
+
+	for (; !ret && xa_find(&mem->pages, &index, ULONG_MAX, PVVAS_COW);
+	     index++) {
+		ret = READ_ONCE(*killed) ? -EINTR :
+		      pvvas_clone_share_one(clone, index, &spare);
+		cond_resched();
+	}
+	if (spare)
+		pvvas_page_put(spare);
+	set_active_memcg(old);
+	return ret;
+}
+
+static void pvvas_clone_begin(struct pvvas_clone *clone)
+{
+	struct pvvas_seg *mem = clone->from->memory;
+
+	xa_lock_irq(&mem->pages);
+	mem->changing = true;
+	list_add_tail(&clone->node, &mem->clones);
+	xa_unlock_irq(&mem->pages);
+}
+
+static void pvvas_clone_thaw(struct pvvas_seg *mem)
+{
+	xa_lock_irq(&mem->pages);
+	mem->changing = false;
+	xa_unlock_irq(&mem->pages);
+	smp_mb();	/* as wake_up_var() wants it */
+	wake_up_var(&mem->changing);
+}
+
+static int pvvas_clone_finish(struct pvvas_clone *clone)
+{
+	struct pvvas_seg *mem = clone->from->memory;
+
+	xa_lock_irq(&mem->pages);
+	list_del(&clone->node);
+	xa_unlock_irq(&mem->pages);
+	return clone->error;
+}
+
+static int pvvas_moment_freeze(struct pvvas_moment *moment, bool writer)
+{
+	struct pvvas_clone *clone = moment->clones;
+	int ret = 0;
+
+	for (; clone < moment->clones + moment->nr && !ret; clone++)
+		if (clone->writer == writer) {
+			pvvas_clone_begin(clone);
+			ret = pvvas_clone_freeze(clone->from->memory);
+		}
+	return ret;
+}
+
+/*
+ * What the caller can only read is frozen last: others wait no longer than
+ * that takes, however much of its own the caller has beside it.
+ */
+static void pvvas_moment_work(struct work_struct *work)
+{
+	struct pvvas_moment *moment =
+		container_of(work, struct pvvas_moment, work);
+	struct pvvas_clone *clone, *end = moment->clones + moment->nr;
+	int ret;
+
+	ret = pvvas_moment_freeze(moment, true) ?:
+	      pvvas_moment_freeze(moment, false);
+	for (clone = moment->clones; clone < end; clone++)
+		pvvas_clone_thaw(clone->from->memory);
+	for (clone = moment->clones; clone < end && !ret; clone++)
+		ret = pvvas_clone_share(clone, &moment->killed);
+	for (clone = moment->clones; clone < end; clone++)
+		if (!list_empty(&clone->node))
+			ret = pvvas_clone_finish(clone) ?: ret;
+	moment->ret = ret;
+	complete(&moment->done);
+}
+
+/* Each memory, or none. */
+static bool pvvas_moment_claim(struct pvvas_moment *moment)
+{
+	bool claimed = true;
+	u32 i;
+
+	spin_lock(&pvvas_cloning_lock);
+	for (i = 0; i < moment->nr; i++) {
+		const struct pvvas_clone *clone = &moment->clones[i];
+		const struct pvvas_seg *mem = clone->from->memory;
+
+		if (mem->cloning || (mem->writers && !clone->writer))
+			claimed = false;
+	}
+	for (i = 0; i < moment->nr && claimed; i++)
+		moment->clones[i].from->memory->cloning = true;
+	spin_unlock(&pvvas_cloning_lock);
+	return claimed;
+}
+
+static void pvvas_moment_writers(struct pvvas_moment *moment, int change)
+{
+	u32 i;
+
+	spin_lock(&pvvas_cloning_lock);
+	for (i = 0; i < moment->nr; i++)
+		if (moment->clones[i].writer)
+			moment->clones[i].from->memory->writers += change;
+	spin_unlock(&pvvas_cloning_lock);
+}
+
+static void pvvas_moment_release(struct pvvas_moment *moment)
+{
+	u32 i;
+
+	spin_lock(&pvvas_cloning_lock);
+	for (i = 0; i < moment->nr; i++)
+		moment->clones[i].from->memory->cloning = false;
+	spin_unlock(&pvvas_cloning_lock);
+	wake_up_all(&pvvas_cloning_wait);
+}
+
+static int pvvas_moment_run(struct pvvas_moment *moment)
+{
+	INIT_WORK_ONSTACK(&moment->work, pvvas_moment_work);
+	init_completion(&moment->done);
+	queue_work(pvvas_wq, &moment->work);
+	if (wait_for_completion_killable(&moment->done)) {
+		WRITE_ONCE(moment->killed, true);
+		wait_for_completion(&moment->done);
+	}
+	flush_work(&moment->work);
+	destroy_work_on_stack(&moment->work);
+	return moment->ret;
+}
+
+/*
+ * Fill clones that exist, without pages, and that nobody can find.  Their sources
+ * have a reference each.
+ */
+int pvvas_clone_pages(struct pvvas_clone *clones, u32 nr)
+{
+	struct pvvas_moment moment = { .clones = clones, .nr = nr };
+	int ret;
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		INIT_LIST_HEAD(&clones[i].node);
+		clones[i].copies = clones[i].to->memcg !=
+				   clones[i].from->memory->memcg;
+	}
+	pvvas_moment_writers(&moment, 1);
+	ret = wait_event_killable(pvvas_cloning_wait,
+				  pvvas_moment_claim(&moment));
+	pvvas_moment_writers(&moment, -1);
+	if (!ret) {
+		ret = pvvas_moment_run(&moment);
+		pvvas_moment_release(&moment);
+	} else {
+		wake_up_all(&pvvas_cloning_wait);
+		ret = -EINTR;
+	}
+	return ret;
+}
