@@ -12,3 +12,4 @@ heap_tests := heap_basic heap_instructions heap_random heap_storm life
 $(foreach t,$(heap_tests),$(eval unit_$(t)_SRCS := unit/heap/support.c))
 $(foreach t,$(heap_tests),$(eval unit_$(t)_CPPFLAGS := -I$(ROOT)/libpvvas/src))
 $(foreach t,$(heap_tests),$(eval unit_$(t)_LDLIBS := $(static_lib)))
+guest_differential_SRCS := $(addprefix guest/differential/,model.c model_pages.c calls.c compare.c)

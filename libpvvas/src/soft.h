@@ -18,6 +18,8 @@
 
 #define SOFT_MAGIC	0x0003536f66747650ULL
 #define SOFT_WINDOW	(4ULL << 40)
+/* Segments share no block in a VAS, as the driver has it: see seg_attach(3). */
+#define SOFT_BLOCK	(2ULL << 20)
 #define SOFT_OBJECTS	4096
 #define SOFT_LINKS	16384
 #define SOFT_ATTS	16384
@@ -88,6 +90,8 @@ int soft_prot_file(const struct soft_object *seg, int flags);
 int soft_clean_file(const struct soft_object *seg, int flags);
 bool soft_same_process(const struct soft_process *a,
 		       const struct soft_process *b);
+/* Are they faces of the same memory? */
+bool soft_same_memory(const struct soft_object *a, const struct soft_object *b);
 void soft_share_memory(struct soft_object *to, const struct soft_object *from);
 /* Take away what belonged to the dead, and what nobody uses. */
 void soft_collect(void);
@@ -124,6 +128,9 @@ int soft_clone_call(unsigned long request, void *arg);
 int soft_attach_call(unsigned long request, void *arg);
 /* Has what only this process attached the place of a segment of the VAS? */
 bool soft_hidden(const struct soft_att *att, const struct soft_object *seg);
+/* Do they share a block? */
+bool soft_overlap(const struct soft_object *seg, uint64_t base,
+		  uint64_t length);
 int soft_link(uint32_t vas, uint32_t seg, uint32_t prot);
 
 #endif /* PVVAS_SOFT_H */

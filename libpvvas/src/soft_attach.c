@@ -64,13 +64,10 @@ static int detach(const struct pvvas_ioc_attach *arg)
 	return 0;
 }
 
-/* In whole blocks, as the driver has them: see seg_attach(3). */
-static bool overlap(const struct soft_object *a, const struct soft_object *b)
+bool soft_overlap(const struct soft_object *seg, uint64_t base, uint64_t length)
 {
-	const uint64_t block = 2 << 20;
-
-	return a->base / block <= (b->base + b->length - 1) / block &&
-	       b->base / block <= (a->base + a->length - 1) / block;
+	return seg->base / SOFT_BLOCK <= (base + length - 1) / SOFT_BLOCK &&
+	       base / SOFT_BLOCK <= (seg->base + seg->length - 1) / SOFT_BLOCK;
 }
 
 /* Does what is attached there, as such, overlap @seg? */
@@ -86,7 +83,7 @@ static bool overlaps_at(uint32_t target, const struct soft_object *seg)
 		     !soft_same_process(&l->process, &soft_self)))
 			continue;
 		other = soft_object(PVVAS_KIND_SEG, l->seg);
-		if (other && overlap(other, seg))
+		if (other && soft_overlap(other, seg->base, seg->length))
 			return true;
 	}
 	return false;
@@ -197,10 +194,12 @@ static int next_link(struct pvvas_ioc_link *arg)
 	uint32_t vas = att ? att->vas : arg->target;
 	const struct soft_link *l, *found = NULL;
 	const struct soft_object *seg;
+	const struct soft_object *obj = soft_object(PVVAS_KIND_VAS, vas);
 
-	if (arg->target & PVVAS_HANDLE ? !att :
-	    !soft_object(PVVAS_KIND_VAS, vas))
+	if (arg->target & PVVAS_HANDLE ? !att : !obj)
 		return -EINVAL;
+	if (!att && !(soft_rights(obj) & PVVAS_READ))
+		return -EACCES;
 	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
 		if (l->target != vas && l->target != arg->target)
 			continue;

@@ -12,7 +12,6 @@
 #include "soft.h"
 
 #define WINDOW_END	(PVVAS_WINDOW_VA + SOFT_WINDOW)
-#define BLOCK		(2UL << 20)
 
 static int copy_range(int from, int to, off_t at, off_t end)
 {
@@ -100,11 +99,12 @@ static int map2(const struct soft_object *from, struct pvvas_ioc_clone *arg)
 	struct soft_object *to;
 	int err;
 
-	if (arg->base ? (arg->base ^ from->base) % BLOCK : from->base % BLOCK)
-		return -EINVAL;
 	if (arg->base && (arg->base < PVVAS_WINDOW_FIRST ||
 			  arg->base > WINDOW_END - from->length))
 		return -ERANGE;
+	if (arg->base ? (arg->base ^ from->base) % SOFT_BLOCK :
+			from->base % SOFT_BLOCK)
+		return -EINVAL;
 	err = soft_create(&make, PVVAS_KIND_SEG);
 	if (err)
 		return err;

@@ -73,10 +73,13 @@ unsigned int soft_users(const struct soft_object *obj)
 	return n;
 }
 
-/* The first hole of all segments that exist; 0 if there is none. */
+/*
+ * The first hole of all segments that exist, in blocks that none of them has:
+ * see soft_overlap(); 0 if there is none.
+ */
 static uint64_t pick_base(uint64_t length)
 {
-	uint64_t base = PVVAS_WINDOW_FIRST, align = 2 << 20;
+	uint64_t base = PVVAS_WINDOW_FIRST;
 	const struct soft_object *o;
 	bool moved = true;
 
@@ -87,10 +90,10 @@ static uint64_t pick_base(uint64_t length)
 		for (o = soft_reg->objects;
 		     o < soft_reg->objects + SOFT_OBJECTS; o++) {
 			if (o->kind != PVVAS_KIND_SEG ||
-			    o->base >= base + length ||
-			    base >= o->base + o->length)
+			    !soft_overlap(o, base, length))
 				continue;
-			base = (o->base + o->length + align - 1) / align * align;
+			base = (o->base + o->length + SOFT_BLOCK - 1) /
+			       SOFT_BLOCK * SOFT_BLOCK;
 			moved = true;
 		}
 	}
@@ -145,13 +148,13 @@ int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 
 	if (arg->flags)
 		return -EINVAL;
-	if (name && by_name(kind, name))
-		return -EEXIST;
 	if (kind == PVVAS_KIND_SEG) {
 		err = check_range(arg);
 		if (err)
 			return err;
 	}
+	if (name && by_name(kind, name))
+		return -EEXIST;
 	for (o = soft_reg->objects; o < end && o->kind; o++)
 		;
 	if (o == end)

@@ -220,6 +220,7 @@ static int fill(const struct soft_object *seg, struct pvvas_ioc_range *arg,
 {
 	int fd = soft_segment_file(seg, O_RDWR), err = 0;
 	static const char zeroes[PAGE];
+	const struct soft_object *o;
 	uint64_t at, end;
 
 	if (fd < 0)
@@ -227,14 +228,22 @@ static int fill(const struct soft_object *seg, struct pvvas_ioc_range *arg,
 	for (at = 0; at < arg->length && !err; at += PAGE) {
 		if (has_memory(fd, arg->offset + at, &end))
 			continue;
+		/* the program pages it itself: nothing comes unasked */
+		if (!data && seg->pager) {
+			err = -ENXIO;
+			break;
+		}
 		err = write_all(fd, data ? data + at : zeroes, PAGE,
 				arg->offset + at);
 		if (!err && data)
 			arg->done++;
 	}
 	close(fd);
-	if (seg->pager)
-		soft_range_changed(seg, arg->offset, arg->length);
+	/* the pages are there in all faces of the memory */
+	for (o = soft_reg->objects;
+	     seg->pager && o < soft_reg->objects + SOFT_OBJECTS; o++)
+		if (o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
+			soft_range_changed(o, arg->offset, arg->length);
 	return err;
 }
 
@@ -257,7 +266,7 @@ static int range_call(unsigned long request, struct pvvas_ioc_range *arg)
 	case PVVAS_IOC_SEG_DIRTY:
 		return dirty(seg, arg);
 	case PVVAS_IOC_SEG_POPULATE:
-		return seg->pager ? -ENXIO : fill(seg, arg, NULL);
+		return fill(seg, arg, NULL);
 	default:
 		return fill(seg, arg, (const char *)(uintptr_t)arg->addr);
 	}
@@ -266,16 +275,19 @@ static int range_call(unsigned long request, struct pvvas_ioc_range *arg)
 static int set_pager(const struct pvvas_ioc_seg_pager *arg)
 {
 	uint16_t on = arg->on ? 1 : 0;
-	struct soft_object *seg;
+	struct soft_object *seg, *o;
 	int err;
 
 	seg = soft_segment_at(arg->seg, PVVAS_READ | PVVAS_WRITE, &err);
 	if (!seg)
 		return err;
-	if (seg->pager != on) {
-		seg->pager = on;
-		soft_reg->changes++;
-	}
+	if (seg->pager == on)
+		return 0;
+	/* in all its faces: what is missing is a page of the memory */
+	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++)
+		if (o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
+			o->pager = on;
+	soft_reg->changes++;
 	return 0;
 }
 

@@ -227,6 +227,11 @@ static uint32_t memory_of(const struct soft_object *seg)
 	return seg->memory ? seg->memory : seg->id;
 }
 
+bool soft_same_memory(const struct soft_object *a, const struct soft_object *b)
+{
+	return memory_of(a) == memory_of(b);
+}
+
 int soft_segment_file(const struct soft_object *seg, int flags)
 {
 	return open_file("segment", memory_of(seg), flags);

@@ -18,9 +18,11 @@ int pvvas_check_name(const char *name)
 	if (!name)
 		return -EINVAL;
 	len = strnlen(name, VAS_NAME_MAX + 1);
-	if (!len)
-		return -EINVAL;
-	return len > VAS_NAME_MAX ? -ENAMETOOLONG : 0;
+	if (len > VAS_NAME_MAX)
+		return -ENAMETOOLONG;
+	/* names are those of files: see pvvas(7) */
+	return !len || strchr(name, '/') || !strcmp(name, ".") ||
+	       !strcmp(name, "..") ? -EINVAL : 0;
 }
 
 PVVAS_EXPORT int vas_create(const char *name, mode_t perms)

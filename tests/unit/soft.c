@@ -3,7 +3,7 @@
  * Run a guest test program here, on the software backend and in a folder of its
  * own.
  *
- *   soft PROGRAM
+ *   soft PROGRAM [ARGUMENT...]
  */
 #include <ftw.h>
 #include <libgen.h>
@@ -33,8 +33,8 @@ int main(int argc, char **argv)
 	pid_t pid;
 
 	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (argc != 2 || n < 0 || !mkdtemp(dir)) {
-		fputs("usage: soft PROGRAM\n", stderr);
+	if (argc < 2 || n < 0 || !mkdtemp(dir)) {
+		fputs("usage: soft PROGRAM [ARGUMENT...]\n", stderr);
 		return 1;
 	}
 	self[n] = '\0';
@@ -48,7 +48,7 @@ int main(int argc, char **argv)
 	setenv("PVVAS_SOFT_DIR", dir, 1);
 	pid = fork();
 	if (!pid) {
-		execl(program, argv[1], (char *)NULL);
+		execv(program, argv + 1);
 		perror(program);
 		_exit(1);
 	}

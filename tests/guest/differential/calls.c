@@ -1,0 +1,717 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The calls, their arguments, and what comes back beside what the model says.
+ * Numbers choose among what is there, what was there, and what never was.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "calls.h"
+#include "tcase.h"
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define FIRST		((uintptr_t)VAS_WINDOW_FIRST)
+#define GIB		(1UL << 30)
+
+static struct model *m;
+static struct outcome *outcome;
+static const struct call *now;
+static char said[160];
+static int last_vas, last_seg;	/* the highest ids so far */
+static int gone_vas[4], gone_seg[4], gone_handle[4];
+static int handles[4096], nr_handles;
+static uint64_t next_value = 1;
+
+void differ(const char *format, ...)
+{
+	va_list ap;
+	int n;
+
+	n = snprintf(outcome->why, sizeof(outcome->why), "%s: ", said);
+	va_start(ap, format);
+	vsnprintf(outcome->why + n, sizeof(outcome->why) - n, format, ap);
+	va_end(ap);
+	_exit(1);
+}
+
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(said, sizeof(said), format, ap);
+	va_end(ap);
+}
+
+/* @ret is what the call answered; true: it is a new number, or 0. */
+static bool agree(int ret, int want)
+{
+	if (want < 0 ? ret != want : ret < 0)
+		differ("answers %d, not %d", ret, want);
+	return want >= 0;
+}
+
+static void agree_exactly(int ret, int want)
+{
+	if (ret != want)
+		differ("answers %d, not %d", ret, want);
+}
+
+/*
+ * Arguments.
+ */
+
+static int junk(unsigned int r)
+{
+	static const int ids[] = { 0, -1, 1 << 20, 1 << 30, 0x40010001 };
+
+	return ids[r % ARRAY_SIZE(ids)];
+}
+
+static int some_vas(unsigned int r)
+{
+	unsigned int i;
+
+	if (r % 32 == 0)
+		return junk(r / 32);
+	if (r % 32 == 1)
+		return gone_vas[r / 32 % 4];
+	for (i = 0; i < M_VASES; i++)
+		if (m->vas[(r / 32 + i) % M_VASES].id)
+			return m->vas[(r / 32 + i) % M_VASES].id;
+	return junk(r / 32);
+}
+
+static int some_seg(unsigned int r)
+{
+	unsigned int i;
+
+	if (r % 32 == 0)
+		return junk(r / 32);
+	if (r % 32 == 1)
+		return gone_seg[r / 32 % 4];
+	for (i = 0; i < M_SEGS; i++)
+		if (m->seg[(r / 32 + i) % M_SEGS].obj.id)
+			return m->seg[(r / 32 + i) % M_SEGS].obj.id;
+	return junk(r / 32);
+}
+
+static int some_handle(unsigned int r)
+{
+	unsigned int i;
+
+	if (r % 32 == 0)
+		return junk(r / 32);
+	if (r % 32 == 1)
+		return gone_handle[r / 32 % 4];
+	for (i = 0; i < M_ATTS; i++)
+		if (m->att[(r / 32 + i) % M_ATTS].handle)
+			return m->att[(r / 32 + i) % M_ATTS].handle;
+	return junk(r / 32);
+}
+
+static mode_t some_mode(unsigned int r)
+{
+	static const mode_t modes[] = { 0600, 0600, 0644, 0666, 0400, 0200, 0,
+					0777, 01600 };
+
+	return r % 3 ? 0600 : modes[r / 3 % ARRAY_SIZE(modes)];
+}
+
+static const char *some_name(unsigned int r)
+{
+	static char longest[VAS_NAME_MAX + 2];
+	static const char *const names[] = {
+		NULL, "a", "b", "c", "a.b", "a/b", ".", "..", "", longest,
+		longest + 1,
+	};
+	unsigned int n = r % 4 ? r / 4 % 5 : r / 4 % ARRAY_SIZE(names);
+
+	memset(longest, 'x', sizeof(longest) - 1);
+	return names[r & 64 ? 0 : n];
+}
+
+static const char *shown(const char *name)
+{
+	return !name ? "NULL" : strlen(name) > 9 ? "LONG" : name;
+}
+
+static size_t some_size(unsigned int r)
+{
+	static const size_t sizes[] = {
+		PAGE, 3 * PAGE, BLOCK, BLOCK + PAGE, 2 * BLOCK, 5000, PAGE - 1,
+		0, SIZE_MAX, 1UL << 62, 8UL << 40,
+	};
+
+	return sizes[r % 8 ? r / 8 % 7 : r / 8 % ARRAY_SIZE(sizes)];
+}
+
+static uintptr_t some_base(unsigned int r)
+{
+	const uintptr_t bases[] = {
+		0, FIRST, FIRST + PAGE, FIRST + BLOCK, FIRST + BLOCK - PAGE,
+		FIRST + 4 * BLOCK, FIRST + GIB, FIRST + 3 * GIB,
+		m->end - BLOCK, m->end - PAGE,
+		FIRST - PAGE, FIRST + 1, m->end, m->end - BLOCK + PAGE,
+	};
+
+	return bases[r % 8 ? r / 8 % 10 : r / 8 % ARRAY_SIZE(bases)];
+}
+
+/* An address in, or near, the segment; of a page mostly. */
+static uintptr_t some_page(unsigned int r, int sid)
+{
+	const struct m_seg *s = m_seg(m, sid);
+	size_t pages = s ? s->pages : 1;
+	size_t page = r % 4 == 0 ? 0 : r % 4 == 1 ? pages - 1 : r / 64 % pages;
+
+	if (r / 4 % 16 == 0)
+		page = pages;
+	return (s ? s->base : FIRST) + page * PAGE + (r / 4 % 16 == 1) -
+	       (r / 4 % 16 == 2 ? pages * PAGE : 0);
+}
+
+static size_t some_length(unsigned int r, int sid)
+{
+	const struct m_seg *s = m_seg(m, sid);
+	const size_t lengths[] = {
+		PAGE, PAGE, 2 * PAGE, 1, PAGE + 1, (s ? s->pages : 1) * PAGE,
+		7 * PAGE, 0, SIZE_MAX,
+	};
+
+	return lengths[r % 4 ? r / 4 % 7 : r / 4 % ARRAY_SIZE(lengths)];
+}
+
+static int some_prot(unsigned int r)
+{
+	static const int prots[] = { PROT_NONE, PROT_READ,
+				     PROT_READ | PROT_WRITE, PROT_WRITE,
+				     PROT_READ | PROT_EXEC };
+
+	return prots[r % 4 ? r / 4 % 3 : r / 4 % ARRAY_SIZE(prots)];
+}
+
+/*
+ * Results.
+ */
+
+static void new_id(int id, int *last)
+{
+	if (id <= *last || id >= 1 << 30)
+		differ("gives the number %d after %d", id, *last);
+	*last = id;
+}
+
+/* No handle is given twice, within any that a program can still hold. */
+static void new_handle(int handle)
+{
+	int i;
+
+	if (handle <= 1 << 30)
+		differ("gives the handle %#x", handle);
+	for (i = 0; i < nr_handles; i++)
+		if (handles[i] == handle)
+			differ("gives the handle %#x again", handle);
+	if (nr_handles < (int)ARRAY_SIZE(handles))
+		handles[nr_handles++] = handle;
+}
+
+static void forget(int *gone, int id)
+{
+	memmove(gone + 1, gone, 3 * sizeof(*gone));
+	gone[0] = id;
+}
+
+/* The system has chosen where: in the window, in blocks that none has. */
+static uintptr_t chosen_base(int sid, size_t pages)
+{
+	uintptr_t base;
+	size_t size, i;
+	void *p;
+
+	if (seg_range(sid, &p, &size))
+		differ("has no range");
+	base = (uintptr_t)p;
+	if (base % BLOCK || base < FIRST || base > m->end - pages * PAGE)
+		differ("lies at %p", p);
+	for (i = 0; i < M_SEGS; i++) {
+		const struct m_seg *s = &m->seg[i];
+
+		if (s->obj.id &&
+		    base / BLOCK <= (s->base + s->pages * PAGE - 1) / BLOCK &&
+		    s->base / BLOCK <= (base + pages * PAGE - 1) / BLOCK)
+			differ("lies at %p beside %d", p, s->obj.id);
+	}
+	return base;
+}
+
+/*
+ * Calls.
+ */
+
+static void do_vas_create(const unsigned int *r)
+{
+	const char *name = some_name(r[0]);
+	mode_t mode = some_mode(r[1]);
+	int ret;
+
+	say("vas_create(%s, %o)", shown(name), mode);
+	ret = vas_create(name, mode);
+	if (!agree(ret, m_vas_create(m, name, mode)))
+		return;
+	new_id(ret, &last_vas);
+	m_vas_made(m, ret, name, mode);
+}
+
+static void do_find(const unsigned int *r)
+{
+	const char *name = some_name(r[0] & ~64U);
+	bool seg = r[1] & 1;
+	int id = 0, want;
+
+	say("%s_find(%s)", seg ? "seg" : "vas", shown(name));
+	want = m_find(m, seg, name, &id);
+	agree_exactly(seg ? seg_find(name) : vas_find(name), want ? want : id);
+}
+
+static void do_vas_delete(const unsigned int *r)
+{
+	int vid = some_vas(r[0]);
+
+	say("vas_delete(%d)", vid);
+	agree_exactly(r[1] & 1 ? vas_delete(vid) :
+		      vas_ctl(VAS_CTL_DELETE, vid), m_delete(m, false, vid));
+	forget(gone_vas, vid);
+}
+
+static void do_vas_attach(const unsigned int *r)
+{
+	int vid = some_vas(r[0]), ret;
+
+	say("vas_attach(%d)", vid);
+	ret = vas_attach(vid);
+	if (!agree(ret, m_vas_attach(m, vid)))
+		return;
+	new_handle(ret);
+	m_vas_attached(m, vid, ret);
+}
+
+static void do_vas_detach(const unsigned int *r)
+{
+	int handle = some_handle(r[0]);
+
+	say("vas_detach(%#x)", handle);
+	agree_exactly(vas_detach(handle), m_vas_detach(m, handle));
+	forget(gone_handle, handle);
+}
+
+/* Each clone is where its source is: no two segments of a VAS share a place. */
+static void take_clones(int from, int to)
+{
+	int sid = 0, prot, n = 0;
+	size_t i;
+
+	while ((sid = vas_next_seg(to, sid, &prot)) > 0) {
+		uintptr_t base;
+		size_t size;
+		void *p;
+
+		new_id(sid, &last_seg);
+		if (seg_range(sid, &p, &size))
+			differ("its segment %d has no range", sid);
+		base = (uintptr_t)p;
+		for (i = 0; i < M_LINKS; i++) {
+			const struct m_link *l = &m->link[i];
+			struct m_seg *s = m_seg(m, l->sid);
+
+			if (l->target != from || s->base != base)
+				continue;
+			m_seg_cloned(m, l->sid, sid, NULL, s->obj.mode);
+			m_link(m, to, sid, l->prot);
+			m_seg(m, sid)->obj.held = false;
+			n++;
+			break;
+		}
+		if (i == M_LINKS)
+			differ("has a clone of nothing, %d", sid);
+	}
+	for (i = 0; i < M_LINKS; i++)
+		n -= m->link[i].target == from;
+	if (n)
+		differ("lacks clones of %d segments", -n);
+}
+
+static void do_vas_clone(const unsigned int *r)
+{
+	const char *name = r[2] & 1 ? some_name(r[1]) : NULL;
+	int vid = some_vas(r[0]), ret, want;
+	struct m_object *v = m_vas(m, vid);
+	mode_t mode = r[2] & 1 ? some_mode(r[3]) : v ? v->mode : 0;
+	mode_t kept;
+
+	if (r[2] & 1) {
+		say("vas_clone_named(%d, %s, %o)", vid, shown(name), mode);
+		ret = vas_clone_named(vid, name, mode);
+	} else {
+		say("vas_clone(%d)", vid);
+		ret = vas_clone(vid);
+	}
+	want = m_vas_clone(m, vid, name, mode);
+	if (!agree(ret, want))
+		return;
+	new_id(ret, &last_vas);
+	m_vas_made(m, ret, name, mode);
+	/* for the model's own rules, and to look into it */
+	v = m_vas(m, ret);
+	kept = v->mode;
+	v->mode = 0700;
+	if (!(kept & 0400) && geteuid()) {
+		struct vas_attr a = { .size = sizeof(a), .valid = VAS_ATTR_MODE,
+				      .mode = 0700 };
+
+		agree_exactly(vas_ctl(VAS_CTL_SETATTR, ret, &a), 0);
+		take_clones(vid, ret);
+		a.mode = kept;
+		agree_exactly(vas_ctl(VAS_CTL_SETATTR, ret, &a), 0);
+	} else {
+		take_clones(vid, ret);
+	}
+	v->mode = kept;
+}
+
+static void do_seg_alloc(const unsigned int *r)
+{
+	const char *name = some_name(r[0]);
+	mode_t mode = some_mode(r[1]);
+	uintptr_t base = some_base(r[2]);
+	size_t size = some_size(r[3]);
+	int ret;
+
+	say("seg_alloc(%s, %#lx, %#zx, %o)", shown(name), base, size, mode);
+	ret = seg_alloc(name, (void *)base, size, mode);
+	if (!agree(ret, m_seg_alloc(m, name, base, size, mode)))
+		return;
+	new_id(ret, &last_seg);
+	if (!base)
+		base = chosen_base(ret, (size + PAGE - 1) / PAGE);
+	m_seg_made(m, ret, name, base, size, mode);
+}
+
+static void do_seg_delete(const unsigned int *r)
+{
+	int sid = some_seg(r[0]);
+
+	say("seg_delete(%d)", sid);
+	agree_exactly(r[1] & 1 ? seg_delete(sid) :
+		      seg_ctl(sid, SEG_CTL_DELETE), m_delete(m, true, sid));
+	forget(gone_seg, sid);
+}
+
+static void do_seg_attach(const unsigned int *r)
+{
+	int target = r[0] & 1 ? some_vas(r[0] / 2) : some_handle(r[0] / 2);
+	int sid = some_seg(r[1]), prot = r[2] & 1 ? some_prot(r[2] / 2) : 0;
+
+	if (!(r[2] & 1)) {
+		say("seg_attach(%#x, %d)", target, sid);
+		agree_exactly(seg_attach(target, sid),
+			      m_seg_attach(m, target, sid, 0));
+		return;
+	}
+	say("seg_attach_prot(%#x, %d, %d)", target, sid, prot);
+	agree_exactly(seg_attach_prot(target, sid, prot),
+		      prot != PROT_READ && prot != (PROT_READ | PROT_WRITE) ?
+		      -EINVAL : m_seg_attach(m, target, sid, prot));
+}
+
+static void do_seg_detach(const unsigned int *r)
+{
+	const struct m_link *l = &m->link[r[1] % M_LINKS];
+	int target = r[0] & 1 ? some_vas(r[0] / 2) : some_handle(r[0] / 2);
+	int sid = some_seg(r[1]);
+
+	/* mostly one that is there */
+	if (r[2] % 4 && l->target) {
+		target = l->target;
+		sid = l->sid;
+	}
+	say("seg_detach(%#x, %d)", target, sid);
+	agree_exactly(seg_detach(target, sid), m_seg_detach(m, target, sid));
+}
+
+static void do_seg_clone(const unsigned int *r)
+{
+	const char *name = r[2] & 1 ? some_name(r[1]) : NULL;
+	int sid = some_seg(r[0]), ret;
+	const struct m_seg *s = m_seg(m, sid);
+	mode_t mode = r[2] & 1 ? some_mode(r[3]) : s ? s->obj.mode : 0;
+
+	if (r[2] & 1) {
+		say("seg_clone_named(%d, %s, %o)", sid, shown(name), mode);
+		ret = seg_clone_named(sid, name, mode);
+	} else {
+		say("seg_clone(%d)", sid);
+		ret = seg_clone(sid);
+	}
+	if (!agree(ret, m_seg_clone(m, sid, name, mode)))
+		return;
+	new_id(ret, &last_seg);
+	m_seg_cloned(m, sid, ret, name, mode);
+}
+
+static void do_seg_map2(const unsigned int *r)
+{
+	int sid = some_seg(r[0]), ret;
+	const struct m_seg *s = m_seg(m, sid);
+	uintptr_t base = some_base(r[1]);
+
+	/* mostly one whose distance is right */
+	if (s && base && r[2] % 4)
+		base = base / BLOCK * BLOCK + s->base % BLOCK;
+	say("seg_map2(%d, %#lx)", sid, base);
+	ret = seg_map2(sid, (void *)base);
+	if (!agree(ret, m_seg_map2(m, sid, base)))
+		return;
+	new_id(ret, &last_seg);
+	m_seg_mapped2(m, sid, ret, base ? base : chosen_base(ret, s->pages));
+}
+
+static void do_setattr(const unsigned int *r)
+{
+	bool seg = r[0] & 1;
+	int id = seg ? some_seg(r[1]) : some_vas(r[1]);
+	unsigned int valid = r[2] % 8 == 7 ? 9 : r[2] % 8;
+	uid_t uid = r[4] & 1 ? geteuid() : 1234;
+	gid_t gid = r[4] & 2 ? getegid() : 4321;
+	mode_t mode = some_mode(r[3]);
+	struct vas_attr va = { .size = sizeof(va), .valid = valid,
+			       .mode = mode, .uid = uid, .gid = gid };
+	struct seg_attr sa = { .size = sizeof(sa), .valid = valid,
+			       .mode = mode, .uid = uid, .gid = gid };
+
+	say("%s_ctl(SETATTR, %d, %#x, %o, %u, %u)", seg ? "seg" : "vas", id,
+	    valid, mode, uid, gid);
+	agree_exactly(seg ? seg_ctl(id, SEG_CTL_SETATTR, &sa) :
+		      vas_ctl(VAS_CTL_SETATTR, id, &va),
+		      m_setattr(m, seg, id, valid, mode, uid, gid));
+}
+
+static void do_switch(const unsigned int *r)
+{
+	int handle = r[0] % 8 ? some_handle(r[0] / 8) : VAS_HOME;
+
+	say("vas_switch(%#x)", handle);
+	agree_exactly(r[1] % 4 == 0 ? vas_switch_try(handle) :
+		      r[1] % 4 == 1 ? vas_switch_timed(handle, 2500) :
+		      vas_switch(handle), m_switch(m, handle));
+}
+
+/* A page that the view shows, or of a segment that it may not show. */
+static uintptr_t some_address(const unsigned int *r)
+{
+	const struct m_att *a = m_att(m, m->current);
+	unsigned int i;
+
+	for (i = 0; a && r[0] % 8 && i < M_LINKS; i++) {
+		const struct m_link *l = &m->link[(r[1] + i) % M_LINKS];
+
+		if (l->target &&
+		    (l->target == a->vid || l->target == a->handle))
+			return some_page(r[2], l->sid) & ~(PAGE - 1);
+	}
+	return some_page(r[2], some_seg(r[1])) & ~(PAGE - 1);
+}
+
+static void do_access(const unsigned int *r)
+{
+	uintptr_t at = some_address(r);
+	volatile uint64_t *word = (volatile uint64_t *)at;
+	bool write = r[3] & 1, may;
+	struct m_page *p;
+	int prot, sig;
+
+	say("%s of %#lx", write ? "write" : "read", at);
+	if (at < FIRST || at >= m->end)
+		return;
+	may = m_access(m, at, write);
+	sig = write ? tcase_try_write((volatile char *)at + PAGE - 1).sig :
+		      tcase_try_read(word).sig;
+	if (!!sig == may || (sig && sig != SIGSEGV))
+		differ("signal %d", sig);
+	if (!may)
+		return;
+	p = m_shown(m, at, &prot);
+	if (write) {
+		p->value = next_value++;
+		*word = p->value;
+	} else if (*word != p->value) {
+		differ("reads %#llx, not %#llx", (unsigned long long)*word,
+		       (unsigned long long)p->value);
+	}
+}
+
+static void do_protect(const unsigned int *r)
+{
+	int sid = some_seg(r[0]), prot = some_prot(r[3]);
+	uintptr_t at = some_page(r[1], sid);
+	size_t length = some_length(r[2], sid);
+	void *page = (void *)at;
+	int ret;
+
+	switch (r[4] % 6) {
+	case 0:
+		say("seg_prot1(%d, %#lx, %d)", sid, at, prot);
+		ret = seg_prot1(sid, page, prot);
+		length = PAGE;
+		break;
+	case 1:
+		say("seg_unprot(%d, %#lx)", sid, at);
+		ret = seg_unprot(sid, page);
+		prot = PROT_READ | PROT_WRITE;
+		length = PAGE;
+		break;
+	case 2:
+		say("SEG_CTL_UNPROTECT(%d, %#lx, %#zx)", sid, at, length);
+		ret = seg_ctl(sid, SEG_CTL_UNPROTECT, page, length);
+		prot = PROT_READ | PROT_WRITE;
+		break;
+	case 3:
+		say("SEG_CTL_PROTECT(%d, %#lx, %#zx, %d)", sid, at, length,
+		    prot);
+		ret = seg_ctl(sid, SEG_CTL_PROTECT, page, length, prot);
+		break;
+	default:
+		say("seg_protect(%d, %#lx, %#zx, %d)", sid, at, length, prot);
+		ret = seg_protect(sid, page, length, prot);
+	}
+	agree_exactly(ret, m_protect(m, sid, at, length, prot));
+}
+
+static void do_dirty(const unsigned int *r)
+{
+	static uintptr_t told[M_PAGES];
+	static void *pages[M_PAGES];
+	int sid = some_seg(r[0]), max = r[3] % 4 ? M_PAGES : r[3] / 4 % 3;
+	uintptr_t at = some_page(r[1], sid);
+	size_t length = some_length(r[2], sid);
+	int ret, i;
+
+	say("seg_dirty(%d, %#lx, %#zx, %d)", sid, at, length, max);
+	ret = r[4] & 1 ? seg_dirty(sid, (void *)at, length, pages, max) :
+	      seg_ctl(sid, SEG_CTL_DIRTY, (void *)at, length, pages,
+		      (size_t)max);
+	agree_exactly(ret, m_dirty(m, sid, at, length, told, max));
+	for (i = 0; i < ret; i++)
+		if ((uintptr_t)pages[i] != told[i])
+			differ("tells of %p, not %#lx", pages[i], told[i]);
+}
+
+static void do_populate(const unsigned int *r)
+{
+	int sid = some_seg(r[0]);
+	uintptr_t at = some_page(r[1], sid);
+	size_t length = some_length(r[2], sid);
+
+	say("seg_populate(%d, %#lx, %#zx)", sid, at, length);
+	agree_exactly(r[3] & 1 ? seg_populate(sid, (void *)at, length) :
+		      seg_ctl(sid, SEG_CTL_POPULATE, (void *)at, length),
+		      m_populate(m, sid, at, length));
+}
+
+static void do_fill(const unsigned int *r)
+{
+	static uint64_t data[8 * PAGE / sizeof(uint64_t)];
+	int sid = some_seg(r[0]);
+	uintptr_t at = some_page(r[1], sid);
+	size_t length = r[2] % 8 * PAGE, i;
+
+	if (r[2] / 8 % 8 == 0)
+		length += 1;
+	for (i = 0; i < 8; i++)
+		data[i * PAGE / sizeof(uint64_t)] = next_value + i;
+	say("seg_fill(%d, %#lx, %#zx)", sid, at, length);
+	agree_exactly(seg_fill(sid, (void *)at, data, length),
+		      m_fill(m, sid, at, length, next_value));
+	next_value += 8;
+}
+
+static void do_pager(const unsigned int *r)
+{
+	int sid = some_seg(r[0]), on = r[1] % 3 == 0;
+
+	say("seg_pager(%d, %d)", sid, on);
+	agree_exactly(r[2] & 1 ? seg_pager(sid, on) :
+		      seg_ctl(sid, on ? SEG_CTL_PAGER_ON : SEG_CTL_PAGER_OFF),
+		      m_pager(m, sid, on));
+}
+
+static void (*const calls_of[])(const unsigned int *r) = {
+	do_vas_create, do_find, do_vas_delete, do_vas_attach, do_vas_attach,
+	do_vas_detach, do_vas_clone, do_seg_alloc, do_seg_alloc, do_seg_delete,
+	do_seg_attach, do_seg_attach, do_seg_attach, do_seg_detach,
+	do_seg_clone, do_seg_map2, do_setattr, do_switch, do_switch, do_access,
+	do_access, do_access, do_access, do_protect, do_dirty, do_populate,
+	do_fill, do_pager,
+};
+
+_Static_assert(ARRAY_SIZE(calls_of) == NR_CALLS, "all of them");
+
+/* When there is much, nothing is made but room. */
+static void (*call_for(unsigned int what))(const unsigned int *r)
+{
+	void (*call)(const unsigned int *r) = calls_of[what];
+
+	if (m_count(m, 'v') > M_VASES - 2 &&
+	    (call == do_vas_create || call == do_vas_clone))
+		return m_count(m, 'a') ? do_vas_detach : do_vas_delete;
+	if (m_count(m, 's') > M_SEGS - 12 &&
+	    (call == do_seg_alloc || call == do_vas_clone ||
+	     call == do_seg_clone || call == do_seg_map2))
+		return now->random[5] & 1 ? do_seg_delete : do_seg_detach;
+	if (m_count(m, 'a') > M_ATTS - 2 && call == do_vas_attach)
+		return do_vas_detach;
+	if (m_count(m, 'l') > M_LINKS - 16 &&
+	    (call == do_seg_attach || call == do_vas_clone))
+		return do_seg_detach;
+	return call;
+}
+
+void make_calls(const struct call *calls, unsigned int n, bool loud,
+		struct outcome *out)
+{
+	unsigned int i;
+	size_t size;
+	void *base;
+
+	outcome = out;
+	m = calloc(1, sizeof(*m));
+	say("pvvas_window");
+	if (!m || pvvas_window(&base, &size))
+		differ("fails");
+	m->end = (uintptr_t)base + size;
+	m->soft = pvvas_probe(PVVAS_FEATURE_PER_THREAD) != PVVAS_YES;
+	/* what was made before ours */
+	while ((i = vas_next(last_vas)) < 1U << 30)
+		last_vas = i;
+	while ((i = seg_next(last_seg)) < 1U << 30)
+		last_seg = i;
+	/* the least number that a descriptor can have must do, too */
+	close(0);
+	for (i = 0; i < n; i++) {
+		now = &calls[i];
+		call_for(now->what)(now->random);
+		if (loud)
+			tcase_note("%u: %s", i, said);
+		/* that takes longer than the call: what fails is shrunk */
+		if (i % 4 == 3 || n < 64 || i + 1 == n)
+			compare_all(m, said);
+		out->made = i + 1;
+	}
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "model.h"
+
+/* The segment that this address shows now, and the rights of its attachment. */
+static struct m_seg *seg_shown(struct model *m, uintptr_t addr, int *prot)
+{
+	struct m_att *a = m_att(m, m->current);
+	size_t i;
+
+	for (i = 0; a && i < M_LINKS; i++) {
+		const struct m_link *l = &m->link[i];
+		struct m_seg *s;
+
+		if (!l->target ||
+		    (l->target != a->vid && l->target != a->handle) ||
+		    m_hidden(m, a, l))
+			continue;
+		s = m_seg(m, l->sid);
+		if (addr < s->base || addr >= s->base + s->pages * PAGE)
+			continue;
+		*prot = l->target == a->vid ? l->prot & a->rights : l->prot;
+		return s;
+	}
+	return NULL;
+}
+
+struct m_page *m_shown(struct model *m, uintptr_t addr, int *rights)
+{
+	struct m_seg *s = seg_shown(m, addr, rights);
+	size_t i;
+
+	if (!s)
+		return NULL;
+	i = (addr - s->base) / PAGE;
+	*rights &= s->rights[i];
+	return &s->memory->page[i];
+}
+
+/* Driver: a page that is read first while writes are tracked is clean. */
+static void there(struct m_memory *mem, struct m_page *p, bool written)
+{
+	if (!p->there)
+		p->clean = mem->tracking;
+	p->there = true;
+	if (written)
+		p->clean = false;
+}
+
+bool m_access(struct model *m, uintptr_t addr, bool write)
+{
+	int rights = 0;
+	struct m_seg *s = seg_shown(m, addr, &rights);
+	struct m_page *p = m_shown(m, addr, &rights);
+
+	if (!p || !(rights & (write ? PROT_WRITE : PROT_READ)))
+		return false;
+	if (!p->there && s->memory->pager)
+		return false;
+	there(s->memory, p, write);
+	return true;
+}
+
+/* The library's own checks come first, and then those of rights. */
+static int range(struct model *m, int sid, uintptr_t addr, size_t length)
+{
+	struct m_seg *s = m_seg(m, sid);
+	size_t bytes;
+
+	if (addr % PAGE || !length || length > SIZE_MAX - PAGE || sid <= 0)
+		return -EINVAL;
+	if (!s)
+		return -ENOENT;
+	bytes = (length + PAGE - 1) / PAGE * PAGE;
+	if (addr < s->base || addr - s->base >= s->pages * PAGE ||
+	    bytes > s->pages * PAGE - (addr - s->base))
+		return -ERANGE;
+	return 0;
+}
+
+int m_range(struct model *m, int sid, uintptr_t addr, size_t length)
+{
+	int err = range(m, sid, addr, length);
+
+	if (err)
+		return err;
+	return m_rights(&m_seg(m, sid)->obj) == (PROT_READ | PROT_WRITE) ?
+		0 : -EACCES;
+}
+
+static size_t first_of(const struct m_seg *s, uintptr_t addr)
+{
+	return (addr - s->base) / PAGE;
+}
+
+static size_t pages_of(size_t length)
+{
+	return (length + PAGE - 1) / PAGE;
+}
+
+int m_protect(struct model *m, int sid, uintptr_t addr, size_t length, int prot)
+{
+	struct m_seg *s = m_seg(m, sid);
+	int err;
+
+	if (prot != PROT_NONE && prot != PROT_READ &&
+	    prot != (PROT_READ | PROT_WRITE))
+		return -EINVAL;
+	err = m_range(m, sid, addr, length);
+	if (!err)
+		memset(s->rights + first_of(s, addr), prot, pages_of(length));
+	return err;
+}
+
+int m_dirty(struct model *m, int sid, uintptr_t addr, size_t length,
+	    uintptr_t *told, int max)
+{
+	struct m_seg *s = m_seg(m, sid);
+	int err = range(m, sid, addr, length), n = 0;
+	size_t i;
+
+	if (err || !max)
+		return err;
+	err = m_range(m, sid, addr, length);
+	if (err)
+		return err;
+	s->memory->tracking = true;
+	for (i = 0; i < pages_of(length) && n < max; i++) {
+		struct m_page *p = &s->memory->page[first_of(s, addr) + i];
+
+		/* the software backend compares with what it was */
+		if (!p->there || (m->soft ? p->value == p->told : p->clean))
+			continue;
+		p->clean = true;
+		p->told = p->value;
+		told[n++] = addr + i * PAGE;
+	}
+	return n;
+}
+
+int m_populate(struct model *m, int sid, uintptr_t addr, size_t length)
+{
+	struct m_seg *s = m_seg(m, sid);
+	int err = m_range(m, sid, addr, length);
+	size_t i;
+
+	if (err)
+		return err;
+	for (i = 0; i < pages_of(length); i++) {
+		struct m_page *p = &s->memory->page[first_of(s, addr) + i];
+
+		if (!p->there && s->memory->pager)
+			return -ENXIO;
+		there(s->memory, p, false);
+	}
+	return 0;
+}
+
+int m_fill(struct model *m, int sid, uintptr_t addr, size_t length,
+	   uint64_t value)
+{
+	struct m_seg *s = m_seg(m, sid);
+	int err, n = 0;
+	size_t i;
+
+	if (length % PAGE)
+		return -EINVAL;
+	err = m_range(m, sid, addr, length);
+	for (i = 0; !err && i < pages_of(length); i++) {
+		struct m_page *p = &s->memory->page[first_of(s, addr) + i];
+
+		if (p->there)
+			continue;
+		there(s->memory, p, true);
+		p->value = value + i;
+		n++;
+	}
+	return err ? err : n;
+}
+
+int m_pager(struct model *m, int sid, bool on)
+{
+	struct m_seg *s = m_seg(m, sid);
+
+	if (sid <= 0)
+		return -EINVAL;
+	if (!s)
+		return -ENOENT;
+	if (m_rights(&s->obj) != (PROT_READ | PROT_WRITE))
+		return -EACCES;
+	s->memory->pager = on;
+	return 0;
+}
