@@ -11,6 +11,8 @@ TLB ?=
 ONLY ?=
 REPEAT ?=
 BASELINE ?=
+SAMPLE ?=
+SEED ?=
 export BUILD JOBS TLB
 
 .DEFAULT_GOAL := help
@@ -151,6 +153,10 @@ test-deb: deb ## the packages in a fresh Debian: install, a newcomer's two progr
 
 test-sanitize: setup ## the unit tests and the software backend under ASan and UBSan, the unit tests under valgrind
 	@tests/sanitize
+
+mutate: ## plausible mistakes in library and tool, one at a time: do the tests notice (ONLY, SAMPLE, SEED)
+	@images/setup/packages -mutate >/dev/null
+	@ONLY="$(ONLY)" SAMPLE="$(SAMPLE)" SEED="$(SEED)" tests/mutate/run
 
 check-lib: setup ## the library: exported symbols, headers alone as C and C++, manual pages
 	@$(MAKE) -s -C libpvvas O=$(BUILD)/libpvvas check
