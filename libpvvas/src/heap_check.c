@@ -164,6 +164,8 @@ static bool good_run(const struct pvvas_heap *h, uint32_t g, uint32_t n,
 
 	if (IS_SLAB(word))
 		return good_slab(h, g, n);
+	if (word != WORD(WORD_KIND(word), n))
+		return false;
 	if (WORD_KIND(word) == KIND_FREE)
 		return good_free(h, g, n, after_free);
 	return good_large(h, g, n);

@@ -128,21 +128,61 @@ static void attributes_can_be_changed(void)
 {
 	struct vas_attr va = { .size = sizeof(va), .valid = VAS_ATTR_MODE,
 			       .mode = 0444 };
-	struct seg_attr sa = { .size = sizeof(sa),
-			       .valid = VAS_ATTR_UID | VAS_ATTR_GID,
-			       .uid = NOBODY, .gid = NOBODY };
+	struct seg_attr sa = { .size = sizeof(sa), .valid = VAS_ATTR_UID,
+			       .uid = 1234, .gid = 4321 };
 	int vid = tcase_vas(tcase_name("v"), 0600);
 	int sid = tcase_seg(tcase_name("s"), BASE, MIB, 0600);
+	bool root = !geteuid();
 
 	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &va), 0);
-	check_eq(seg_ctl(sid, SEG_CTL_SETATTR, &sa), 0);
 	check_eq(vas_ctl(VAS_CTL_GETATTR, vid, &va), 0);
 	check_eq(va.mode, 0444);
-	check_eq(va.uid, 0);
+	check_eq(va.uid, geteuid());
+	check_eq(va.gid, getegid());
+	/* to give away is for root */
+	check_eq(seg_ctl(sid, SEG_CTL_SETATTR, &sa), root ? 0 : -EPERM);
+	sa.valid = VAS_ATTR_GID;
+	check_eq(seg_ctl(sid, SEG_CTL_SETATTR, &sa), root ? 0 : -EPERM);
 	check_eq(seg_ctl(sid, SEG_CTL_GETATTR, &sa), 0);
 	check_eq(sa.mode, 0600);
-	check_eq(sa.uid, NOBODY);
-	check_eq(sa.gid, NOBODY);
+	check_eq(sa.uid, root ? 1234 : geteuid());
+	check_eq(sa.gid, root ? 4321 : getegid());
+}
+
+/* Root passes where the mode keeps the owner out. */
+static void modes_bind_the_owner_too(void)
+{
+	int denied = geteuid() ? -EACCES : 0;
+	struct vas_attr va = { .size = sizeof(va), .valid = VAS_ATTR_MODE };
+	struct seg_attr sa = { .size = sizeof(sa), .valid = VAS_ATTR_MODE };
+	int vid = tcase_vas(tcase_name("v"), 0400);
+	int sid = tcase_seg(tcase_name("s"), BASE, MIB, 0200);
+	int other = tcase_seg(NULL, BASE + 8 * MIB, MIB, 0400);
+	char page[4096] = "";
+	size_t at = 0, n;
+
+	check_eq(seg_attach(vid, other), denied);
+	check_eq(seg_detach(vid, other), denied);
+	va.mode = 0600;
+	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &va), 0);
+	check_eq(seg_attach(vid, sid), denied);
+	check_eq(seg_attach_prot(vid, other, PROT_READ | PROT_WRITE), denied);
+	check_eq(seg_detach(vid, other), geteuid() ? -ENOENT : 0);
+	check_eq(seg_protect(other, BASE + 8 * MIB, 4096, PROT_READ), denied);
+	check_eq(seg_pager(other, 1), denied);
+	check_eq(seg_fill(other, BASE + 8 * MIB, page, 4096), geteuid() ? -EACCES : 1);
+	check_eq(seg_map2(other, NULL) > 0 ? 0 : -EACCES, denied);
+	check_eq(seg_next_data(sid, &at, &n), geteuid() ? -EACCES : -ENOENT);
+	check_eq(seg_clone(sid) > 0 ? 0 : -EACCES, denied);
+	va.mode = 0;
+	sa.mode = 0;
+	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &va), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_SETATTR, &sa), 0);
+	check_eq(vas_find(tcase_name("v")), geteuid() ? -EACCES : vid);
+	check_eq(seg_find(tcase_name("s")), geteuid() ? -EACCES : sid);
+	check_eq(vas_next_seg(vid, 0, NULL) == -EACCES, !!geteuid());
+	check_eq(vas_attach(vid) > 0 ? 0 : -EACCES, denied);
+	check_eq(vas_clone(vid) > 0 ? 0 : -EACCES, denied);
 }
 
 static void ctl_deletes(void)
@@ -275,6 +315,7 @@ static const struct tcase cases[] = {
 	CASE(a_deleted_vas_lives_on_for_its_users),
 	CASE(attributes_are_what_was_asked_for),
 	CASE(attributes_can_be_changed),
+	CASE(modes_bind_the_owner_too),
 	CASE(ctl_deletes),
 	CASE(modes_keep_strangers_out),
 	CASE(attaching_gives_no_more_than_the_mode_does),

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include <heap_layout.h>
+
 #include "heap/support.h"
 
 #define MIB	(1UL << 20)
@@ -382,25 +384,201 @@ static void a_heap_takes_memory_only_where_it_is_used(void **state)
 	drop_heap(&h);
 }
 
+static void expect_seen(const char *what, uint32_t g)
+{
+	if (pvvas_heap_check(&heap, NULL) != -EUCLEAN)
+		fail_msg("%s of %u was overwritten, and not seen", what, g);
+}
+
+#define OVERWRITE(what, g, lvalue, value) \
+	do { \
+		__typeof__(lvalue) saved__ = (lvalue); \
+		(lvalue) = (value); \
+		if ((lvalue) != saved__) \
+			expect_seen(what, g); \
+		(lvalue) = saved__; \
+	} while (0)
+
+static void overwrite_links(uint32_t g)
+{
+	struct pvvas_heap_desc *d = &heap.table[g];
+
+	if (!d->prev)
+		return;
+	OVERWRITE("next", g, d->next, 0U);
+	OVERWRITE("next", g, d->next, heap.end);
+	OVERWRITE("next", g, d->next, heap.first - 1);
+	OVERWRITE("next", g, d->next, g);
+	OVERWRITE("prev", g, d->prev, LIST_FIRST);
+	OVERWRITE("prev", g, d->prev, heap.end);
+	OVERWRITE("prev", g, d->prev, heap.first - 1);
+	OVERWRITE("prev", g, d->prev, g);
+}
+
+static void overwrite_run(uint32_t g)
+{
+	struct pvvas_heap_desc *d = &heap.table[g];
+	uint64_t word = d->word;
+	uint32_t n, i;
+
+	overwrite_links(g);
+	OVERWRITE("word", g, d->word, 0x4242424242424242);
+	OVERWRITE("word", g, d->word, 0UL);
+	OVERWRITE("word", g, d->word, WORD(KIND_FREE, 0));
+	OVERWRITE("word", g, d->word, WORD(KIND_LARGE, heap.end));
+	OVERWRITE("word", g, d->word, WORD(KIND_INSIDE, 1));
+	OVERWRITE("word", g, d->word, word | 1UL << 40);
+	if (!IS_SLAB(word)) {
+		OVERWRITE("word", g, d->word, word + 1);
+		return;
+	}
+	n = pvvas_heap_classes[WORD_KIND(word) - KIND_SLAB].blocks;
+	if (n < 32)
+		OVERWRITE("word", g, d->word, word | 1UL << n);
+	OVERWRITE("word", g, d->word, WORD(KIND_SLAB + HEAP_CLASSES, 1));
+	n = pvvas_heap_classes[WORD_KIND(word) - KIND_SLAB].granules;
+	for (i = 1; i < n; i++) {
+		OVERWRITE("inside", g, heap.table[g + i].word, 0UL);
+		OVERWRITE("inside", g, heap.table[g + i].word,
+			  WORD(KIND_INSIDE, i + 1));
+	}
+}
+
 static void the_checker_sees_what_was_overwritten(void **state)
 {
-	static const size_t at[] = { 0, 1, 2, 5 };
-	void *p = pvvas_heap_malloc(&heap, 100), *q;
-	uint64_t *table, saved;
-	size_t i;
+	static const size_t sizes[] = { 16, 100, 3000, 5000, 700, 9000, 40 };
+	struct pvvas_heap_header *hdr = heap.hdr;
+	void *p[140];
+	uint32_t g, n;
+	int i;
 
 	(void)state;
-	q = pvvas_heap_malloc(&heap, 9000);
-	assert_non_null(q);
-	/* two words for each granule; the first of them counts */
-	table = (uint64_t *)(heap.base + 8192) + 2 * (((char *)p - heap.base) / 512);
-	for (i = 0; i < 4; i++) {
-		saved = table[2 * at[i]];
-		table[2 * at[i]] = 0x4242424242424242;
-		assert_int_equal(pvvas_heap_check(&heap, NULL), -EUCLEAN);
-		table[2 * at[i]] = saved;
-		assert_int_equal(pvvas_heap_check(&heap, NULL), 0);
+	for (i = 0; i < 140; i++)
+		p[i] = pvvas_heap_malloc(&heap, sizes[i % 7]);
+	for (i = 0; i < 140; i += 3)
+		assert_int_equal(pvvas_heap_free(&heap, p[i]), 0);
+	count_blocks(&heap);
+	for (g = heap.first; g < heap.end; g += n) {
+		n = pvvas_heap_run_length(&heap, g);
+		overwrite_run(g);
+		if (WORD_KIND(heap.table[g].word) != KIND_FREE || n < 2 ||
+		    g + n == heap.end)
+			continue;
+		OVERWRITE("tail", g, heap.table[g + n - 1].word, 0UL);
+		OVERWRITE("tail", g, heap.table[g + n - 1].word,
+			  WORD(KIND_TAIL, n - 1));
 	}
+	for (i = 0; i < HEAP_BINS; i++) {
+		OVERWRITE("bin", i, hdr->bins[i], hdr->bins[i] ? 0U : heap.first);
+		OVERWRITE("bin", i, hdr->bins[i], heap.end);
+		OVERWRITE("bit", i, hdr->bin_map[i / 64],
+			  hdr->bin_map[i / 64] ^ 1UL << i % 64);
+	}
+	for (i = 0; i < HEAP_CLASSES; i++) {
+		OVERWRITE("list", i, hdr->slabs[i], heap.end);
+		OVERWRITE("list", i, hdr->slabs[i], 0U);
+	}
+	OVERWRITE("meta", 0, heap.table[0].word, WORD(KIND_META, heap.first + 1));
+	OVERWRITE("broken", 0, hdr->broken, 1U);
+	assert_int_equal(pvvas_heap_check(&heap, NULL), 0);
+}
+
+static void memory_that_a_growth_took_is_not_fresh(void **state)
+{
+	char *p = pvvas_heap_malloc(&heap, 5000), *q;
+
+	(void)state;
+	assert_ptr_equal(pvvas_heap_realloc(&heap, p, 60000), p);
+	memset(p, 0xff, 60000);
+	assert_int_equal(pvvas_heap_free(&heap, p), 0);
+	q = pvvas_heap_calloc(&heap, 1, 60000);
+	assert_ptr_equal(q, p);
+	assert_true(is_filled(q, 60000, 0));
+}
+
+/* Of whatever was in it: slabs without blocks are given back. */
+static void all_of_an_empty_heap_can_be_one_block(void **state)
+{
+	static void *p[20000];
+	struct pvvas_heap_usage u;
+	size_t size, n;
+	char *all;
+
+	(void)state;
+	assert_int_equal(pvvas_heap_check(&heap, &u), 0);
+	for (size = 16; size <= 4096; size += 16 + size / 3) {
+		for (n = 0; n < 20000; n++) {
+			p[n] = pvvas_heap_malloc(&heap, size);
+			if (!p[n])
+				break;
+		}
+		assert_true(n > 500);
+		while (n--)
+			assert_int_equal(pvvas_heap_free(&heap, p[n]), 0);
+		all = pvvas_heap_malloc(&heap, u.size);
+		assert_non_null(all);
+		assert_int_equal(pvvas_heap_usable(&heap, all), u.size);
+		assert_null(pvvas_heap_malloc(&heap, 1));
+		assert_int_equal(pvvas_heap_free(&heap, all), 0);
+		errno = 0;
+		assert_null(pvvas_heap_malloc(&heap, u.size + 1));
+		assert_int_equal(errno, ENOMEM);
+	}
+}
+
+static void small_aligned_blocks_come_from_slabs(void **state)
+{
+	void *p;
+	int i;
+
+	(void)state;
+	for (i = 5; i <= 9; i++) {
+		p = pvvas_heap_memalign(&heap, 1UL << i, 24);
+		assert_in_range(pvvas_heap_usable(&heap, p), 24,
+				(1UL << i) + 16);
+	}
+}
+
+static void pointers_outside_have_no_size(void **state)
+{
+	char local = 0;
+
+	(void)state;
+	assert_int_equal(pvvas_heap_usable(&heap, &local), 0);
+	assert_int_equal(pvvas_heap_usable(&heap, heap.base), 0);
+	assert_int_equal(pvvas_heap_usable(&heap, heap.base - 512), 0);
+	assert_int_equal(pvvas_heap_usable(&heap, heap.base + 4 * MIB), 0);
+	errno = 0;
+	assert_null(pvvas_heap_realloc(&heap, heap.base + 4 * MIB, 10));
+	assert_int_equal(errno, EINVAL);
+}
+
+/* A block is taken from the slab that has been used last, while it has any. */
+static void a_freed_slab_is_used_before_a_new_one(void **state)
+{
+	struct pvvas_heap_usage u;
+	void *p[400];
+	uint64_t before;
+	int i, round;
+
+	(void)state;
+	for (i = 0; i < 400; i++)
+		p[i] = pvvas_heap_malloc(&heap, 1000);
+	assert_int_equal(pvvas_heap_check(&heap, &u), 0);
+	before = u.free;
+	for (round = 0; round < 20; round++) {
+		for (i = round % 7; i < 400; i += 7)
+			assert_int_equal(pvvas_heap_free(&heap, p[i]), 0);
+		for (i = round % 7; i < 400; i += 7)
+			p[i] = pvvas_heap_malloc(&heap, 1000);
+		assert_int_equal(pvvas_heap_check(&heap, &u), 0);
+		assert_in_range(u.free, before - 8192, before);
+	}
+	/* and one that nothing is in any more goes, but for a few */
+	for (i = 0; i < 400; i++)
+		assert_int_equal(pvvas_heap_free(&heap, p[i]), 0);
+	assert_int_equal(pvvas_heap_check(&heap, &u), 0);
+	assert_in_range(u.size - u.free, 0, 3 * 8192);
 }
 
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -428,6 +606,11 @@ int main(void)
 		TEST(pointers_that_are_no_blocks_are_refused),
 		TEST(a_heap_takes_memory_only_where_it_is_used),
 		TEST(the_checker_sees_what_was_overwritten),
+		TEST(memory_that_a_growth_took_is_not_fresh),
+		TEST(all_of_an_empty_heap_can_be_one_block),
+		TEST(small_aligned_blocks_come_from_slabs),
+		TEST(pointers_outside_have_no_size),
+		TEST(a_freed_slab_is_used_before_a_new_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,6 +59,29 @@ static uint64_t count_copied(char *memory)
 	return count_blocks(&copy);
 }
 
+/* What a death has left must not come up later either. */
+static void use(const struct pvvas_heap *h)
+{
+	static const size_t sizes[] = { 5000, 20, 700, 9000, 2048, 513, 300 };
+	void *p[21], *q;
+	int i;
+
+	for (i = 0; i < 21; i++) {
+		p[i] = pvvas_heap_malloc(h, sizes[i % 7]);
+		if (p[i])
+			fill(p[i], sizes[i % 7], (uint64_t)i);
+	}
+	for (i = 0; i < 21; i += 2) {
+		q = p[i] ? pvvas_heap_realloc(h, p[i], sizes[(i + 3) % 7]) : NULL;
+		p[i] = q ? q : p[i];
+	}
+	for (i = 1; i < 21; i += 2)
+		if (p[i])
+			assert_true(is_filled(p[i], sizes[i % 7], (uint64_t)i));
+	for (i = 0; i < 21; i++)
+		assert_int_equal(pvvas_heap_free(h, p[(i * 5) % 21]), 0);
+}
+
 /* A copy, opened as what it is: another heap, whose lock nobody can hold. */
 static void check_copy(char *memory, uint64_t least, uint64_t most)
 {
@@ -77,6 +100,8 @@ static void check_copy(char *memory, uint64_t least, uint64_t most)
 		assert_true(is_filled(p, kept_size[i], (uint64_t)i));
 		assert_int_equal(pvvas_heap_free(&copy, p), 0);
 	}
+	assert_int_equal(count_blocks(&copy), n - KEPT);
+	use(&copy);
 	assert_int_equal(count_blocks(&copy), n - KEPT);
 }
 

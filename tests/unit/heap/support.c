@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <heap_layout.h>
 #include <life.h>
 
 #include "support.h"
@@ -88,11 +89,83 @@ void drop_heap(struct pvvas_heap *h)
 	drop_memory(h->base, (size_t)h->end * 512);
 }
 
+static bool is_listed(const struct pvvas_heap *h, uint32_t list, uint32_t g)
+{
+	uint32_t n = 0;
+
+	for (; list && n < h->end; list = h->table[list].next, n++)
+		if (list == g)
+			return true;
+	return false;
+}
+
+/* Of what is in no run's first granule, only that may be there. */
+static void check_inside(const struct pvvas_heap *h, uint32_t g, uint32_t n)
+{
+	uint64_t word = heap_word(h, g), inside;
+	uint32_t i;
+
+	for (i = 1; i < n; i++) {
+		inside = heap_word(h, g + i);
+		if (IS_SLAB(word))
+			assert_int_equal(inside, WORD(KIND_INSIDE, i));
+		else if (WORD_KIND(word) == KIND_FREE && i == n - 1 &&
+			 g + n < h->end)
+			assert_int_equal(inside, WORD(KIND_TAIL, n));
+		else
+			assert_true(WORD_KIND(inside) == KIND_NONE ||
+				    WORD_KIND(inside) == KIND_INSIDE);
+	}
+}
+
+static void add_up(const struct pvvas_heap *h, uint32_t g, uint32_t n,
+		   struct pvvas_heap_usage *u)
+{
+	uint64_t word = heap_word(h, g), bytes = (uint64_t)n * GRANULE;
+	const struct heap_class *c;
+	uint64_t blocks;
+
+	if (IS_SLAB(word)) {
+		c = &pvvas_heap_classes[WORD_KIND(word) - KIND_SLAB];
+		blocks = c->blocks - __builtin_popcount(WORD_LOW(word));
+		u->used += blocks * c->size;
+		u->blocks += blocks;
+	} else if (WORD_KIND(word) == KIND_FREE) {
+		u->free += bytes;
+		if (bytes > u->largest_free)
+			u->largest_free = bytes;
+		assert_true(is_listed(h, h->hdr->bins[pvvas_heap_bin(n)], g));
+	} else {
+		assert_int_equal(WORD_KIND(word), KIND_LARGE);
+		u->used += bytes;
+		u->blocks++;
+	}
+}
+
+/* What the checker says, and beside it what this one counts itself. */
 uint64_t count_blocks(const struct pvvas_heap *h)
 {
-	struct pvvas_heap_usage u;
+	struct pvvas_heap_usage u, mine = { 0 };
+	bool after_free = false;
+	uint32_t g, n;
 
 	assert_int_equal(pvvas_heap_check(h, &u), 0);
+	for (g = h->first; g < h->end; g += n) {
+		uint64_t kind = WORD_KIND(heap_word(h, g));
+
+		n = kind < KIND_SLAB ? WORD_LOW(heap_word(h, g)) :
+			pvvas_heap_classes[kind - KIND_SLAB].granules;
+		assert_in_range(n, 1, h->end - g);
+		assert_false(after_free && kind == KIND_FREE);
+		after_free = kind == KIND_FREE;
+		check_inside(h, g, n);
+		add_up(h, g, n, &mine);
+	}
+	assert_int_equal(u.blocks, mine.blocks);
+	assert_int_equal(u.used, mine.used);
+	assert_int_equal(u.free, mine.free);
+	assert_int_equal(u.largest_free, mine.largest_free);
+	assert_int_equal(u.size, (uint64_t)(h->end - h->first) * GRANULE);
 	return u.blocks;
 }
 
