@@ -2,6 +2,7 @@
 # What a test program needs beyond its own file and lib/: see Makefile.
 unit_index_SRCS := $(ROOT)/libpvvas/demo/index.c
 unit_index_CPPFLAGS := -I$(ROOT)/libpvvas/demo
+comma := ,
 static_lib := $(BUILD)/libpvvas/libpvvas.a
 unit_absent_LDLIBS := $(static_lib)
 unit_arguments_LDLIBS := $(static_lib)
@@ -13,3 +14,5 @@ $(foreach t,$(heap_tests),$(eval unit_$(t)_SRCS := unit/heap/support.c))
 $(foreach t,$(heap_tests),$(eval unit_$(t)_CPPFLAGS := -I$(ROOT)/libpvvas/src))
 $(foreach t,$(heap_tests),$(eval unit_$(t)_LDLIBS := $(static_lib)))
 guest_differential_SRCS := $(addprefix guest/differential/,model.c model_pages.c calls.c compare.c)
+# calls of the C library that fail when the program wants it
+unit_failures_LDLIBS := $(static_lib) $(addprefix -Wl$(comma)--wrap=,openat fstat ftruncate mkdir lseek madvise mmap flock pread pwrite)

@@ -153,6 +153,8 @@ static int show_all(const struct soft_att *att)
 	int err;
 
 	hide_all();
+	/* until all of it is shown, whatever is said next is not known */
+	seen_changes = soft_reg->changes - 1;
 	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
 		const struct soft_object *seg;
 		uint32_t rights = l->prot;

@@ -93,6 +93,11 @@ bool soft_same_process(const struct soft_process *a,
 /* Are they faces of the same memory? */
 bool soft_same_memory(const struct soft_object *a, const struct soft_object *b);
 void soft_share_memory(struct soft_object *to, const struct soft_object *from);
+/* All of it, at this place; 0 or -errno */
+int soft_read(int fd, void *data, size_t n, uint64_t at);
+int soft_write(int fd, const void *data, size_t n, uint64_t at);
+/* Nothing uses the object: it goes, and its files. */
+void soft_free(struct soft_object *obj);
 /* Take away what belonged to the dead, and what nobody uses. */
 void soft_collect(void);
 

@@ -16,22 +16,18 @@
 static int copy_range(int from, int to, off_t at, off_t end)
 {
 	char buf[65536];
+	int err = 0;
+	size_t n;
 
-	while (at < end) {
-		size_t n = sizeof(buf);
-		ssize_t got;
-
+	for (; at < end && !err; at += (off_t)n) {
+		n = sizeof(buf);
 		if ((off_t)n > end - at)
 			n = (size_t)(end - at);
-		got = pread(from, buf, n, at);
-		if (got <= 0)
-			return got < 0 ? -errno : -EIO;
-		got = pwrite(to, buf, (size_t)got, at);
-		if (got <= 0)
-			return got < 0 ? -errno : -EIO;
-		at += got;
+		err = soft_read(from, buf, n, (uint64_t)at);
+		if (!err)
+			err = soft_write(to, buf, n, (uint64_t)at);
 	}
-	return 0;
+	return err;
 }
 
 static int copy_files(int from, int to)

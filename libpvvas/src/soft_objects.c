@@ -175,7 +175,7 @@ int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 		o->owner = soft_self;
 	err = kind == PVVAS_KIND_SEG ? make_segment_file(o) : 0;
 	if (err)
-		memset(o, 0, sizeof(*o));
+		soft_free(o);
 	else
 		arg->id = o->id;
 	return err;

@@ -121,21 +121,6 @@ int soft_page_allows(const struct soft_object *seg, uint64_t offset, bool write)
 	return there ? 0 : -ENXIO;
 }
 
-static int write_all(int fd, const void *data, size_t n, uint64_t at)
-{
-	const char *p = data;
-	ssize_t done;
-
-	for (; n; n -= (size_t)done, p += done, at += (uint64_t)done) {
-		done = pwrite(fd, p, n, (off_t)at);
-		if (done < 0 && errno == EINTR)
-			done = 0;
-		else if (done <= 0)
-			return done < 0 ? -errno : -EIO;
-	}
-	return 0;
-}
-
 static int protect(const struct soft_object *seg,
 		   const struct pvvas_ioc_range *arg)
 {
@@ -151,7 +136,7 @@ static int protect(const struct soft_object *seg,
 		err = -errno;
 	for (; n && !err; n -= part, first += part) {
 		part = n < CHUNK ? n : CHUNK;
-		err = write_all(fd, bytes, part, first);
+		err = soft_write(fd, bytes, part, first);
 	}
 	close(fd);
 	soft_range_changed(seg, arg->offset, arg->length);
@@ -165,15 +150,13 @@ static int page_written(int file, int clean, uint64_t at)
 	uint64_t end;
 	int err;
 
-	if (pread(file, now, PAGE, (off_t)at) != (ssize_t)PAGE)
-		return -EIO;
+	err = soft_read(file, now, PAGE, at);
 	/* reading a page for the first time gives it memory, too: zeroes */
-	if (has_memory(clean, at, &end) &&
-	    pread(clean, then, PAGE, (off_t)at) != (ssize_t)PAGE)
-		return -EIO;
-	if (!memcmp(now, then, PAGE))
-		return 0;
-	err = write_all(clean, now, PAGE, at);
+	if (!err && has_memory(clean, at, &end))
+		err = soft_read(clean, then, PAGE, at);
+	if (err || !memcmp(now, then, PAGE))
+		return err;
+	err = soft_write(clean, now, PAGE, at);
 	return err ? err : 1;
 }
 
@@ -233,7 +216,7 @@ static int fill(const struct soft_object *seg, struct pvvas_ioc_range *arg,
 			err = -ENXIO;
 			break;
 		}
-		err = write_all(fd, data ? data + at : zeroes, PAGE,
+		err = soft_write(fd, data ? data + at : zeroes, PAGE,
 				arg->offset + at);
 		if (!err && data)
 			arg->done++;

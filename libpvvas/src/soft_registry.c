@@ -252,6 +252,36 @@ int soft_lock_file(uint32_t id, int flags)
 	return open_file("lock", id, flags);
 }
 
+int soft_read(int fd, void *data, size_t n, uint64_t at)
+{
+	char *p = data;
+	ssize_t done;
+
+	for (; n; n -= (size_t)done, p += done, at += (uint64_t)done) {
+		done = pread(fd, p, n, (off_t)at);
+		if (done < 0 && errno == EINTR)
+			done = 0;
+		else if (done <= 0)
+			return done < 0 ? -errno : -EIO;
+	}
+	return 0;
+}
+
+int soft_write(int fd, const void *data, size_t n, uint64_t at)
+{
+	const char *p = data;
+	ssize_t done;
+
+	for (; n; n -= (size_t)done, p += done, at += (uint64_t)done) {
+		done = pwrite(fd, p, n, (off_t)at);
+		if (done < 0 && errno == EINTR)
+			done = 0;
+		else if (done <= 0)
+			return done < 0 ? -errno : -EIO;
+	}
+	return 0;
+}
+
 static void remove_file(const char *what, uint32_t id)
 {
 	char name[32];
@@ -277,7 +307,7 @@ void soft_share_memory(struct soft_object *to, const struct soft_object *from)
 	to->memory = memory_of(from);
 }
 
-static void free_object(struct soft_object *obj)
+void soft_free(struct soft_object *obj)
 {
 	uint32_t kind = obj->kind, id = obj->id, memory = memory_of(obj);
 
@@ -316,7 +346,7 @@ static void collect_objects(uint32_t kind)
 		if (o->owner.pid && !alive(&o->owner))
 			o->owner.pid = 0;
 		if (!o->named && !o->owner.pid && !soft_users(o))
-			free_object(o);
+			soft_free(o);
 	}
 }
 
