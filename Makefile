@@ -14,6 +14,12 @@ BASELINE ?=
 SAMPLE ?=
 SEED ?=
 export BUILD JOBS TLB
+unexport CDPATH
+
+# make splits a name with blanks into two, and so do kernel builds and DKMS
+ifneq ($(words x$(CURDIR)) $(words x$(BUILD)),1 1)
+$(error the path '$(CURDIR)' or BUILD='$(BUILD)' has blanks in it: use one without)
+endif
 
 .DEFAULT_GOAL := help
 
@@ -161,7 +167,7 @@ mutate: ## plausible mistakes in library and tool, one at a time: do the tests n
 check-lib: setup ## the library: exported symbols, headers alone as C and C++, manual pages
 	@$(MAKE) -s -C libpvvas O=$(BUILD)/libpvvas check
 
-check: check-lib test-sanitize check-docs check-runner checkpatch check-patches check-sparse check-driver-builds shellcheck ## all checks of the sources
+check: check-lib test-sanitize check-docs check-runner check-folders checkpatch check-patches check-sparse check-driver-builds shellcheck ## all checks of the sources
 
 checkpatch: ## coding style of all C files and patches
 	@images/setup/all kernels
@@ -184,20 +190,26 @@ check-model: ## the Spin model of view invalidation, and that it notices what is
 check-runner: ## does the test runner call a failure a failure
 	@tests/lint/runner
 
+check-folders: ## what make clean deletes; scripts under paths with blanks, with CDPATH, beside each other, without apt; a damaged cache
+	@tests/lint/folders
+
 check-docs: ## figures, links, targets and tests that the documents name
 	@tests/lint/docs
 
 shellcheck: ## the shell scripts
 	@tests/lint/shell
 
+# only what setup has marked as a build folder is deleted
+ours = [ -e "$(BUILD)" ] || exit 0; [ -e "$(BUILD)/.pvvas-build" ] || \
+	{ echo "$(BUILD) has no file .pvvas-build, so this project has not made it: nothing is deleted"; exit 1; }
+
 clean: ## remove what the project's own sources produced, keep downloads and tools
-	rm -rf $(BUILD)/{boot,test,demo,images,guest-root,host-root,libpvvas,tests}
-	rm -rf $(BUILD)/guest-kernel{,-inject}{,-debug} $(BUILD)/pvvas{,-inject}{,-debug}.ko
-	rm -f $(BUILD)/{userland,guest-kernel,guest-kernel-debug}.stamp
-	rm -rf $(BUILD)/linux-6.12/{src,kvm-modules}{,-debug,-flushes} $(BUILD)/qemu-7.2/.stamp
+	@$(ours); cd "$(BUILD)" && rm -rf boot test demo images guest-root host-root libpvvas tests \
+		guest-kernel{,-inject}{,-debug} pvvas{,-inject}{,-debug}.ko {userland,guest-kernel,guest-kernel-debug}.stamp \
+		linux-6.12/{src,kvm-modules}{,-debug,-flushes} qemu-7.2/.stamp
 
 distclean: ## remove build/ (the download cache in ~/.cache/pvvas stays)
-	rm -rf $(BUILD)
+	@$(ours); rm -rf --one-file-system "$(BUILD)"
 
 # every target that help lists
 .PHONY: $(shell awk -F: '/^[a-z-]+:.*\#\# / { print $$1 }' $(firstword $(MAKEFILE_LIST)))

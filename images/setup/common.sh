@@ -3,21 +3,43 @@
 # What all setup scripts share; to be sourced.
 set -euo pipefail
 export LC_ALL=C
+# with it cd may go elsewhere, and prints where
+unset CDPATH
+
+die() {
+	echo "${PROGRAM:-${0##*/}}: $*" >&2
+	exit 1
+}
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BUILD=${BUILD:-$ROOT/build}
+CACHE=${PVVAS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pvvas}
+# neither kernel builds nor DKMS take a path with blanks
+for path in "$ROOT" "$BUILD" "$CACHE"; do
+	[[ $path != *[[:space:]]* ]] || die "the path '$path' has blanks in it: use one without"
+done
 mkdir -p "$BUILD"
 BUILD=$(cd "$BUILD" && pwd)
-CACHE=${PVVAS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pvvas}
+# What make clean and make distclean may delete carries this file. It never gets into a folder that holds anything else.
+if [ ! -e "$BUILD/.pvvas-build" ]; then
+	[ "$BUILD" = "$ROOT/build" ] || [ -z "$(find "$BUILD" -mindepth 1 -maxdepth 1 ! -name .pvvas-build)" ] ||
+		die "BUILD=$BUILD holds something that this project has not made: name a new or empty folder"
+	echo "made by the pvvas sources in $ROOT; make distclean deletes this folder" >"$BUILD/.pvvas-build"
+fi
 JOBS=${JOBS:-$(nproc)}
 export ROOT BUILD CACHE JOBS
 
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -e "$KEYRING" ] || KEYRING=/etc/apt/trusted.gpg
 
-die() {
-	echo "${PROGRAM:-${0##*/}}: $*" >&2
-	exit 1
+# alone FILE: go on only when no other script holds the lock FILE; it is held until this script ends.
+alone() {
+	mkdir -p "$(dirname "$1")"
+	exec 8>"$1"
+	flock -n 8 || {
+		echo "${PROGRAM:-${0##*/}}: waiting for another one that works in ${1%/*}" >&2
+		flock 8
+	}
 }
 
 # need_space DIR MB: stop unless DIR's file system has that much left.
