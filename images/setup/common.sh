@@ -114,17 +114,80 @@ newest() {
 	apt-cache policy "$1" | sed -n 's/^  Candidate: //p' | grep -v '(none)' || die "apt knows no package $1"
 }
 
-# fetch_deb PACKAGE [VERSION]: download into the cache, print the path.
+# update_lists COMMAND...: apt-get update by this command, which may have to wait: apt itself does not wait for the lock of its lists.
+update_lists() {
+	local said i
+	for i in {1..120}; do
+		said=$("$@" update 2>&1) && return
+		grep -qE 'Could not get lock|Unable to lock' <<<"$said" || break
+		[ "$i" != 1 ] || echo "waiting for the lock of apt's lists" >&2
+		sleep 5
+	done
+	echo "$said" >&2
+	return 1
+}
+
+# in_cache COMMAND...: of all that share the cache only one runs its command.
+in_cache() {
+	mkdir -p "$CACHE"
+	(
+		flock 9
+		"$@" 9>&-
+	) 9>"$CACHE/.lock"
+}
+
+# fetch_deb PACKAGE [VERSION]: download into the cache, print the path. What is there already is checked: a download may have been cut off.
 fetch_deb() {
-	local version=${2:-$(newest "$1")} file
+	in_cache cached_deb "$1" "${2:-$(newest "$1")}"
+}
+cached_deb() { # PACKAGE VERSION
+	local file hash new=$CACHE/debs/.new
 	mkdir -p "$CACHE/debs"
-	file=$(find "$CACHE/debs" -name "$1_${version//:/%3a}_*.deb" | head -n1)
+	file=$(find "$CACHE/debs" -maxdepth 1 -name "$1_${2//:/%3a}_*.deb" | head -n1)
+	hash=$(apt-cache show "$1=$2" 2>/dev/null | sed -n 's/^SHA256: //p' | head -n1)
+	if [ -n "$file" ] && { [ -z "$hash" ] || ! echo "$hash  $file" | sha256sum --check --status; }; then
+		# apt may not know this version any more
+		if [ -n "$hash" ] || ! dpkg-deb --fsys-tarfile "$file" >/dev/null 2>&1; then
+			echo "note: $file is damaged" >&2
+			rm -f "$file"
+			file=
+		fi
+	fi
 	if [ -z "$file" ]; then
-		(cd "$CACHE/debs" && apt-get -o APT::Sandbox::User=root download "$1=$version") >&2 ||
-			die "cannot download $1 $version"
-		file=$(find "$CACHE/debs" -name "$1_${version//:/%3a}_*.deb" | head -n1)
+		rm -rf "$new"
+		mkdir "$new"
+		(cd "$new" && apt-get -o APT::Sandbox::User=root download "$1=$2") >&2 || die "cannot download $1 $2"
+		mv "$new"/*.deb "$CACHE/debs/"
+		rmdir "$new"
+		file=$(find "$CACHE/debs" -maxdepth 1 -name "$1_${2//:/%3a}_*.deb" | head -n1)
 	fi
 	echo "$file"
+}
+
+# fetch_source PACKAGE VERSION: download Debian's source package into the cache, print the path of its .dsc.
+fetch_source() {
+	in_cache cached_source "$1" "$2"
+}
+cached_source() { # PACKAGE VERSION
+	local dsc=$1_${2#*:}.dsc new=$CACHE/sources/.new
+	mkdir -p "$CACHE/sources"
+	if ! whole_source "$CACHE/sources" "$dsc"; then
+		source_lists ""
+		update_lists source_apt >&2
+		rm -rf "$new"
+		mkdir "$new"
+		(cd "$new" && source_apt source --download-only "$1=$2") >&2 || die "cannot download the source of $1 $2"
+		whole_source "$new" "$dsc" || die "the source of $1 $2 has come incomplete"
+		# last what names the others
+		find "$new" -type f ! -name '*.dsc' -exec mv -t "$CACHE/sources" {} +
+		mv "$new/$dsc" "$CACHE/sources/"
+		rmdir "$new"
+	fi
+	echo "$CACHE/sources/$dsc"
+}
+whole_source() { # FOLDER DSC: are all files that it names there, and as it says
+	[ -e "$1/$2" ] &&
+		(cd "$1" && sed -n '/^Checksums-Sha256:/,/^[^ ]/s/^ \([0-9a-f]*\) [0-9]* \(.*\)$/\1  \2/p' "$2" | sha256sum --check --status)
 }
 
 # keep_newest NAME: of the finished builds in the cache keep the newest few.
