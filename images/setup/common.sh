@@ -65,6 +65,32 @@ hash_tree() {
 	done | sha256sum | cut -c1-16
 }
 
+# source_git COMMAND...: git of this clone, whoever owns it; fails in sources that are no clone.
+source_git() {
+	[ "$(git -c safe.directory="$ROOT" -C "$ROOT" rev-parse --show-toplevel 2>/dev/null)" = "$ROOT" ] &&
+		git -c safe.directory="$ROOT" -C "$ROOT" "$@"
+}
+
+# source_files PATH...: the files of the sources below these paths, each with a NUL behind it; new ones that git does not ignore, too.
+source_files() {
+	source_git ls-files -z --cached --others --exclude-standard -- "$@" || (cd "$ROOT" && find "$@" -type f -print0)
+}
+
+# source_date: when the sources were last changed, in seconds since 1970: the last commit, or without git the last release.
+source_date() {
+	source_git log -1 --format=%ct || dpkg-parsechangelog -l "$ROOT/debian/changelog" -S Timestamp
+}
+
+# content_version PATH...: a number that grows with each change below these paths: when that was, as YYYYMMDDhhmmss in UTC.
+content_version() {
+	{
+		source_git log -1 --format=%ct -- "$@" || true
+		# what is not committed; without git all files
+		{ source_git ls-files -z --modified --others --exclude-standard -- "$@" || source_files "$@"; } |
+			(cd "$ROOT" && xargs -0r stat -c %Y -- 2>/dev/null) || true
+	} | sort -n | tail -n 1 | xargs -I T date -u -d @T +%Y%m%d%H%M%S
+}
+
 # fresh STAMP HASH: true, and says so, when STAMP holds HASH already.
 fresh() {
 	[ -e "$1" ] && [ "$(cat "$1")" = "$2" ] || return 1
