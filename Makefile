@@ -145,6 +145,19 @@ test-steps: ## the commands of docs/provider.md and docs/tenant.md as they stand
 	@images/deb-kvm +1 >/dev/null
 	@tests/steps
 
+repo: deb deb-kvm deb-host ## a signed apt repository of all these packages, in build/repo, with a key and a pin file; REPO_KEY
+	@images/repo
+
+test-repo: deb deb-kvm ## that repository in a fresh Debian: signature, pin, upgrade
+	@images/deb +1 >/dev/null
+	@tests/repo
+
+test-repo-host: repo ## an ordinary host is upgraded from it, and no package is removed
+	@tests/repo host
+
+repo-check: ## does Debian have newer versions of what the packages in build/repo are made of
+	@images/repo --check
+
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
 	@tests/bench/heap/run
 

@@ -135,9 +135,12 @@ patched_tree() {
 	rm -rf "$new"
 }
 
-# newest PACKAGE: the version apt would take.
+# newest PACKAGE: the version apt would take, were there only Debian's; a machine may have those of make repo, too.
 newest() {
-	apt-cache policy "$1" | sed -n 's/^  Candidate: //p' | grep -v '(none)' || die "apt knows no package $1"
+	{
+		apt-cache policy "$1" | sed -n 's/^  Candidate: //p'
+		apt-cache madison "$1" | awk -F ' *[|] *' '{ print $2 }'
+	} | grep -v -e '(none)' -e '+pvvas' | head -n 1 | grep . || die "apt knows no package $1"
 }
 
 # update_lists COMMAND...: apt-get update by this command, which may have to wait: apt itself does not wait for the lock of its lists.
