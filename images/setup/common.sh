@@ -20,9 +20,10 @@ for path in "$ROOT" "$BUILD" "$CACHE"; do
 done
 mkdir -p "$BUILD"
 BUILD=$(cd "$BUILD" && pwd)
-# What make clean and make distclean may delete carries this file. It never gets into a folder that holds anything else.
+# What make clean and make distclean may delete carries this file. It never gets into a folder that holds anything else; setup's lock
+# tells a build folder that was made before there was this file.
 if [ ! -e "$BUILD/.pvvas-build" ]; then
-	[ "$BUILD" = "$ROOT/build" ] || [ -z "$(find "$BUILD" -mindepth 1 -maxdepth 1 ! -name .pvvas-build)" ] ||
+	[ "$BUILD" = "$ROOT/build" ] || [ -e "$BUILD/logs/.lock" ] || [ -z "$(find "$BUILD" -mindepth 1 -maxdepth 1 ! -name .pvvas-build)" ] ||
 		die "BUILD=$BUILD holds something that this project has not made: name a new or empty folder"
 	echo "made by the pvvas sources in $ROOT; make distclean deletes this folder" >"$BUILD/.pvvas-build"
 fi
