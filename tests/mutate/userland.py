@@ -41,7 +41,8 @@ class Commands:
                 argv = shlex.split(line)
             except ValueError:
                 continue
-            output = argv[argv.index("-o") + 1] if "-o" in argv else argv[2] if argv[:2] == ["ar", "rcs"] else None
+            output = (argv[argv.index("-o") + 1] if "-o" in argv else argv[2] if argv[:2] == ["ar", "rcs"] else
+                      argv[-1] if argv and argv[0] in ("cp", "install") else None)
             if output:
                 self.by_output[output] = argv
                 self.order.append(output)
@@ -86,7 +87,7 @@ class Workspace:
         digest = hashlib.sha256()
         for top in ("libpvvas", "tests", "guest-kernel/include"):
             for folder, _, names in sorted(os.walk(os.path.join(self.root, top))):
-                for name in sorted(n for n in names if n.endswith((".c", ".h", ".mk", ".map", "Makefile"))):
+                for name in sorted(n for n in names if n.endswith((".c", ".h", ".py", ".json", ".mk", ".map", "Makefile"))):
                     with open(os.path.join(folder, name), "rb") as f:
                         digest.update(name.encode() + f.read())
         return digest.hexdigest()
@@ -117,8 +118,8 @@ class Workspace:
                 continue
             os.makedirs(os.path.dirname(output), exist_ok=True)
             argv = self.programs.by_output[output]
-            self.execute(argv if output.endswith((".o", ".a")) else self.compiled(argv, self.programs.folder),
-                         self.programs.folder)
+            whole = output.endswith((".o", ".a")) or argv[0] == "install"
+            self.execute(argv if whole else self.compiled(argv, self.programs.folder), self.programs.folder)
 
     def links(self):
         shared = next(o for o in self.library.order if ".so." in o)

@@ -1,0 +1,445 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command pvvas on the software backend: what it prints, as text and as JSON, its exit statuses, what it does.
+
+Prints TAP. JSON is parsed, and checked against the schema that is installed with the command.
+"""
+import ctypes
+import json
+import os
+import pty
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+
+import jsonschema
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+LIBS = os.path.join(HERE, "..", "..", "libpvvas")
+SCHEMA = json.load(open(os.path.join(LIBS, "pvvas.schema.json")))
+MIB = 1 << 20
+FIRST = 0x200040000000
+
+folder = ""
+
+
+class Skip(Exception):
+    pass
+
+
+def environment(**more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PVVAS")}
+    env.update(PVVAS_BACKEND="soft", PVVAS_SOFT_DIR=os.path.join(folder, "soft"), LD_LIBRARY_PATH=LIBS, LC_ALL="C",
+               PATH="/usr/bin:/bin")
+    env.update(more)
+    return {k: v for k, v in env.items() if v is not None}
+
+
+def run(*words, **options):
+    env = environment(**options.pop("env", {}))
+    return subprocess.run([os.path.join(LIBS, "pvvas")] + [str(w) for w in words], env=env, cwd=folder,
+                          stdin=subprocess.DEVNULL, stdout=options.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE,
+                          check=False, timeout=60, **options)
+
+
+def good(*words, **options):
+    p = run(*words, **options)
+    assert p.returncode == 0 and not p.stderr, (words, p)
+    return p.stdout.decode()
+
+
+def refused(status, said, *words, **options):
+    p = run(*words, **options)
+    assert p.returncode == status and said in p.stderr.decode(), (words, p)
+    assert p.stderr.endswith(b"\n") and p.stderr.count(b"\n") == 1, (words, p)
+
+
+def misused(*words):
+    p = run(*words)
+    assert p.returncode == 2 and p.stderr.startswith(b"usage: pvvas [--json] " + str(words[0]).encode() + b" "), (words, p)
+    assert not p.stdout, (words, p)
+
+
+def parsed(what, *words):
+    value = json.loads(good("--json", *words))
+    jsonschema.validate(value, {"$ref": f"#/$defs/{what}", "$defs": SCHEMA["$defs"]})
+    return value
+
+
+class Attr(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_uint32) for n in ("size", "valid", "mode", "uid", "gid", "users")] + [("name", ctypes.c_char * 256)]
+
+
+def change_owner(vid, uid, gid):
+    """By a process of its own: the library keeps the backend that it began with."""
+    code = ("import ctypes,sys;lib=ctypes.CDLL('libpvvas.so.1');a=(ctypes.c_uint32*70)(280,6,0,%d,%d);"
+            "sys.exit(-lib.vas_ctl(0x56000002,%d,a))" % (uid, gid, vid))
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+
+
+def row(kind, number):
+    """The columns of one row of ls."""
+    for line in good("ls", kind).splitlines()[1:]:
+        fields = line.split()
+        if fields[1] == str(number):
+            return fields
+    raise AssertionError(f"{kind} {number} is not listed")
+
+
+def json_is_what_the_schema_says():
+    assert parsed("ls", "ls") == []
+    names = ["plain", 'quo"te', "back\\slash", "tab\there", "\x01\x1f", "\u00fc\u20ac", "a b"]
+    vids = [parsed("create", "create", "vas", n, "-m", "640")["id"] for n in names]
+    sids = [parsed("create", "create", "seg", n, "8K", "-b", hex(FIRST + i * 2 * MIB))["id"] for i, n in enumerate(names)]
+    listed = parsed("ls", "ls")
+    assert [x["id"] for x in listed] == vids + sids
+    assert [x["kind"] for x in listed] == ["vas"] * 7 + ["seg"] * 7
+    assert [x["name"] for x in listed] == names + names
+    assert listed[0] == {"kind": "vas", "id": vids[0], "mode": "0640", "uid": os.geteuid(), "gid": os.getegid(), "users": 0,
+                         "name": "plain"}
+    assert listed[8] == {"kind": "seg", "id": sids[1], "mode": "0600", "uid": os.geteuid(), "gid": os.getegid(), "users": 0,
+                         "base": hex(FIRST + 2 * MIB), "size": 8192, "resident": 0, "name": 'quo"te'}
+    assert parsed("ls", "ls", "vas") == listed[:7]
+    assert parsed("ls", "ls", "seg") == listed[7:]
+    assert json.loads(good("ls", "seg", "--json")) == listed[7:]
+
+
+def json_of_a_vas_has_its_segments():
+    vid = parsed("create", "create", "vas", "v")["id"]
+    assert parsed("stat", "stat", "vas", "v") == {"object": parsed("ls", "ls", "vas")[0], "segments": []}
+    for i in range(3):
+        good("create", "seg", f"s{i}", (i + 1) * 4096, "-b", FIRST + i * 2 * MIB)
+        good("attach", "v", f"s{i}", *(["ro"] if i == 1 else []))
+        segments = parsed("stat", "stat", "vas", f"#{vid}")["segments"]
+        assert len(segments) == i + 1
+    assert segments == [{"id": parsed("stat", "stat", "seg", f"s{i}")["object"]["id"], "writable": i != 1,
+                         "base": hex(FIRST + i * 2 * MIB), "size": (i + 1) * 4096, "name": f"s{i}"} for i in range(3)]
+    seg = parsed("stat", "stat", "seg", "s1")
+    assert set(seg) == {"object"} and seg["object"]["users"] == 1
+    lines = good("stat", "vas", "v").splitlines()
+    assert lines[0].split() == ["vas", str(vid), "0600"] + lines[0].split()[3:5] + ["0", "v"]
+    assert [x.split() for x in lines[1:]] == [["r-" if i == 1 else "rw", hex(FIRST + i * 2 * MIB), str((i + 1) * 4096),
+                                               f"#{segments[i]['id']}", f"s{i}"] for i in range(3)]
+    assert len(good("stat", "seg", "s1").splitlines()) == 1
+
+
+def owner_and_group_are_told_apart():
+    if os.geteuid():
+        raise Skip("needs root")
+    vid = parsed("create", "create", "vas", "v")["id"]
+    change_owner(vid, 1234, 4321)
+    one = parsed("ls", "ls")[0]
+    assert (one["uid"], one["gid"]) == (1234, 4321)
+    assert row("vas", vid)[3:5] == ["1234", "4321"]
+    change_owner(vid, 0, 65534)
+    assert row("vas", vid)[3:5] == ["root", "nogroup"]
+
+
+def text_has_what_json_has():
+    sid = int(good("create", "seg", "s", "1M", "-m", "0604", "-b", "0x200080000000"))
+    vid = int(good("create", "vas", "v", "-m", "706"))
+    good("attach", "v", "s")
+    heading, vas, seg = good("ls").splitlines()
+    assert heading.split() == ["id", "mode", "owner", "group", "users", "base", "size", "resident", "name"]
+    assert vas.split()[:3] == ["vas", str(vid), "0706"] and vas.split()[5:] == ["0", "v"]
+    assert seg.split()[:3] == ["seg", str(sid), "0604"] and seg.split()[5:] == ["1", "0x200080000000", "1048576", "0", "s"]
+    with open(os.path.join(folder, "file"), "wb") as f:
+        f.write(b"x" * 5000)
+    good("cp", "file", "seg:s")
+    assert row("seg", sid)[7:] == ["1048576", "8192", "s"]
+    assert len(good("ls", "vas").splitlines()) == 2 and len(good("ls", "seg").splitlines()) == 2
+
+
+def sizes_and_modes_are_read_exactly():
+    wanted = {"4096": 4096, "1": 4096, "0x2000": 8192, "4K": 4096, "3M": 3 * MIB, "2G": 2 << 30, "1T": 1 << 40, "010": 4096}
+    for i, (text, size) in enumerate(wanted.items()):
+        sid = parsed("create", "create", "seg", f"s{i}", text)["id"]
+        assert parsed("stat", "stat", "seg", f"#{sid}")["object"]["size"] == size, text
+        good("rm", "seg", f"s{i}")
+    for text in ("", "K", "4KB", "4k", "-1", "-4K", "+1", " 1", "x", "0x", "18446744073709551616", "16777216T", "17179869184G", "1 "):
+        misused("create", "seg", "s", text)
+    for text in ("", "8", "08", "1000", "778", "-1", "+7", "7x", "u+r", "0x7"):
+        misused("create", "vas", "v", "-m", text)
+        misused("chmod", text, "vas", "v")
+    for text, mode in (("0", "0000"), ("777", "0777"), ("0777", "0777"), ("7", "0007"), ("00000600", "0600")):
+        good("create", "vas", "v", "-m", text)
+        assert parsed("ls", "ls", "vas")[0]["mode"] == mode
+        good("rm", "vas", f"#{parsed('ls', 'ls', 'vas')[0]['id']}")
+    refused(1, "seg s: ", "create", "seg", "s", "0")
+    refused(1, "seg s: Argument list too long", "create", "seg", "s", "16383T")
+
+
+def wrong_command_lines_are_told():
+    p = run()
+    assert p.returncode == 2 and p.stderr == b"pvvas: a command is missing; pvvas --help lists them\n"
+    p = run("nonsense")
+    assert p.returncode == 2 and p.stderr == b"pvvas: there is no command 'nonsense'; pvvas --help lists them\n"
+    for words in (["ls", "x"], ["ls", "vas", "seg"], ["stat"], ["stat", "vas"], ["stat", "x", "v"], ["stat", "vas", "a", "b"],
+                  ["create"], ["create", "vas"], ["create", "x", "v"], ["create", "seg", "s"], ["create", "vas", "v", "-m"],
+                  ["create", "vas", "v", "-b", "0"], ["create", "vas", "v", "-x", "1"], ["create", "seg", "s", "4K", "-b"],
+                  ["create", "seg", "s", "4K", "-b", "x"], ["rm"], ["rm", "vas"], ["rm", "x", "v"], ["chmod"], ["chmod", "600"],
+                  ["chmod", "600", "vas"], ["chmod", "600", "x", "v"], ["attach"], ["attach", "v"], ["attach", "v", "s", "rw"],
+                  ["attach", "v", "s", "ro", "x"], ["detach", "v"], ["detach", "v", "s", "x"], ["cp"], ["cp", "a"],
+                  ["cp", "a", "b"], ["cp", "seg:a", "seg:b"], ["cp", "seg:a", "b", "c"], ["run"], ["run", "v"], ["run", "v", "--"],
+                  ["run", "v", "true", "--"], ["doctor", "x"]):
+        misused(*words)
+    for id_ in ("#", "#0", "#-1", "#1x", "#1073741824", "#x"):
+        refused(1, f"vas {id_}: Invalid argument", "stat", "vas", id_)
+    refused(3, "vas #1073741823: No such file", "stat", "vas", "#1073741823")
+
+
+def help_lists_each_command():
+    text = good("--help")
+    assert text == good("-h") and text.startswith("usage: pvvas [--json] COMMAND ...\n")
+    for command in ("ls [vas | seg]", "stat vas|seg NAME", "create vas NAME", "rm vas|seg NAME...", "chmod MODE vas|seg NAME...",
+                    "attach VAS SEG [ro]", "detach VAS SEG", "cp seg:NAME FILE", "run VAS -- PROGRAM", "doctor"):
+        assert f"\n  {command}" in text, command
+    for what in ("list them", "all about one", "make one", "take names away", "change modes", "show a segment in a VAS", "undo it",
+                 "copy a segment to a file, or back", "run a program that starts in a VAS", "what works here, and what does not"):
+        assert f"\n      {what}\n" in text, what
+    version = good("--version").split()
+    assert version[0] == "pvvas" and [x.isdigit() for x in version[1].split(".")] == [True, True]
+
+
+def what_is_not_there_is_told_by_name():
+    good("create", "vas", "v")
+    for words, said in ((("stat", "vas", "x"), "vas x"), (("stat", "seg", "v"), "seg v"), (("rm", "vas", "x"), "vas x"),
+                        (("chmod", "600", "seg", "x"), "seg x"), (("attach", "x", "x"), "vas x"), (("attach", "v", "x"), "seg x"),
+                        (("detach", "x", "x"), "vas x"), (("detach", "v", "x"), "seg x"), (("cp", "seg:x", "f"), "seg x"),
+                        (("cp", "f", "seg:x"), "f"), (("run", "x", "--", "true"), "vas x"),
+                        (("run", "v", "--", "no-such-program"), "no-such-program")):
+        refused(3, f"pvvas: {said}: No such file or directory", *words)
+    refused(1, "vas v: File exists", "create", "vas", "v")
+    good("create", "seg", "s", "4K")
+    refused(3, "detach s from v: No such", "detach", "v", "s")
+    good("attach", "v", "s")
+    refused(1, "attach s to v: File exists", "attach", "v", "s")
+    good("detach", "v", "s")
+    assert parsed("stat", "stat", "vas", "v")["segments"] == []
+
+
+def the_rest_is_done_where_one_fails():
+    for n in ("a", "b", "c"):
+        good("create", "vas", n)
+        good("create", "seg", n, "4K")
+    refused(3, "vas x: No such", "chmod", "644", "vas", "a", "x", "c")
+    assert [o["mode"] for o in parsed("ls", "ls", "vas")] == ["0644", "0600", "0644"]
+    good("chmod", "4", "seg", "b")
+    assert [o["mode"] for o in parsed("ls", "ls", "seg")] == ["0600", "0004", "0600"]
+    refused(3, "seg x: No such", "rm", "seg", "a", "x", "c")
+    assert [o["name"] for o in parsed("ls", "ls", "seg")] == ["b"]
+    good("rm", "vas", "a", "b", "c")
+    assert parsed("ls", "ls", "vas") == []
+
+
+def modes_are_refused_as_denied():
+    if not os.geteuid():
+        raise Skip("root is denied nothing")
+    good("create", "vas", "v", "-m", "0")
+    good("create", "seg", "s", "4K", "-m", "0")
+    for words, said in ((("stat", "vas", "v"), "vas v"), (("cp", "seg:s", "f"), "seg s"), (("run", "v", "--", "true"), "vas v")):
+        refused(4, f"pvvas: {said}: Permission denied", *words)
+    vid = parsed("ls", "ls", "vas")[0]["id"]
+    refused(4, "Permission denied", "run", f"#{vid}", "--", "true")
+
+
+def without_views_that_is_what_is_told():
+    if json.loads(run("--json", "doctor").stdout)["hypervisor"] != "no":
+        raise Skip("this machine has views")
+    kernel = {"PVVAS_BACKEND": None}
+    refused(5, "pvvas: ls: this machine's hypervisor offers no views", "ls", env=kernel)
+    refused(5, "pvvas: vas v: this machine's hypervisor", "create", "vas", "v", env=kernel)
+    p = run("doctor", env=kernel)
+    lines = p.stdout.decode().splitlines()
+    assert p.returncode == 5 and len(lines) == 8, p
+    assert [x.split()[0] for x in lines[::2]] == ["no"] * 4
+    assert [x.split(None, 1)[1] for x in lines[::2]] == ["KVM offers views to this machine", "/dev/pvvas answers",
+                                                         "a switch is one instruction", "each thread is in its own VAS"]
+    assert [x.strip() for x in lines[1::2]] == [
+        "start the virtual machine with -cpu ...,kvm-pvvas=on on a host whose KVM has it",
+        "load the module pvvas; may this user open /dev/pvvas?", "the software backend is in use, or none",
+        "the software backend is in use, or none"]
+    p = run("--json", "doctor")
+    answers = json.loads(p.stdout)
+    jsonschema.validate(answers, {"$ref": "#/$defs/doctor", "$defs": SCHEMA["$defs"]})
+    assert p.returncode == 5 and answers == {"hypervisor": "no", "driver": "no", "switch": "no", "threads": "no"}
+
+
+def contents(seed, size, holes):
+    data = bytearray(random.Random(seed).randbytes(size))
+    for start, end in holes:
+        data[start:end] = bytes(end - start)
+    return bytes(data)
+
+
+def file_with(name, data):
+    path = os.path.join(folder, name)
+    with open(path, "wb") as f:
+        f.write(data)
+    return path
+
+
+def copies_are_exact():
+    size = 3 * MIB + 3 * 4096
+    data = contents(1, size, [(0, 4096), (MIB - 4096, MIB + 8192), (2 * MIB + 100, 2 * MIB + 9000), (size - 4096, size)])
+    path = file_with("in", data)
+    good("create", "seg", "s", size)
+    good("cp", "in", "seg:s")
+    # longer before, and of other bytes
+    out = file_with("out", b"\xff" * (size + 10000))
+    good("cp", "seg:s", "out")
+    with open(out, "rb") as f:
+        assert f.read() == data
+    # pages of zeroes are holes
+    assert os.stat(out).st_blocks * 512 < size
+    # over what is there already, zeroes too
+    data = contents(2, size, [(8192, 16384), (MIB, MIB + 4096)])
+    file_with("in", data)
+    good("cp", "in", "seg:s")
+    good("cp", "seg:s", "out")
+    with open(out, "rb") as f:
+        assert f.read() == data
+    assert os.stat(path).st_size == size
+
+
+def a_short_file_changes_the_start_only():
+    good("create", "seg", "s", "64K")
+    file_with("in", b"a" * 65536)
+    good("cp", "in", "seg:s")
+    file_with("in", b"b" * 5001)
+    good("cp", "in", "seg:s")
+    good("cp", "seg:s", "out")
+    with open(os.path.join(folder, "out"), "rb") as f:
+        assert f.read() == b"b" * 5001 + b"a" * (65536 - 5001)
+    file_with("in", b"c" * 65537)
+    refused(1, "in does not fit into seg s: File too large", "cp", "in", "seg:s")
+    file_with("in", b"d" * 65536)
+    good("cp", "in", "seg:s")
+    file_with("in", b"")
+    good("cp", "in", "seg:s")
+    good("cp", "seg:s", "out")
+    with open(os.path.join(folder, "out"), "rb") as f:
+        assert f.read() == b"d" * 65536
+
+
+def holes_cost_nothing():
+    good("create", "seg", "s", "32G")
+    with open(os.path.join(folder, "in"), "wb") as f:
+        f.truncate(32 << 30)
+        for at in (5000, 10 << 30, (32 << 30) - 100):
+            f.seek(at)
+            f.write(b"here %d" % at)
+    good("cp", "in", "seg:s")
+    assert 12288 <= parsed("stat", "stat", "seg", "s")["object"]["resident"] <= MIB
+    good("cp", "seg:s", "out")
+    st = os.stat(os.path.join(folder, "out"))
+    assert st.st_size == 32 << 30 and st.st_blocks * 512 <= MIB
+    with open(os.path.join(folder, "out"), "rb") as f:
+        for at in (5000, 10 << 30, (32 << 30) - 100):
+            f.seek(at)
+            assert f.read(20).rstrip(b"\0") == b"here %d" % at
+
+
+def copies_that_fail_say_so():
+    good("create", "seg", "s", "4M")
+    file_with("in", contents(3, 4 * MIB, []))
+    good("cp", "in", "seg:s")
+    refused(1, "pvvas: .: Is a directory", "cp", "seg:s", ".")
+    refused(3, "pvvas: no/file: No such file", "cp", "seg:s", "no/file")
+
+    def small_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5 * MIB, 5 * MIB))
+
+    def tiny_files():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB))
+
+    refused(1, "pvvas: out: File too large", "cp", "seg:s", "out", preexec_fn=tiny_files)
+    if not os.geteuid():
+        return
+    os.chmod(os.path.join(folder, "in"), 0)
+    refused(4, "pvvas: in: Permission denied", "cp", "in", "seg:s")
+
+
+def a_terminal_shows_how_far_it_is():
+    good("create", "seg", "s", "8M")
+    file_with("in", contents(4, 5 * MIB, []))
+    for words, size in ((("cp", "in", "seg:s"), 5), (("cp", "seg:s", "out"), 8)):
+        ours, theirs = pty.openpty()
+        p = subprocess.run([os.path.join(LIBS, "pvvas"), *words], env=environment(), cwd=folder, stderr=theirs, check=False)
+        os.close(theirs)
+        said = os.read(ours, 4096).decode().replace("\r\n", "\n")
+        os.close(ours)
+        assert p.returncode == 0 and said.endswith(f"\r{size} of {size} MiB\n"), (p, said)
+        assert said.count("\n") == 1
+
+
+def a_program_starts_in_the_vas():
+    vid = int(good("create", "vas", "v"))
+    good("create", "seg", "s", "4K", "-b", "0x200040000000")
+    file_with("in", b"hello")
+    good("cp", "in", "seg:s")
+    good("attach", "v", "s")
+    look = "import ctypes, os; print(ctypes.string_at(0x200040000000, 5), os.environ.get('PVVAS_RUN'), os.environ['LD_PRELOAD'])"
+    python = [sys.executable, "-c", look]
+    assert good("run", "v", "--", *python) == "b'hello' None libpvvas.so.1\n"
+    assert good("run", f"#{vid}", "--", *python) == "b'hello' None libpvvas.so.1\n"
+    assert good("run", "v", "--", *python, env={"LD_PRELOAD": "libm.so.6"}) == "b'hello' None libpvvas.so.1:libm.so.6\n"
+    assert good("run", "v", "--", "echo", "--json", "--", "x") == "--json -- x\n"
+    assert run("run", "v", "--", "sh", "-c", "exit 7").returncode == 7
+
+
+def a_program_that_cannot_go_there_does_not_run():
+    vid = int(good("create", "vas", "v"))
+    good("rm", "vas", "v")
+    for name in ("v", f"#{vid}", "#", "#0", "#x", f"#{vid}x", "#-1", ""):
+        p = subprocess.run(["echo", "ran"], env=environment(LD_PRELOAD="libpvvas.so.1", PVVAS_RUN=name), stdout=subprocess.PIPE,
+                           check=False)
+        assert (p.returncode, p.stdout) == (127, b""), (name, p)
+    p = subprocess.run(["echo", "ran"], env=environment(LD_PRELOAD="libpvvas.so.1"), stdout=subprocess.PIPE, check=False)
+    assert (p.returncode, p.stdout) == (0, b"ran\n")
+
+
+def output_that_goes_nowhere_is_an_error():
+    good("create", "vas", "v")
+    with open("/dev/full", "wb") as full:
+        p = run("ls", stdout=full)
+    assert p.returncode == 1 and p.stderr == b"pvvas: stdout: No space left on device\n", p
+
+
+CASES = [json_is_what_the_schema_says, json_of_a_vas_has_its_segments, owner_and_group_are_told_apart, text_has_what_json_has,
+         sizes_and_modes_are_read_exactly, wrong_command_lines_are_told, help_lists_each_command, what_is_not_there_is_told_by_name,
+         the_rest_is_done_where_one_fails, modes_are_refused_as_denied, without_views_that_is_what_is_told, copies_are_exact,
+         a_short_file_changes_the_start_only, holes_cost_nothing, copies_that_fail_say_so, a_terminal_shows_how_far_it_is,
+         a_program_starts_in_the_vas, a_program_that_cannot_go_there_does_not_run, output_that_goes_nowhere_is_an_error]
+
+
+def main():
+    global folder
+    wrong = 0
+    print(f"1..{len(CASES)}")
+    for number, case in enumerate(CASES, 1):
+        folder = tempfile.mkdtemp(prefix="pvvas-command-", dir="/dev/shm")
+        why, word = "", "ok"
+        try:
+            case()
+        except Skip as e:
+            why = f" # SKIP {e}"
+        except Exception:  # pylint: disable=broad-except
+            word = "not ok"
+            wrong += 1
+            for line in traceback.format_exc().splitlines():
+                print(f"# {line}")
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"{word} {number} - {case.__name__}{why}", flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
