@@ -526,6 +526,26 @@ static void all_of_an_empty_heap_can_be_one_block(void **state)
 	}
 }
 
+static void a_block_grows_and_shrinks_any_number_of_times(void **state)
+{
+	void *p = pvvas_heap_malloc(&heap, 5000);
+	struct pvvas_heap_usage u;
+	int i;
+
+	(void)state;
+	for (i = 1; i < 40; i++) {
+		assert_ptr_equal(pvvas_heap_realloc(&heap, p, 5000 + i * 1000),
+				 p);
+		count_blocks(&heap);
+	}
+	while (--i)
+		assert_ptr_equal(pvvas_heap_realloc(&heap, p, 5000 + i * 1000),
+				 p);
+	assert_int_equal(count_blocks(&heap), 1);
+	assert_int_equal(pvvas_heap_check(&heap, &u), 0);
+	assert_int_equal(u.recoveries, 0);
+}
+
 static void small_aligned_blocks_come_from_slabs(void **state)
 {
 	void *p;
@@ -608,6 +628,7 @@ int main(void)
 		TEST(the_checker_sees_what_was_overwritten),
 		TEST(memory_that_a_growth_took_is_not_fresh),
 		TEST(all_of_an_empty_heap_can_be_one_block),
+		TEST(a_block_grows_and_shrinks_any_number_of_times),
 		TEST(small_aligned_blocks_come_from_slabs),
 		TEST(pointers_outside_have_no_size),
 		TEST(a_freed_slab_is_used_before_a_new_one),

@@ -150,6 +150,10 @@ uint64_t count_blocks(const struct pvvas_heap *h)
 	uint32_t g, n;
 
 	assert_int_equal(pvvas_heap_check(h, &u), 0);
+	/* no list goes over what is no run, and the log holds what it can */
+	assert_int_equal(h->table[0].next, 0);
+	assert_int_equal(h->table[0].prev, 0);
+	assert_in_range(h->hdr->nr_log, 0, HEAP_LOG);
 	for (g = h->first; g < h->end; g += n) {
 		uint64_t kind = WORD_KIND(heap_word(h, g));
 
