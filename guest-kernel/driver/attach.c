@@ -462,6 +462,7 @@ static int pvvas_link_next_locked(struct pvvas_ioc_link *arg)
 	if (att && link != mine)
 		arg->prot &= att->rights;
 	arg->flags = link->seg->lockable ? PVVAS_LINK_LOCKABLE : 0;
+	arg->memory = link->seg->memory->unique;
 	return 0;
 }
 

@@ -26,6 +26,7 @@ union pvvas_arg {
 	struct pvvas_ioc_seg_locking locking;
 	struct pvvas_ioc_lock_file lock_file;
 	struct pvvas_ioc_seg_data seg_data;
+	struct pvvas_ioc_life life;
 	struct pvvas_ioc_attr attr;
 	struct pvvas_ioc_stats stats;
 	struct pvvas_ioc_clone clone;
@@ -41,10 +42,11 @@ static_assert(sizeof(struct pvvas_ioc_find) == 16);
 static_assert(sizeof(struct pvvas_ioc_id) == 8);
 static_assert(sizeof(struct pvvas_ioc_attach) == 24);
 static_assert(sizeof(struct pvvas_ioc_seg_attach) == 24);
-static_assert(sizeof(struct pvvas_ioc_link) == 24);
+static_assert(sizeof(struct pvvas_ioc_link) == 32);
 static_assert(sizeof(struct pvvas_ioc_seg_locking) == 16);
 static_assert(sizeof(struct pvvas_ioc_lock_file) == 16);
 static_assert(sizeof(struct pvvas_ioc_seg_data) == 24);
+static_assert(sizeof(struct pvvas_ioc_life) == 16);
 static_assert(sizeof(struct pvvas_ioc_attr) == 312);
 static_assert(sizeof(struct pvvas_ioc_stats) == 216);
 static_assert(sizeof(struct pvvas_ioc_clone) == 40);
@@ -141,6 +143,16 @@ static int pvvas_do_seg_lock_file(union pvvas_arg *arg)
 static int pvvas_do_seg_next_data(union pvvas_arg *arg)
 {
 	return pvvas_seg_next_data(&arg->seg_data);
+}
+
+static int pvvas_do_life_token(union pvvas_arg *arg)
+{
+	return pvvas_life_token(&arg->life);
+}
+
+static int pvvas_do_life_alive(union pvvas_arg *arg)
+{
+	return pvvas_life_alive(&arg->life);
 }
 
 static int pvvas_do_getattr(union pvvas_arg *arg)
@@ -276,13 +288,15 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, 0, pvvas_do_seg_delete },
 	[_IOC_NR(PVVAS_IOC_SEG_ATTACH)] = { 24, 0, pvvas_do_seg_attach },
 	[_IOC_NR(PVVAS_IOC_SEG_DETACH)] = { 24, 0, pvvas_do_seg_detach },
-	[_IOC_NR(PVVAS_IOC_LINK_NEXT)] = { 24, 0, pvvas_do_link_next },
+	[_IOC_NR(PVVAS_IOC_LINK_NEXT)] = { 32, 0, pvvas_do_link_next },
 	[_IOC_NR(PVVAS_IOC_SEG_LOCKING)] = { 16, 0, pvvas_do_seg_locking },
 	[_IOC_NR(PVVAS_IOC_SEG_LOCK_FILE)] = { 16, 0, pvvas_do_seg_lock_file },
 	[_IOC_NR(PVVAS_IOC_SEG_NEXT_DATA)] = { 24, 0, pvvas_do_seg_next_data },
 	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, 0, pvvas_do_getattr },
 	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, 0, pvvas_do_setattr },
 	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, 0, pvvas_do_stats },
+	[_IOC_NR(PVVAS_IOC_LIFE_TOKEN)] = { 16, 0, pvvas_do_life_token },
+	[_IOC_NR(PVVAS_IOC_LIFE_ALIVE)] = { 16, 0, pvvas_do_life_alive },
 	[_IOC_NR(PVVAS_IOC_VAS_CLONE)] = { 40, 0, pvvas_do_vas_clone },
 	[_IOC_NR(PVVAS_IOC_SEG_CLONE)] = { 40, 0, pvvas_do_seg_clone },
 	[_IOC_NR(PVVAS_IOC_SEG_MAP2)] = { 40, 0, pvvas_do_seg_map2 },

@@ -52,6 +52,7 @@ static int __init pvvas_init(void)
 	ret = pvvas_hv_probe();
 	if (ret)
 		return ret;
+	pvvas_life_init();
 	ret = -ENOMEM;
 	pvvas_wq = alloc_workqueue("pvvas", WQ_UNBOUND, 0);
 	if (!pvvas_wq)

@@ -119,6 +119,7 @@ struct pvvas_vas {
  *	PVVAS_COW and PVVAS_CLEAN.  Its own lock, taken with interrupts off
  *	(demand faults), guards it, the faces, what KVM is told about single
  *	pages, and the members down to @row
+ * @unique: in @memory: what no other memory has, see life.c
  * @resident: in @memory: bytes in @pages
  * @pager: in @memory: no page is made by an access (selfpage.c)
  * @tracking: in @memory: pages are clean until they are written (protect.c)
@@ -150,6 +151,7 @@ struct pvvas_seg {
 	struct pvvas_seg *memory;
 	struct list_head faces;
 	struct list_head face;
+	u64 unique;
 	struct xarray pages;
 	bool pager;
 	bool tracking;
@@ -279,6 +281,7 @@ enum pvvas_thread_state {
  * @running: on a CPU, with its context loaded
  * @slot: while not running, where to go back to
  * @leaving: while not running, it never returns to user mode
+ * @token: names the thread for ever, or 0 (life.c)
  */
 struct pvvas_thread {
 	struct preempt_notifier notifier;
@@ -289,6 +292,7 @@ struct pvvas_thread {
 	bool running;
 	bool leaving;
 	u32 slot;
+	u64 token;
 	struct callback_head cover_work;
 	struct llist_node dead;
 	/* A demand fault to finish where sleeping is allowed (fault.c). */
@@ -444,6 +448,13 @@ int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg);
 int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg);
 int pvvas_link_next(struct pvvas_ioc_link *arg);
 void pvvas_detach_all(struct pvvas_proc *proc);
+
+/* life.c */
+void pvvas_life_init(void);
+u64 pvvas_unique(void);
+int pvvas_life_token(struct pvvas_ioc_life *arg);
+int pvvas_life_alive(struct pvvas_ioc_life *arg);
+void pvvas_life_end(struct pvvas_thread *t);
 
 /* lock.c */
 int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg);

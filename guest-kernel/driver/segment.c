@@ -138,6 +138,7 @@ struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode)
 	seg->length = length;
 	INIT_LIST_HEAD(&seg->order);
 	seg->memory = seg;
+	seg->unique = pvvas_unique();
 	INIT_LIST_HEAD(&seg->clones);
 	INIT_LIST_HEAD(&seg->faces);
 	list_add(&seg->face, &seg->faces);

@@ -200,6 +200,7 @@ void pvvas_thread_free(struct pvvas_thread *t)
 {
 	struct pvvas_proc *proc = t->proc;
 
+	pvvas_life_end(t);
 	spin_lock(&proc->lock);
 	list_del(&t->node);
 	spin_unlock(&proc->lock);

@@ -119,6 +119,7 @@ union arg {
 	struct pvvas_ioc_seg_locking locking;
 	struct pvvas_ioc_lock_file lock_file;
 	struct pvvas_ioc_seg_data seg_data;
+	struct pvvas_ioc_life life;
 	struct pvvas_ioc_attr attr;
 	struct pvvas_ioc_stats stats;
 	struct pvvas_ioc_clone clone;
@@ -197,7 +198,11 @@ static unsigned long fill_link(union arg *a)
 
 static unsigned long fill_other(union arg *a)
 {
-	switch (below(6)) {
+	switch (below(7)) {
+	case 6:
+		a->life.alive = !below(8);
+		a->life.token = below(2) ? 0 : odd_number();
+		return below(2) ? PVVAS_IOC_LIFE_TOKEN : PVVAS_IOC_LIFE_ALIVE;
 	case 0:
 		a->locking.seg = an_id(known.seg, secret_seg, open_seg);
 		a->locking.on = below(3);

@@ -200,6 +200,9 @@ struct pvvas_ioc_seg_data {
  * @seg: in, an id, or 0; out, the segment there with the next higher one
  * @prot: out, PVVAS_READ, PVVAS_WRITE
  * @reserved: 0
+ * @memory: out, a number for the segment's memory: the same for every segment
+ *	that shows it (PVVAS_IOC_SEG_MAP2), and never that of another memory, of
+ *	a clone for instance, nor of one under a driver that is loaded later
  *
  * -ENOENT after the last one, -EINVAL if there is no such target.
  */
@@ -210,6 +213,7 @@ struct pvvas_ioc_link {
 	__u32 seg;
 	__u32 prot;
 	__u32 reserved;
+	__u64 memory;
 };
 
 /**
@@ -334,6 +338,24 @@ struct pvvas_ioc_seg_stat {
 	__u64 refused;
 };
 
+/**
+ * struct pvvas_ioc_life - PVVAS_IOC_LIFE_TOKEN, PVVAS_IOC_LIFE_ALIVE
+ * @size: sizeof(struct pvvas_ioc_life)
+ * @alive: ALIVE: out, 1 as long as the thread with this token lives and has not
+ *	executed another program, 0 from then on; else 0
+ * @token: TOKEN: out, that of the calling thread; ALIVE: in
+ *
+ * A token is not 0 and names one thread of one process for ever: no other
+ * thread gets it, nor the same one after exec, nor any thread under a driver
+ * that is loaded later.  TOKEN is -EINVAL in a process that has never attached
+ * a VAS.
+ */
+struct pvvas_ioc_life {
+	__u32 size;
+	__u32 alive;
+	__u64 token;
+};
+
 /* struct pvvas_ioc_attr.valid */
 #define PVVAS_ATTR_MODE		(1U << 0)
 #define PVVAS_ATTR_UID		(1U << 1)
@@ -436,6 +458,8 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_GETATTR	_IOWR(PVVAS_IOC_TYPE, 32, struct pvvas_ioc_attr)
 #define PVVAS_IOC_SETATTR	_IOWR(PVVAS_IOC_TYPE, 33, struct pvvas_ioc_attr)
 #define PVVAS_IOC_STATS		_IOWR(PVVAS_IOC_TYPE, 34, struct pvvas_ioc_stats)
+#define PVVAS_IOC_LIFE_TOKEN	_IOWR(PVVAS_IOC_TYPE, 40, struct pvvas_ioc_life)
+#define PVVAS_IOC_LIFE_ALIVE	_IOWR(PVVAS_IOC_TYPE, 41, struct pvvas_ioc_life)
 #define PVVAS_IOC_VAS_CLONE	_IOWR(PVVAS_IOC_TYPE, 48, struct pvvas_ioc_clone)
 #define PVVAS_IOC_SEG_CLONE	_IOWR(PVVAS_IOC_TYPE, 49, struct pvvas_ioc_clone)
 #define PVVAS_IOC_SEG_MAP2	_IOWR(PVVAS_IOC_TYPE, 50, struct pvvas_ioc_clone)
