@@ -29,7 +29,9 @@ extern "C" {
  * ENOMEM or to what the others return as a negative number:
  * -EPERM: the thread is in no VAS, or in one that does not let it write to the
  * segment.  -EEXIST: there is something else in the segment.  -EINVAL: it is
- * too small, or @sid is no id.
+ * too small, or @sid is no id.  -ETIMEDOUT: another thread is alive and has not
+ * finished a change for 30 seconds.  -EDEADLK: this thread is in the middle of
+ * one.  -EUCLEAN: the heap's data have been overwritten.
  */
 
 /** seg_heap_init - make a heap in a segment, or find that there is one */

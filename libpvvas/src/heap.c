@@ -44,6 +44,7 @@ static int make(const struct pvvas_heap *h, size_t size)
 {
 	struct pvvas_heap_header *hdr = h->hdr;
 	uint64_t magic = 0;
+	int err;
 
 	if (is_blank(h))
 		atomic_compare_exchange_strong(&hdr->magic, &magic,
@@ -51,7 +52,9 @@ static int make(const struct pvvas_heap *h, size_t size)
 	magic = atomic_load(&hdr->magic);
 	if (magic != HEAP_MAKING)
 		return magic == HEAP_MAGIC ? 0 : -EEXIST;
-	pvvas_heap_lock(h);
+	err = pvvas_heap_lock(h);
+	if (err)
+		return err;
 	if (atomic_load(&hdr->magic) != HEAP_MAGIC) {
 		hdr->size = size;
 		pvvas_heap_rebuild(h);
@@ -62,7 +65,7 @@ static int make(const struct pvvas_heap *h, size_t size)
 }
 
 int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
-		    uint16_t instance, const struct pvvas_heap_owner *owner)
+		    uint64_t memory, const struct pvvas_heap_owner *owner)
 {
 	uint64_t n = nr_granules(size);
 	uint64_t meta = HEAP_HEADER_SIZE + n * sizeof(struct pvvas_heap_desc);
@@ -76,7 +79,7 @@ int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
 		.table = (void *)((char *)base + HEAP_HEADER_SIZE),
 		.first = (uint32_t)((meta + GRANULE - 1) >> GRANULE_SHIFT),
 		.end = (uint32_t)n,
-		.me = LOCK_WORD(owner->token, instance, owner->realm),
+		.memory = memory,
 		.owner = owner,
 	};
 	if (!pvvas_heap_is_there(base)) {
@@ -97,9 +100,12 @@ static void *large_alloc(const struct pvvas_heap *h, size_t size, size_t align,
 {
 	uint64_t n = (size >> GRANULE_SHIFT) + !!(size & (GRANULE - 1));
 	uint32_t g = 0;
+	int err = -ENOMEM;
 
 	if (n < h->end) {
-		pvvas_heap_lock(h);
+		err = pvvas_heap_lock(h);
+		if (err)
+			goto out;
 		g = pvvas_heap_run_alloc(h, (uint32_t)n, align,
 					 WORD(KIND_LARGE, n), fresh);
 		if (!g) {
@@ -107,25 +113,23 @@ static void *large_alloc(const struct pvvas_heap *h, size_t size, size_t align,
 			g = pvvas_heap_run_alloc(h, (uint32_t)n, align,
 						 WORD(KIND_LARGE, n), fresh);
 		}
+		err = -heap_errno(h);
 		pvvas_heap_unlock(h);
 	}
 	if (g)
 		return heap_address(h, g);
-	errno = ENOMEM;
+out:
+	errno = -err;
 	return NULL;
 }
 
 void *pvvas_heap_malloc(const struct pvvas_heap *h, size_t size)
 {
 	bool fresh;
-	void *p;
 
 	if (size > HEAP_SMALL_MAX)
 		return large_alloc(h, size, GRANULE, &fresh);
-	p = heap_small_alloc(h, size);
-	if (__builtin_expect(!p, 0))
-		errno = ENOMEM;
-	return p;
+	return heap_small_alloc(h, size);
 }
 
 void *pvvas_heap_calloc(const struct pvvas_heap *h, size_t n, size_t size)
@@ -161,15 +165,10 @@ void *pvvas_heap_memalign(const struct pvvas_heap *h, size_t align, size_t size)
 		return pvvas_heap_malloc(h, size);
 	/* slabs begin at a granule: blocks of the right sizes are aligned */
 	if (align <= GRANULE && size <= HEAP_SMALL_MAX) {
-		void *p;
-
 		cls = pvvas_heap_class_of[(size + 15) / 16];
 		while (pvvas_heap_classes[cls].size & (align - 1))
 			cls++;
-		p = heap_small_alloc(h, pvvas_heap_classes[cls].size);
-		if (!p)
-			errno = ENOMEM;
-		return p;
+		return heap_small_alloc(h, pvvas_heap_classes[cls].size);
 	}
 	return large_alloc(h, size ? size : 1, align, &fresh);
 }
@@ -200,16 +199,23 @@ static uint32_t lookup(const struct pvvas_heap *h, const void *p,
 static int large_free(const struct pvvas_heap *h, uint32_t g)
 {
 	uint64_t word;
-	int err = 0;
+	uint32_t n;
+	int err;
 
-	pvvas_heap_lock(h);
+	err = pvvas_heap_lock(h);
+	if (err)
+		return err;
 	word = heap_word(h, g);
-	if (WORD_KIND(word) == KIND_LARGE) {
-		/* the store that counts */
-		heap_set_word(h, g, WORD(KIND_FREE, WORD_LOW(word)));
-		pvvas_heap_run_free(h, g, WORD_LOW(word));
-	} else {
+	n = pvvas_heap_run_length(h, g, word);
+	if (WORD_KIND(word) != KIND_LARGE) {
 		err = WORD_KIND(word) == KIND_FREE ? -EALREADY : -EINVAL;
+	} else if (!n) {
+		heap_is_broken(h);
+		err = -EUCLEAN;
+	} else {
+		/* the store that counts */
+		heap_set_word(h, g, WORD(KIND_FREE, n));
+		pvvas_heap_run_free(h, g, n);
 	}
 	pvvas_heap_unlock(h);
 	return err;
@@ -237,24 +243,33 @@ static size_t block_size(const struct pvvas_heap *h, const void *p,
 {
 	const struct heap_class *c;
 	size_t offset;
+	uint32_t n;
 	int i;
 
 	*err = EINVAL;
 	*g = lookup(h, p, word, &offset);
 	if (!*g)
 		return 0;
+	n = pvvas_heap_run_length(h, *g, *word);
 	if (!IS_SLAB(*word)) {
 		if (offset)
 			return 0;
 		if (WORD_KIND(*word) == KIND_FREE)
 			*err = EALREADY;
-		return WORD_KIND(*word) == KIND_LARGE ?
-			(size_t)WORD_LOW(*word) << GRANULE_SHIFT : 0;
+		if (WORD_KIND(*word) != KIND_LARGE)
+			return 0;
+		if (!n)
+			*err = EUCLEAN;
+		return (size_t)n << GRANULE_SHIFT;
 	}
-	c = &pvvas_heap_classes[WORD_KIND(*word) - KIND_SLAB];
+	c = &pvvas_heap_classes[WORD_CLASS(*word)];
 	i = heap_block(c, offset);
 	if (i < 0)
 		return 0;
+	if (!n) {
+		*err = EUCLEAN;
+		return 0;
+	}
 	if (*word >> i & 1) {
 		*err = EALREADY;
 		return 0;
@@ -280,13 +295,12 @@ static bool resize_here(const struct pvvas_heap *h, uint32_t g, uint64_t word,
 
 	if (IS_SLAB(word))
 		return size <= old && pvvas_heap_class_of[(size + 15) / 16] ==
-			WORD_KIND(word) - KIND_SLAB;
-	if (size <= HEAP_SMALL_MAX || n >= h->end)
+			WORD_CLASS(word);
+	if (size <= HEAP_SMALL_MAX || n >= h->end || pvvas_heap_lock(h))
 		return false;
-	pvvas_heap_lock(h);
 	/* a second thread that frees it is wrong, and shall not do harm */
 	if (heap_word(h, g) == word)
-		done = pvvas_heap_run_resize(h, g, (uint32_t)n);
+		done = pvvas_heap_run_resize(h, g, WORD_LOW(word), (uint32_t)n);
 	pvvas_heap_unlock(h);
 	return done;
 }

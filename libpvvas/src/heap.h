@@ -8,6 +8,10 @@
  *
  * A process may die at any instruction.  What it was allocating or freeing
  * is then either done or not done; at most the block in its hands is lost.
+ *
+ * Others may write anything into the range at any time.  Calls then fail, and
+ * what they return may be of no use, but no call reads or writes outside of the
+ * range because of it, hands out memory outside of it, or takes for ever.
  */
 #ifndef PVVAS_HEAP_H
 #define PVVAS_HEAP_H
@@ -17,18 +21,18 @@
 #include <stdint.h>
 
 /**
- * struct pvvas_heap_owner - how a process shows that it lives
- * @token: this process's number, not 0; no other process has or had it
- * @realm: processes of different realms cannot tell whether the other lives
- * @dead: has the process with this number certainly died?  No when in doubt.
- *
- * A token stands for an address space: it ends with exec and with exit, is not
- * inherited by a child, and is the same for all threads.
+ * struct pvvas_heap_owner - how a thread shows that it lives
+ * @token: a number for the calling thread, not 0, that no other one has or had;
+ *	it ends with the thread and with exec, and no child inherits it.  0 or
+ *	-errno
+ * @dead: has the thread with this number certainly died?  No when in doubt.
+ * @patience: how long a call waits for a thread that holds the lock and lives,
+ *	in seconds
  */
 struct pvvas_heap_owner {
-	uint32_t token;
-	uint16_t realm;
-	bool (*dead)(const struct pvvas_heap_owner *owner, uint32_t token);
+	int (*token)(uint64_t *token);
+	bool (*dead)(uint64_t token);
+	unsigned int patience;
 };
 
 /**
@@ -40,7 +44,7 @@ struct pvvas_heap {
 	struct pvvas_heap_desc *table;
 	uint32_t first;		/* first granule that can be handed out */
 	uint32_t end;		/* number of granules */
-	uint64_t me;		/* in the lock: token, instance, realm */
+	uint64_t memory;	/* which memory this is, and not a copy of it */
 	const struct pvvas_heap_owner *owner;
 };
 
@@ -62,27 +66,39 @@ struct pvvas_heap_usage {
 	uint64_t recoveries;
 };
 
+/* In a forked child, and in a thread whose token has ended: get another one. */
+void pvvas_heap_forget_self(void);
+
 /*
- * @instance tells this memory from a copy of it: a lock that was copied has no
- * owner here.  -EINVAL: not aligned to a page, or too small.  -EEXIST: there is
- * something else in the memory.  -ESTALE: a heap of another size.
+ * Every call that needs the heap's lock can fail for want of it: -ETIMEDOUT, it
+ * was not released for as long as the owner's patience; -EDEADLK, this thread
+ * holds it; or what owner->token() says.  Calls that return a pointer then
+ * return NULL with that in errno, as they do for -EUCLEAN: the data of the heap
+ * have been overwritten.
+ */
+
+/*
+ * @memory, not 0, names the memory, at whatever address and by whatever segment
+ * it is seen: a lock that was copied with the data has no owner in the copy.
+ * -EINVAL: not aligned to a page, or too small.  -EEXIST: there is something
+ * else in the memory.  -ESTALE: a heap of another size.
  */
 int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
-		    uint16_t instance, const struct pvvas_heap_owner *owner);
+		    uint64_t memory, const struct pvvas_heap_owner *owner);
 /* Is there a heap in this memory? */
 bool pvvas_heap_is_there(const void *base);
 
 /* A word for the program's use, NULL in a new heap. */
 void **pvvas_heap_root(const struct pvvas_heap *h);
 
-/* NULL and errno: ENOMEM, EINVAL (alignment) */
+/* NULL and errno: ENOMEM, EINVAL (alignment), and as above */
 void *pvvas_heap_malloc(const struct pvvas_heap *h, size_t size);
 void *pvvas_heap_calloc(const struct pvvas_heap *h, size_t n, size_t size);
 void *pvvas_heap_memalign(const struct pvvas_heap *h, size_t align, size_t size);
 /* also EINVAL and EALREADY, as pvvas_heap_free() */
 void *pvvas_heap_realloc(const struct pvvas_heap *h, void *p, size_t size);
 
-/* -EINVAL: not (the start of) a block.  -EALREADY: free already. */
+/* -EINVAL: not (the start of) a block.  -EALREADY: free already; and as above */
 int pvvas_heap_free(const struct pvvas_heap *h, void *p);
 /* 0: not a block that is handed out */
 size_t pvvas_heap_usable(const struct pvvas_heap *h, const void *p);

@@ -7,94 +7,102 @@
 
 #include "heap_layout.h"
 
-uint32_t pvvas_heap_run_length(const struct pvvas_heap *h, uint32_t g)
+uint32_t pvvas_heap_run_length(const struct pvvas_heap *h, uint32_t g,
+			       uint64_t word)
 {
-	uint64_t word = heap_word(h, g), kind = WORD_KIND(word), n = 0;
+	uint64_t kind = WORD_KIND(word);
+	uint32_t n = 0;
 
 	if (kind == KIND_FREE || kind == KIND_LARGE)
 		n = WORD_LOW(word);
-	else if (kind >= KIND_SLAB && kind < KIND_SLAB + HEAP_CLASSES)
-		n = pvvas_heap_classes[kind - KIND_SLAB].granules;
-	return n <= h->end - g ? (uint32_t)n : 0;
+	else if (IS_SLAB(word))
+		n = pvvas_heap_classes[WORD_CLASS(word)].granules;
+	return n <= h->end - g ? n : 0;
 }
 
 /* What a change that was cut off left inside of the run. */
-static void clear_inside(const struct pvvas_heap *h, uint32_t g, uint32_t n)
+static void clear_inside(const struct pvvas_heap *h, uint32_t g, uint32_t n,
+			 uint64_t word)
 {
 	struct pvvas_heap_header *hdr = h->hdr;
 	uint32_t i, at;
 
-	for (i = 0; i < hdr->nr_log && i < HEAP_LOG; i++) {
-		at = hdr->log[i];
+	for (i = 0; i < heap_get(&hdr->nr_log) && i < HEAP_LOG; i++) {
+		at = heap_get(&hdr->log[i]);
 		if (at > g && at < g + n)
-			heap_set_word(h, at, IS_SLAB(heap_word(h, g)) ?
+			heap_set_word(h, at, IS_SLAB(word) ?
 				      WORD(KIND_INSIDE, at - g) :
 				      WORD(KIND_NONE, 0));
 	}
 }
 
-static void index_run(const struct pvvas_heap *h, uint32_t g, uint32_t n)
+static void index_run(const struct pvvas_heap *h, uint32_t g, uint32_t n,
+		      uint64_t word)
 {
-	uint64_t word = heap_word(h, g);
-
-	h->table[g].next = 0;
-	h->table[g].prev = 0;
+	heap_put(&h->table[g].next, 0);
+	heap_put(&h->table[g].prev, 0);
 	if (WORD_KIND(word) == KIND_FREE)
 		pvvas_heap_run_index(h, g, n);
 	else if (IS_SLAB(word) && WORD_LOW(word))
-		pvvas_heap_slab_list(h, g, (unsigned int)(WORD_KIND(word) -
-							  KIND_SLAB));
+		pvvas_heap_slab_list(h, g, WORD_CLASS(word));
 }
 
 /* Join free runs that a change was about to join.  At most a few. */
 static void join(const struct pvvas_heap *h)
 {
-	uint32_t g = h->first, n, prev = 0;
+	uint64_t left = 2ULL * (h->end - h->first), word;
+	uint32_t g = h->first, n, prev = 0, before = 0;
 
-	for (; g < h->end; g += n) {
-		n = pvvas_heap_run_length(h, g);
-		if (!n)
+	for (; g < h->end && left; g += n, left--) {
+		word = heap_word(h, g);
+		n = pvvas_heap_run_length(h, g, word);
+		if (!n) {
+			heap_is_broken(h);
 			return;
-		if (WORD_KIND(heap_word(h, g)) != KIND_FREE) {
+		}
+		if (WORD_KIND(word) != KIND_FREE) {
 			prev = 0;
 			continue;
 		}
 		if (prev) {
-			uint32_t len = WORD_LOW(heap_word(h, prev));
-
-			pvvas_heap_run_unindex(h, prev, len);
-			pvvas_heap_run_free(h, prev, len);
+			/* @before granules, which end at @g */
+			pvvas_heap_run_unindex(h, prev, before);
+			pvvas_heap_run_free(h, prev, before);
 			g = prev;
-			n = pvvas_heap_run_length(h, g);
+			n += before;
 		}
 		prev = g;
+		before = n;
 	}
 }
 
 void pvvas_heap_rebuild(const struct pvvas_heap *h)
 {
 	struct pvvas_heap_header *hdr = h->hdr;
+	uint64_t word;
 	uint32_t g, n;
 
+	heap_put(&hdr->broken, 0);
 	memset(hdr->slabs, 0, sizeof(hdr->slabs));
 	memset(hdr->bins, 0, sizeof(hdr->bins));
 	memset(hdr->bin_map, 0, sizeof(hdr->bin_map));
 	if (WORD_KIND(heap_word(h, 0)) != KIND_META) {
 		heap_set_word(h, h->first,
 			      WORD(KIND_FREE, h->end - h->first));
-		hdr->fresh = h->first;
+		heap_put(&hdr->fresh, h->first);
 		heap_set_word(h, 0, WORD(KIND_META, h->first));
 	}
 	for (g = h->first; g < h->end; g += n) {
-		n = pvvas_heap_run_length(h, g);
+		word = heap_word(h, g);
+		n = pvvas_heap_run_length(h, g, word);
 		if (!n) {
-			hdr->broken = 1;
+			heap_is_broken(h);
 			return;
 		}
-		clear_inside(h, g, n);
-		index_run(h, g, n);
+		clear_inside(h, g, n, word);
+		index_run(h, g, n, word);
 	}
-	hdr->nr_log = 0;
+	heap_put(&hdr->nr_log, 0);
 	join(h);
 }
 
@@ -111,14 +119,15 @@ struct tally {
 
 static bool good_links(const struct pvvas_heap *h, uint32_t g, uint32_t first)
 {
-	uint32_t next = h->table[g].next, prev = h->table[g].prev;
+	uint32_t next = heap_get(&h->table[g].next);
+	uint32_t prev = heap_get(&h->table[g].prev);
 
-	if (next && (next < h->first || next >= h->end ||
-		     h->table[next].prev != g))
+	if (next && (!heap_granule(h, next) ||
+		     heap_get(&h->table[next].prev) != g))
 		return false;
 	if (prev == LIST_FIRST)
 		return first == g;
-	return prev >= h->first && prev < h->end && h->table[prev].next == g;
+	return heap_granule(h, prev) && heap_get(&h->table[prev].next) == g;
 }
 
 static bool good_free(const struct pvvas_heap *h, uint32_t g, uint32_t n,
@@ -130,7 +139,7 @@ static bool good_free(const struct pvvas_heap *h, uint32_t g, uint32_t n,
 		return false;
 	if (n > 1 && g + n < h->end && tail != WORD(KIND_TAIL, n))
 		return false;
-	return good_links(h, g, h->hdr->bins[pvvas_heap_bin(n)]);
+	return good_links(h, g, heap_get(&h->hdr->bins[pvvas_heap_bin(n)]));
 }
 
 static bool good_large(const struct pvvas_heap *h, uint32_t g, uint32_t n)
@@ -141,10 +150,10 @@ static bool good_large(const struct pvvas_heap *h, uint32_t g, uint32_t n)
 	return kind == KIND_NONE || kind == KIND_INSIDE;
 }
 
-static bool good_slab(const struct pvvas_heap *h, uint32_t g, uint32_t n)
+static bool good_slab(const struct pvvas_heap *h, uint32_t g, uint32_t n,
+		      uint64_t word)
 {
-	uint64_t word = heap_word(h, g);
-	unsigned int cls = (unsigned int)(WORD_KIND(word) - KIND_SLAB);
+	unsigned int cls = WORD_CLASS(word);
 	uint32_t i;
 
 	if (WORD_LOW(word) & ~pvvas_heap_classes[cls].full ||
@@ -153,17 +162,15 @@ static bool good_slab(const struct pvvas_heap *h, uint32_t g, uint32_t n)
 	for (i = 1; i < n; i++)
 		if (heap_word(h, g + i) != WORD(KIND_INSIDE, i))
 			return false;
-	return !pvvas_heap_slab_listed(h, g) ||
-		good_links(h, g, h->hdr->slabs[cls]);
+	return !pvvas_heap_listed(h, g) ||
+		good_links(h, g, heap_get(&h->hdr->slabs[cls]));
 }
 
 static bool good_run(const struct pvvas_heap *h, uint32_t g, uint32_t n,
-		     bool after_free)
+		     uint64_t word, bool after_free)
 {
-	uint64_t word = heap_word(h, g);
-
 	if (IS_SLAB(word))
-		return good_slab(h, g, n);
+		return good_slab(h, g, n, word);
 	if (word != WORD(WORD_KIND(word), n))
 		return false;
 	if (WORD_KIND(word) == KIND_FREE)
@@ -172,19 +179,19 @@ static bool good_run(const struct pvvas_heap *h, uint32_t g, uint32_t n,
 }
 
 static void count_run(const struct pvvas_heap *h, uint32_t g, uint32_t n,
-		      struct pvvas_heap_usage *u, struct tally *t)
+		      uint64_t word, struct pvvas_heap_usage *u, struct tally *t)
 {
-	uint64_t word = heap_word(h, g), bytes = (uint64_t)n << GRANULE_SHIFT;
+	uint64_t bytes = (uint64_t)n << GRANULE_SHIFT;
 	const struct heap_class *c;
 	unsigned int blocks;
 
 	if (IS_SLAB(word)) {
-		c = &pvvas_heap_classes[WORD_KIND(word) - KIND_SLAB];
+		c = &pvvas_heap_classes[WORD_CLASS(word)];
 		blocks = (unsigned int)__builtin_popcount(c->full &
 							  ~WORD_LOW(word));
 		u->blocks += blocks;
 		u->used += (uint64_t)blocks * c->size;
-		t->listed_slabs += pvvas_heap_slab_listed(h, g);
+		t->listed_slabs += pvvas_heap_listed(h, g);
 	} else if (WORD_KIND(word) == KIND_FREE) {
 		u->free += bytes;
 		if (bytes > u->largest_free)
@@ -203,15 +210,16 @@ static bool good_lists(const struct pvvas_heap *h, struct tally *t)
 	int i;
 
 	for (i = 0; i < HEAP_BINS; i++) {
-		if (!h->hdr->bins[i] !=
-		    !(h->hdr->bin_map[i / 64] >> i % 64 & 1))
+		g = heap_get(&h->hdr->bins[i]);
+		if (!g != !(h->hdr->bin_map[i / 64] >> i % 64 & 1))
 			return false;
-		for (g = h->hdr->bins[i]; g; g = h->table[g].next)
+		for (; g; g = heap_get(&h->table[g].next))
 			if (g >= h->end || ++t->listed_runs > t->free_runs)
 				return false;
 	}
 	for (i = 0; i < HEAP_CLASSES; i++)
-		for (g = h->hdr->slabs[i]; g; g = h->table[g].next)
+		for (g = heap_get(&h->hdr->slabs[i]); g;
+		     g = heap_get(&h->table[g].next))
 			if (g >= h->end || ++t->found_slabs > t->listed_slabs)
 				return false;
 	return t->listed_runs == t->free_runs &&
@@ -222,16 +230,19 @@ static bool good_heap(const struct pvvas_heap *h, struct pvvas_heap_usage *u)
 {
 	bool after_free = false;
 	struct tally t = { 0 };
+	uint64_t word;
 	uint32_t g, n;
 
-	if (heap_word(h, 0) != WORD(KIND_META, h->first) || h->hdr->broken)
+	if (heap_word(h, 0) != WORD(KIND_META, h->first) ||
+	    heap_get(&h->hdr->broken))
 		return false;
 	for (g = h->first; g < h->end; g += n) {
-		n = pvvas_heap_run_length(h, g);
-		if (!n || !good_run(h, g, n, after_free))
+		word = heap_word(h, g);
+		n = pvvas_heap_run_length(h, g, word);
+		if (!n || !good_run(h, g, n, word, after_free))
 			return false;
-		count_run(h, g, n, u, &t);
-		after_free = WORD_KIND(heap_word(h, g)) == KIND_FREE;
+		count_run(h, g, n, word, u, &t);
+		after_free = WORD_KIND(word) == KIND_FREE;
 	}
 	return good_lists(h, &t);
 }
@@ -242,8 +253,11 @@ int pvvas_heap_check(const struct pvvas_heap *h, struct pvvas_heap_usage *usage)
 		.size = (uint64_t)(h->end - h->first) << GRANULE_SHIFT,
 	};
 	bool good;
+	int err;
 
-	pvvas_heap_lock(h);
+	err = pvvas_heap_lock(h);
+	if (err)
+		return err;
 	good = good_heap(h, &u);
 	u.recoveries = h->hdr->recoveries;
 	pvvas_heap_unlock(h);

@@ -23,10 +23,16 @@
  * lock, and is an index of the words that can be made anew from them: lists of
  * free runs by length, lists of slabs with free blocks by size, marks at the
  * end of free runs.  Whoever finds the lock with a dead owner makes it anew.
+ *
+ * Nothing of this is trusted: other processes can write to it, lock or not.
+ * Each number is read once, into a local variable, by an atomic load, and is
+ * checked before it is used as an index, a length or a size; each loop over
+ * what is in memory has a bound that does not come from there.
  */
 #ifndef PVVAS_HEAP_LAYOUT_H
 #define PVVAS_HEAP_LAYOUT_H
 
+#include <errno.h>
 #include <stdatomic.h>
 
 #include "heap.h"
@@ -52,7 +58,8 @@
 #define WORD(kind, low)		((kind) << KIND_SHIFT | (uint32_t)(low))
 #define WORD_KIND(word)		((word) >> KIND_SHIFT)
 #define WORD_LOW(word)		((uint32_t)(word))
-#define IS_SLAB(word)		(WORD_KIND(word) >= KIND_SLAB)
+#define WORD_CLASS(word)	((unsigned int)(WORD_KIND(word) - KIND_SLAB))
+#define IS_SLAB(word)		(WORD_KIND(word) - KIND_SLAB < HEAP_CLASSES)
 
 /*
  * @next, @prev: free runs: in the list of their length; slabs: in the list of
@@ -92,13 +99,14 @@ extern const uint8_t pvvas_heap_class_of[HEAP_SMALL_MAX / 16 + 1];
 #define HEAP_LANES		8
 /* Descriptors that one change can leave behind inside of a run */
 #define HEAP_LOG		8
+/* So often an exchange may fail: more than threads can bring about. */
+#define HEAP_TRIES		(1U << 20)
 
-/* The lock: whose, in which copy of the memory, and who can ask about him */
-#define LOCK_WORD(token, instance, realm) \
-	((uint64_t)(token) << 32 | (uint32_t)(instance) << 16 | (realm))
-#define LOCK_TOKEN(lock)	((uint32_t)((lock) >> 32))
-#define LOCK_INSTANCE(lock)	((uint16_t)((lock) >> 16))
-#define LOCK_REALM(lock)	((uint16_t)(lock))
+/* Token of the owner, or 0; and the memory that the lock is in. */
+struct heap_lock {
+	uint64_t owner;
+	uint64_t memory;
+} __attribute__((aligned(16)));
 
 struct pvvas_heap_header {
 	_Atomic uint64_t magic;
@@ -106,8 +114,8 @@ struct pvvas_heap_header {
 	uint64_t root;		/* the program's own */
 	uint64_t reserved;
 
-	/* LOCK_WORD(), or 0; on a cache line of its own */
-	_Atomic uint64_t lock __attribute__((aligned(64)));
+	/* on a cache line of its own */
+	struct heap_lock lock __attribute__((aligned(64)));
 
 	/* The slab to try first, by lane and class; may be out of date */
 	_Atomic uint32_t hint[HEAP_LANES][HEAP_CLASSES]
@@ -145,6 +153,46 @@ static inline bool heap_cas_word(const struct pvvas_heap *h, uint32_t g,
 	return atomic_compare_exchange_weak(&h->table[g].word, old, word);
 }
 
+/* A word of the index, which others may be writing. */
+static inline uint32_t heap_get(const uint32_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static inline void heap_put(uint32_t *p, uint32_t value)
+{
+	__atomic_store_n(p, value, __ATOMIC_RELAXED);
+}
+
+/* The data of the heap contradict themselves. */
+static inline void heap_is_broken(const struct pvvas_heap *h)
+{
+	heap_put(&h->hdr->broken, 1);
+}
+
+/* Why there is no memory. */
+static inline int heap_errno(const struct pvvas_heap *h)
+{
+	return heap_get(&h->hdr->broken) ? EUCLEAN : ENOMEM;
+}
+
+/* Can a run begin at @g? */
+static inline bool heap_granule(const struct pvvas_heap *h, uint32_t g)
+{
+	return g - h->first < h->end - h->first;
+}
+
+/* The granule that *p names; 0 if there is none. */
+static inline uint32_t heap_link(const struct pvvas_heap *h, const uint32_t *p)
+{
+	uint32_t g = heap_get(p);
+
+	if (!g || __builtin_expect(heap_granule(h, g), 1))
+		return g;
+	heap_is_broken(h);
+	return 0;
+}
+
 static inline char *heap_address(const struct pvvas_heap *h, uint32_t g)
 {
 	return h->base + ((size_t)g << GRANULE_SHIFT);
@@ -155,9 +203,17 @@ static inline uint64_t slab_word(unsigned int cls, uint32_t bits)
 	return WORD(KIND_SLAB + cls, bits);
 }
 
-/* heap_lock.c; with the lock comes an index that is right */
-void pvvas_heap_lock(const struct pvvas_heap *h);
+/* heap_lock.c; with the lock comes an index that is right.  0 or -errno */
+int __attribute__((warn_unused_result)) pvvas_heap_lock(const struct pvvas_heap *h);
 void pvvas_heap_unlock(const struct pvvas_heap *h);
+
+/*
+ * heap_list.c; under the lock: lists of runs.  @head is a word of the header.
+ * Of one that is in no list, @prev is 0.
+ */
+void pvvas_heap_list_add(const struct pvvas_heap *h, uint32_t *head, uint32_t g);
+void pvvas_heap_list_del(const struct pvvas_heap *h, uint32_t *head, uint32_t g);
+bool pvvas_heap_listed(const struct pvvas_heap *h, uint32_t g);
 
 /*
  * heap_runs.c; under the lock
@@ -167,10 +223,14 @@ void pvvas_heap_unlock(const struct pvvas_heap *h);
  */
 uint32_t pvvas_heap_run_alloc(const struct pvvas_heap *h, uint32_t n,
 			      size_t align, uint64_t word, bool *fresh);
-/* The word of run @g, of @n granules, says FREE already. */
+/* The word of run @g, of @n granules, says FREE already; it ends in the heap. */
 void pvvas_heap_run_free(const struct pvvas_heap *h, uint32_t g, uint32_t n);
-/* Make a large block longer or shorter where it is; false: cannot. */
-bool pvvas_heap_run_resize(const struct pvvas_heap *h, uint32_t g, uint32_t n);
+/*
+ * Make a large block of @len granules, which ends in the heap, longer or shorter
+ * where it is; false: cannot.
+ */
+bool pvvas_heap_run_resize(const struct pvvas_heap *h, uint32_t g, uint32_t len,
+			   uint32_t n);
 /* Put a free run into the index, and take it out. */
 void pvvas_heap_run_index(const struct pvvas_heap *h, uint32_t g, uint32_t n);
 void pvvas_heap_run_unindex(const struct pvvas_heap *h, uint32_t g, uint32_t n);
@@ -187,13 +247,13 @@ void pvvas_heap_slab_is_empty(const struct pvvas_heap *h, uint32_t g,
 /* under the lock */
 void pvvas_heap_slab_list(const struct pvvas_heap *h, uint32_t g,
 			  unsigned int cls);
-bool pvvas_heap_slab_listed(const struct pvvas_heap *h, uint32_t g);
 /* Find what the dead have left, give back slabs without blocks. */
 void pvvas_heap_sweep(const struct pvvas_heap *h);
 
-/* heap_check.c; under the lock: granules of the run at @g; 0: overwritten */
-uint32_t pvvas_heap_run_length(const struct pvvas_heap *h, uint32_t g);
-/* Make the index from the words. */
+/* heap_check.c: granules of the run at @g with this word; 0: overwritten */
+uint32_t pvvas_heap_run_length(const struct pvvas_heap *h, uint32_t g,
+			       uint64_t word);
+/* Make the index from the words; under the lock. */
 void pvvas_heap_rebuild(const struct pvvas_heap *h);
 
 #endif /* PVVAS_HEAP_LAYOUT_H */

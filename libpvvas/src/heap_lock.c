@@ -2,11 +2,12 @@
 /*
  * The lock of a heap.
  *
- * A word in the heap says who owns it, and in which copy of the memory.  It
+ * Two words in the heap say which thread owns it, and in which memory.  It
  * cannot be a futex: the memory may be behind a window of page frames, where
  * shared futexes do not work.  It is held for some hundred instructions, so
- * that waiting is spinning, then yielding, then sleeping a little; who waits
- * long asks whether the owner died.
+ * that waiting is spinning, then yielding, then sleeping a little.  A thread
+ * that sleeps asks each time whether the owner has died, and gives up in the
+ * end: any process that may write to the heap can make another one the owner.
  */
 #include <errno.h>
 #include <sched.h>
@@ -21,11 +22,31 @@
 #define SLEEP_NS	20000L
 #define SLEEP_MAX_NS	1000000L
 
+/* The token of this thread, once it has asked for it. */
+static __thread uint64_t self __attribute__((tls_model("initial-exec")));
+
+void pvvas_heap_forget_self(void)
+{
+	self = 0;
+}
+
+/* If *lock is *seen, it is @want from now on; if not, *seen is what it is. */
+static inline bool exchange(struct heap_lock *lock, struct heap_lock *seen,
+			    struct heap_lock want)
+{
+	bool done;
+
+	__asm__ volatile("lock cmpxchg16b %1"
+			 : "=@ccz" (done), "+m" (*lock),
+			   "+a" (seen->owner), "+d" (seen->memory)
+			 : "b" (want.owner), "c" (want.memory)
+			 : "memory");
+	return done;
+}
+
 static inline void relax(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
 	__builtin_ia32_pause();
-#endif
 }
 
 /* Not nanosleep(3), which is a cancellation point; nor shall errno change. */
@@ -38,65 +59,88 @@ static void nap(long ns)
 	errno = saved;
 }
 
-/* Can the owner never release it? */
-static bool is_dead(const struct pvvas_heap *h, uint64_t seen)
+static int64_t now_ns(void)
 {
-	if (seen == h->me)
-		return false;	/* another thread */
-	if (LOCK_INSTANCE(seen) != LOCK_INSTANCE(h->me))
-		return true;	/* the lock was copied with the memory */
-	return LOCK_REALM(seen) == LOCK_REALM(h->me) &&
-		h->owner->dead(h->owner, LOCK_TOKEN(seen));
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
-/* One look at the lock: true if it is ours now. */
-static bool try_take(const struct pvvas_heap *h, bool ask, bool *died)
+/* One look at the lock.  0, or -EBUSY, -EDEADLK; *died: it was a dead one's. */
+static int try_take(const struct pvvas_heap *h, bool ask, bool *died)
 {
-	_Atomic uint64_t *lock = &h->hdr->lock;
-	uint64_t seen = atomic_load_explicit(lock, memory_order_relaxed);
+	struct heap_lock seen = { 0, h->memory }, want = { self, h->memory };
+	bool dead;
 
-	if (!seen)
-		return atomic_compare_exchange_strong(lock, &seen,
-						      h->me);
-	if (!ask || !is_dead(h, seen))
-		return false;
-	*died = atomic_compare_exchange_strong(lock, &seen, h->me);
-	return *died;
+	if (exchange(&h->hdr->lock, &seen, want))
+		return 0;
+	/* else it was copied with the memory, or has never been taken */
+	if (seen.owner && seen.memory == h->memory) {
+		if (seen.owner == self)
+			return -EDEADLK;
+		if (!ask || !h->owner->dead(seen.owner))
+			return -EBUSY;
+	}
+	dead = seen.owner;
+	if (!exchange(&h->hdr->lock, &seen, want))
+		return -EBUSY;
+	*died = dead;
+	return 0;
 }
 
-static void take_slow(const struct pvvas_heap *h)
+static int wait_for(const struct pvvas_heap *h, bool *died)
 {
+	int64_t end = 0;
 	long ns = SLEEP_NS;
-	bool died = false;
-	int i;
+	int err, i;
 
-	for (i = 0; !try_take(h, i > SPINS + YIELDS, &died); i++) {
-		if (i < SPINS) {
+	for (i = 0; i < SPINS + YIELDS; i++) {
+		err = try_take(h, false, died);
+		if (err != -EBUSY)
+			return err;
+		if (i < SPINS)
 			relax();
-		} else if (i < SPINS + YIELDS) {
+		else
 			sched_yield();
-		} else {
-			i = SPINS + YIELDS;
-			nap(ns);
-			ns = ns * 2 < SLEEP_MAX_NS ? ns * 2 : SLEEP_MAX_NS;
-		}
 	}
-	if (died) {
-		pvvas_heap_rebuild(h);
-		h->hdr->recoveries++;
+	end = now_ns() + h->owner->patience * 1000000000LL;
+	while ((err = try_take(h, true, died)) == -EBUSY) {
+		if (now_ns() > end)
+			return -ETIMEDOUT;
+		nap(ns);
+		ns = ns * 2 < SLEEP_MAX_NS ? ns * 2 : SLEEP_MAX_NS;
 	}
+	return err;
 }
 
-void pvvas_heap_lock(const struct pvvas_heap *h)
+static int take_slow(const struct pvvas_heap *h)
 {
-	uint64_t none = 0;
+	bool died = false;
+	int err = 0;
 
-	if (__builtin_expect(!atomic_compare_exchange_strong(&h->hdr->lock, &none,
-							     h->me), 0))
-		take_slow(h);
+	if (!self)
+		err = h->owner->token(&self);
+	if (!err)
+		err = wait_for(h, &died);
+	if (err || !died)
+		return err;
+	pvvas_heap_rebuild(h);
+	h->hdr->recoveries++;
+	return 0;
+}
+
+int pvvas_heap_lock(const struct pvvas_heap *h)
+{
+	struct heap_lock none = { 0, h->memory }, mine = { self, h->memory };
+
+	if (__builtin_expect(mine.owner && exchange(&h->hdr->lock, &none, mine),
+			     1))
+		return 0;
+	return take_slow(h);
 }
 
 void pvvas_heap_unlock(const struct pvvas_heap *h)
 {
-	atomic_store_explicit(&h->hdr->lock, 0, memory_order_release);
+	__atomic_store_n(&h->hdr->lock.owner, 0, __ATOMIC_RELEASE);
 }

@@ -26,34 +26,28 @@ static void bin_insert(const struct pvvas_heap *h, uint32_t g, uint32_t n)
 {
 	struct pvvas_heap_header *hdr = h->hdr;
 	unsigned int bin = pvvas_heap_bin(n);
-	uint32_t next = hdr->bins[bin];
 
-	h->table[g].next = next;
-	h->table[g].prev = LIST_FIRST;
-	if (next)
-		h->table[next].prev = g;
-	hdr->bins[bin] = g;
+	pvvas_heap_list_add(h, &hdr->bins[bin], g);
 	hdr->bin_map[bin / 64] |= 1ULL << bin % 64;
 }
 
 static void bin_remove(const struct pvvas_heap *h, uint32_t g, uint32_t n)
 {
-	uint32_t next = h->table[g].next, prev = h->table[g].prev;
 	struct pvvas_heap_header *hdr = h->hdr;
-	unsigned int bin;
+	unsigned int bin = pvvas_heap_bin(n);
 
-	if (next)
-		h->table[next].prev = prev;
-	if (prev != LIST_FIRST) {
-		h->table[prev].next = next;
-	} else {
-		bin = pvvas_heap_bin(n);
-		hdr->bins[bin] = next;
-		if (!next)
-			hdr->bin_map[bin / 64] &= ~(1ULL << bin % 64);
-	}
-	h->table[g].next = 0;
-	h->table[g].prev = 0;
+	pvvas_heap_list_del(h, &hdr->bins[bin], g);
+	if (!heap_get(&hdr->bins[bin]))
+		hdr->bin_map[bin / 64] &= ~(1ULL << bin % 64);
+}
+
+/* The length of the free run at @g; 0: none begins there. */
+static uint32_t free_length(const struct pvvas_heap *h, uint32_t g)
+{
+	uint64_t word = heap_word(h, g);
+
+	return WORD_KIND(word) == KIND_FREE ?
+		pvvas_heap_run_length(h, g, word) : 0;
 }
 
 /* The first list with runs, from @bin on; HEAP_BINS if there is none. */
@@ -64,11 +58,12 @@ static unsigned int bin_from(const struct pvvas_heap *h, unsigned int bin)
 
 	if (bin >= HEAP_BINS)
 		return HEAP_BINS;
-	map = h->hdr->bin_map[i] & ~0ULL << bin % 64;
+	map = __atomic_load_n(&h->hdr->bin_map[i], __ATOMIC_RELAXED) &
+		~0ULL << bin % 64;
 	while (!map) {
 		if (++i == HEAP_BIN_WORDS)
 			return HEAP_BINS;
-		map = h->hdr->bin_map[i];
+		map = __atomic_load_n(&h->hdr->bin_map[i], __ATOMIC_RELAXED);
 	}
 	return i * 64 + (unsigned int)__builtin_ctzll(map);
 }
@@ -87,16 +82,21 @@ void pvvas_heap_run_index(const struct pvvas_heap *h, uint32_t g, uint32_t n)
  */
 static void log_start(const struct pvvas_heap *h)
 {
-	h->hdr->nr_log = 0;
+	heap_put(&h->hdr->nr_log, 0);
 }
 
 static void log_add(const struct pvvas_heap *h, uint32_t g)
 {
 	struct pvvas_heap_header *hdr = h->hdr;
+	uint32_t n = heap_get(&hdr->nr_log);
 
-	hdr->log[hdr->nr_log] = g;
+	if (n >= HEAP_LOG) {
+		heap_is_broken(h);
+		return;
+	}
+	heap_put(&hdr->log[n], g);
 	atomic_signal_fence(memory_order_seq_cst);
-	hdr->nr_log++;
+	heap_put(&hdr->nr_log, n + 1);
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
@@ -133,7 +133,7 @@ static uint64_t padding(const struct pvvas_heap *h, uint32_t g, size_t align)
 static bool fits(const struct pvvas_heap *h, uint32_t g, uint32_t n,
 		 size_t align)
 {
-	return WORD_LOW(heap_word(h, g)) >= n + padding(h, g, align);
+	return free_length(h, g) >= n + padding(h, g, align);
 }
 
 /* A free run that @n aligned granules fit into, soon; or 0. */
@@ -152,24 +152,30 @@ static uint32_t find(const struct pvvas_heap *h, uint32_t n, size_t align)
 		sure = pvvas_heap_bin((uint32_t)more) + (more >= BIN_LINEAR);
 	/* a few of the shorter ones, that may be */
 	for (; bin < sure && (bin = bin_from(h, bin)) < sure; bin++)
-		for (g = h->hdr->bins[bin], tries = 8; g && tries;
-		     g = h->table[g].next, tries--)
+		for (g = heap_link(h, &h->hdr->bins[bin]), tries = 8; g && tries;
+		     g = heap_link(h, &h->table[g].next), tries--)
 			if (fits(h, g, n, align))
 				return g;
 	bin = bin_from(h, sure);
-	return bin < HEAP_BINS ? h->hdr->bins[bin] : 0;
+	return bin < HEAP_BINS ? heap_link(h, &h->hdr->bins[bin]) : 0;
 }
 
 /* As find(), but looks at every run that could be long enough. */
 static uint32_t find_all(const struct pvvas_heap *h, uint32_t n, size_t align)
 {
+	uint32_t g, left = h->end - h->first;
 	unsigned int bin;
-	uint32_t g;
 
 	for (bin = pvvas_heap_bin(n); (bin = bin_from(h, bin)) < HEAP_BINS; bin++)
-		for (g = h->hdr->bins[bin]; g; g = h->table[g].next)
+		for (g = heap_link(h, &h->hdr->bins[bin]); g;
+		     g = heap_link(h, &h->table[g].next)) {
 			if (fits(h, g, n, align))
 				return g;
+			if (!--left) {
+				heap_is_broken(h);
+				return 0;
+			}
+		}
 	return 0;
 }
 
@@ -193,7 +199,11 @@ uint32_t pvvas_heap_run_alloc(const struct pvvas_heap *h, uint32_t n,
 		g = find_all(h, n, align);
 	if (!g)
 		return 0;
-	len = WORD_LOW(heap_word(h, g));
+	len = free_length(h, g);
+	if (len < n + padding(h, g, align)) {
+		heap_is_broken(h);
+		return 0;
+	}
 	start = g + (uint32_t)padding(h, g, align);
 	rest = len - (start - g) - n;
 	log_start(h);
@@ -209,9 +219,9 @@ uint32_t pvvas_heap_run_alloc(const struct pvvas_heap *h, uint32_t n,
 	}
 	if (IS_SLAB(word))
 		write_inside(h, start, n);
-	*fresh = start >= h->hdr->fresh;
-	if (start + n > h->hdr->fresh)
-		h->hdr->fresh = start + n;
+	*fresh = start >= heap_get(&h->hdr->fresh);
+	if (start + n > heap_get(&h->hdr->fresh))
+		heap_put(&h->hdr->fresh, start + n);
 	/* either of these is the one store that counts */
 	heap_set_word(h, start, word);
 	if (start > g) {
@@ -229,23 +239,23 @@ uint32_t pvvas_heap_run_alloc(const struct pvvas_heap *h, uint32_t n,
 static uint32_t free_before(const struct pvvas_heap *h, uint32_t g)
 {
 	uint64_t word;
+	uint32_t n;
 
 	if (g <= h->first)
 		return 0;
 	word = heap_word(h, g - 1);
-	if (WORD_KIND(word) == KIND_TAIL)
-		return WORD_LOW(word);
-	return WORD_KIND(word) == KIND_FREE && WORD_LOW(word) == 1;
+	if (WORD_KIND(word) != KIND_TAIL)
+		return word == WORD(KIND_FREE, 1);
+	n = WORD_LOW(word);
+	if (n <= g - h->first && heap_word(h, g - n) == WORD(KIND_FREE, n))
+		return n;
+	heap_is_broken(h);
+	return 0;
 }
 
 static uint32_t free_after(const struct pvvas_heap *h, uint32_t g)
 {
-	uint64_t word;
-
-	if (g >= h->end)
-		return 0;
-	word = heap_word(h, g);
-	return WORD_KIND(word) == KIND_FREE ? WORD_LOW(word) : 0;
+	return g < h->end ? free_length(h, g) : 0;
 }
 
 void pvvas_heap_run_free(const struct pvvas_heap *h, uint32_t g, uint32_t n)
@@ -287,9 +297,9 @@ static void shorten(const struct pvvas_heap *h, uint32_t g, uint32_t n,
 	pvvas_heap_run_free(h, g + n, len - n);
 }
 
-bool pvvas_heap_run_resize(const struct pvvas_heap *h, uint32_t g, uint32_t n)
+bool pvvas_heap_run_resize(const struct pvvas_heap *h, uint32_t g, uint32_t len,
+			   uint32_t n)
 {
-	uint32_t len = WORD_LOW(heap_word(h, g));
 	uint32_t after, rest;
 
 	if (n == len)
@@ -312,8 +322,8 @@ bool pvvas_heap_run_resize(const struct pvvas_heap *h, uint32_t g, uint32_t n)
 		heap_set_word(h, g + n, WORD(KIND_FREE, rest));
 		pvvas_heap_run_index(h, g + n, rest);
 	}
-	if (g + n > h->hdr->fresh)
-		h->hdr->fresh = g + n;
+	if (g + n > heap_get(&h->hdr->fresh))
+		heap_put(&h->hdr->fresh, g + n);
 	/* the store that counts */
 	heap_set_word(h, g, WORD(KIND_LARGE, n));
 	clear(h, g + len);

@@ -15,6 +15,9 @@
 #include "heap_seg.h"
 #include "internal.h"
 
+/* How long a call waits for a thread that holds a heap's lock, in seconds. */
+#define PATIENCE_S	30
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct seg_heap *heaps;
 _Atomic uint32_t pvvas_heap_changes = 1;
@@ -29,31 +32,32 @@ void pvvas_heaps_changed(void)
  * This process as an owner of locks.
  */
 
-static bool dead(const struct pvvas_heap_owner *owner, uint32_t token)
+static bool dead(uint64_t token)
 {
 	const struct pvvas_backend *be = pvvas_backend_opened();
 
-	(void)owner;
-	return be && be->held(token) == 0;
+	return be && be->alive(token) == 0;
 }
 
-static struct pvvas_heap_owner self = { .dead = dead };
-
-static int show_life(void)
+static int token(uint64_t *number)
 {
 	const struct pvvas_backend *be = pvvas_backend_opened();
 
-	if (self.token)
-		return 0;
-	return be ? be->hold(&self.token, &self.realm) : -EPERM;
+	return be ? be->token(number) : -EPERM;
 }
+
+static const struct pvvas_heap_owner self = {
+	.token = token,
+	.dead = dead,
+	.patience = PATIENCE_S,
+};
 
 /* The child has no window, and so no heaps, until it attaches something. */
 void pvvas_heaps_forked(void)
 {
 	pthread_mutex_init(&lock, NULL);
 	heaps = NULL;
-	self.token = 0;
+	pvvas_heap_forget_self();
 	pvvas_heaps_changed();
 }
 
@@ -61,8 +65,11 @@ void pvvas_heaps_forked(void)
  * Asking the driver.
  */
 
-/* The next segment of the attachment after @sid: its id, and its rights. */
-static int next_segment(int vh, int sid, unsigned int *rights)
+/*
+ * The next segment of the attachment after @sid: its id, its rights, and which
+ * memory it shows.
+ */
+static int next_segment(int vh, int sid, unsigned int *rights, uint64_t *memory)
 {
 	struct pvvas_ioc_link arg = {
 		.size = sizeof(arg),
@@ -74,41 +81,40 @@ static int next_segment(int vh, int sid, unsigned int *rights)
 	if (err)
 		return err;
 	*rights = arg.prot;
+	*memory = arg.memory;
 	return (int)arg.seg;
 }
 
-static int may_write(int vh, int sid)
+static int may_write(int vh, int sid, uint64_t *memory)
 {
 	unsigned int rights = 0;
-	int found = next_segment(vh, sid - 1, &rights);
+	int found = next_segment(vh, sid - 1, &rights, memory);
 
 	if (found < 0 && found != -ENOENT)
 		return found;
 	return found == sid && rights & PVVAS_WRITE ? 0 : -EPERM;
 }
 
-static struct seg_heap *find_opened(int sid)
+static struct seg_heap *find_opened(int sid, uint64_t memory)
 {
 	struct seg_heap *sh;
 
 	for (sh = heaps; sh; sh = sh->next)
-		if (sh->sid == sid)
+		if (sh->sid == sid && sh->heap.memory == memory)
 			return sh;
 	return NULL;
 }
 
 /* The thread sees the segment, and may write to it.  The lock is held. */
-static const struct seg_heap *open_heap(int sid, int *err)
+static const struct seg_heap *open_heap(int sid, uint64_t memory, int *err)
 {
-	struct seg_heap *sh = find_opened(sid);
+	struct seg_heap *sh = find_opened(sid, memory);
 	size_t size;
 	void *base;
 
 	if (sh)
 		return sh;
-	*err = show_life();
-	if (!*err)
-		*err = seg_range(sid, &base, &size);
+	*err = seg_range(sid, &base, &size);
 	if (*err)
 		return NULL;
 	sh = calloc(1, sizeof(*sh));
@@ -116,7 +122,7 @@ static const struct seg_heap *open_heap(int sid, int *err)
 		*err = -ENOMEM;
 		return NULL;
 	}
-	*err = pvvas_heap_open(&sh->heap, base, size, (uint16_t)sid, &self);
+	*err = pvvas_heap_open(&sh->heap, base, size, memory, &self);
 	if (*err) {
 		free(sh);
 		return NULL;
@@ -130,12 +136,13 @@ static const struct seg_heap *open_heap(int sid, int *err)
 static const struct seg_heap *ask(int vh, int sid, int *err)
 {
 	const struct seg_heap *sh;
+	uint64_t memory = 0;
 
-	*err = may_write(vh, sid);
+	*err = may_write(vh, sid, &memory);
 	if (*err)
 		return NULL;
 	pthread_mutex_lock(&lock);
-	sh = open_heap(sid, err);
+	sh = open_heap(sid, memory, err);
 	pthread_mutex_unlock(&lock);
 	return sh;
 }
@@ -153,8 +160,9 @@ static int choose(int vh)
 {
 	unsigned int rights = 0, writable = 0;
 	int sid = 0, only = 0;
+	uint64_t memory;
 
-	while ((sid = next_segment(vh, sid, &rights)) > 0) {
+	while ((sid = next_segment(vh, sid, &rights, &memory)) > 0) {
 		if (!(rights & PVVAS_WRITE))
 			continue;
 		if (has_heap(sid))

@@ -8,6 +8,7 @@
  * before that, the next sweep finds the slab.
  */
 #include <errno.h>
+#include <unistd.h>
 
 #include "heap_small.h"
 
@@ -15,10 +16,11 @@ __thread unsigned int pvvas_heap_lane;
 static _Atomic unsigned int next_lane;
 static __thread bool have_lane __attribute__((tls_model("initial-exec")));
 
-static void choose_lane(const struct pvvas_heap *h)
+static void choose_lane(void)
 {
-	pvvas_heap_lane = (h->owner->token + atomic_fetch_add(&next_lane, 1)) %
-		HEAP_LANES;
+	/* other processes begin elsewhere */
+	pvvas_heap_lane = ((unsigned int)getpid() +
+			   atomic_fetch_add(&next_lane, 1)) % HEAP_LANES;
 	have_lane = true;
 }
 
@@ -26,39 +28,17 @@ static void choose_lane(const struct pvvas_heap *h)
  * Lists; under the lock.
  */
 
-bool pvvas_heap_slab_listed(const struct pvvas_heap *h, uint32_t g)
-{
-	return h->table[g].prev;
-}
-
 void pvvas_heap_slab_list(const struct pvvas_heap *h, uint32_t g,
 			  unsigned int cls)
 {
-	uint32_t next = h->hdr->slabs[cls];
-
-	if (pvvas_heap_slab_listed(h, g))
-		return;
-	h->table[g].next = next;
-	h->table[g].prev = LIST_FIRST;
-	if (next)
-		h->table[next].prev = g;
-	h->hdr->slabs[cls] = g;
+	if (!pvvas_heap_listed(h, g))
+		pvvas_heap_list_add(h, &h->hdr->slabs[cls], g);
 }
 
 static void unlist(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
 {
-	uint32_t next = h->table[g].next, prev = h->table[g].prev;
-
-	if (!prev)
-		return;
-	if (next)
-		h->table[next].prev = prev;
-	if (prev == LIST_FIRST)
-		h->hdr->slabs[cls] = next;
-	else
-		h->table[prev].next = next;
-	h->table[g].next = 0;
-	h->table[g].prev = 0;
+	if (pvvas_heap_listed(h, g))
+		pvvas_heap_list_del(h, &h->hdr->slabs[cls], g);
 }
 
 static bool is_hint(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
@@ -76,6 +56,10 @@ static void set_hint(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
 	uint32_t old = atomic_exchange(&h->hdr->hint[pvvas_heap_lane][cls], g);
 	uint64_t word;
 
+	if (old >= h->end) {
+		heap_is_broken(h);
+		return;
+	}
 	word = atomic_load(&h->table[old].word);
 	/* Whoever freed a block there just now may have seen the old hint. */
 	if (old != g && WORD_KIND(word) == KIND_SLAB + cls && WORD_LOW(word))
@@ -88,6 +72,8 @@ static bool give_back(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
 	const struct heap_class *c = &pvvas_heap_classes[cls];
 	uint64_t word = slab_word(cls, c->full);
 
+	if (!heap_granule(h, g) || c->granules > h->end - g)
+		return false;
 	if (!atomic_compare_exchange_strong(&h->table[g].word, &word,
 					    WORD(KIND_FREE, c->granules)))
 		return false;
@@ -98,23 +84,26 @@ static bool give_back(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
 
 void pvvas_heap_sweep(const struct pvvas_heap *h)
 {
+	/* each run, and again those that become one with the run before */
+	uint64_t left = 2ULL * (h->end - h->first), word;
 	uint32_t g, n, prev = h->first;
 	unsigned int cls;
-	uint64_t word;
 
-	for (g = h->first; g < h->end; g += n) {
-		n = pvvas_heap_run_length(h, g);
+	for (g = h->first; g < h->end && left; g += n, left--) {
 		word = heap_word(h, g);
 		if (IS_SLAB(word) && WORD_LOW(word)) {
-			cls = (unsigned int)(WORD_KIND(word) - KIND_SLAB);
+			cls = WORD_CLASS(word);
 			if (!give_back(h, g, cls))
 				pvvas_heap_slab_list(h, g, cls);
 			else if (WORD_KIND(heap_word(h, prev)) == KIND_FREE)
 				g = prev;	/* they are one now */
-			n = pvvas_heap_run_length(h, g);
+			word = heap_word(h, g);
 		}
-		if (!n)
+		n = pvvas_heap_run_length(h, g, word);
+		if (!n) {
+			heap_is_broken(h);
 			return;
+		}
 		prev = g;
 	}
 }
@@ -127,10 +116,11 @@ void pvvas_heap_sweep(const struct pvvas_heap *h)
 static void *take_listed(const struct pvvas_heap *h, unsigned int cls,
 			 uint32_t *g)
 {
+	uint32_t left = h->end - h->first;
 	void *p;
 
-	while ((*g = h->hdr->slabs[cls]) != 0) {
-		unlist(h, *g, cls);
+	while (left-- && (*g = heap_link(h, &h->hdr->slabs[cls])) != 0) {
+		pvvas_heap_list_del(h, &h->hdr->slabs[cls], *g);
 		p = heap_take(h, *g, cls);
 		if (p)
 			return p;
@@ -148,8 +138,8 @@ static void *take_new(const struct pvvas_heap *h, unsigned int cls, uint32_t *g)
 				  slab_word(cls, c->full & ~1U), &fresh);
 	if (!*g)
 		return NULL;
-	h->table[*g].next = 0;
-	h->table[*g].prev = 0;
+	heap_put(&h->table[*g].next, 0);
+	heap_put(&h->table[*g].prev, 0);
 	return heap_address(h, *g);
 }
 
@@ -187,10 +177,15 @@ void *pvvas_heap_small_alloc(const struct pvvas_heap *h, unsigned int cls)
 	uint32_t size = pvvas_heap_classes[cls].size, g;
 	bool fresh;
 	void *p;
+	int err;
 
 	if (!have_lane)
-		choose_lane(h);
-	pvvas_heap_lock(h);
+		choose_lane();
+	err = pvvas_heap_lock(h);
+	if (err) {
+		errno = -err;
+		return NULL;
+	}
 	g = atomic_load(&h->hdr->hint[pvvas_heap_lane][cls]);
 	p = g ? heap_take(h, g, cls) : NULL;
 	if (p)
@@ -208,6 +203,8 @@ void *pvvas_heap_small_alloc(const struct pvvas_heap *h, unsigned int cls)
 	g = (size + GRANULE - 1) / GRANULE;
 	g = pvvas_heap_run_alloc(h, g, GRANULE, WORD(KIND_LARGE, g), &fresh);
 	p = g ? heap_address(h, g) : NULL;
+	if (!p)
+		errno = heap_errno(h);
 out:
 	pvvas_heap_unlock(h);
 	return p;
@@ -222,9 +219,10 @@ void pvvas_heap_slab_has_room(const struct pvvas_heap *h, uint32_t g,
 {
 	uint64_t word;
 
-	if (atomic_load(&h->hdr->hint[pvvas_heap_lane][cls]) == g)
+	/* without the lock it is as if this thread had died: see the sweep */
+	if (atomic_load(&h->hdr->hint[pvvas_heap_lane][cls]) == g ||
+	    pvvas_heap_lock(h))
 		return;
-	pvvas_heap_lock(h);
 	word = heap_word(h, g);
 	if (WORD_KIND(word) == KIND_SLAB + cls && WORD_LOW(word))
 		pvvas_heap_slab_list(h, g, cls);
@@ -237,15 +235,16 @@ void pvvas_heap_slab_is_empty(const struct pvvas_heap *h, uint32_t g,
 {
 	uint64_t word;
 
-	if (atomic_load(&h->hdr->hint[pvvas_heap_lane][cls]) == g)
+	if (atomic_load(&h->hdr->hint[pvvas_heap_lane][cls]) == g ||
+	    pvvas_heap_lock(h))
 		return;
-	pvvas_heap_lock(h);
 	word = heap_word(h, g);
 	if (word == slab_word(cls, pvvas_heap_classes[cls].full)) {
-		if (!pvvas_heap_slab_listed(h, g)) {
+		if (!pvvas_heap_listed(h, g)) {
 			if (!is_hint(h, g, cls))
 				pvvas_heap_slab_list(h, g, cls);
-		} else if (h->hdr->slabs[cls] != g || h->table[g].next) {
+		} else if (heap_get(&h->hdr->slabs[cls]) != g ||
+			   heap_get(&h->table[g].next)) {
 			give_back(h, g, cls);
 		}
 	}

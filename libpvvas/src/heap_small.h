@@ -17,14 +17,21 @@ extern __thread unsigned int pvvas_heap_lane
 static inline void *heap_take(const struct pvvas_heap *h, uint32_t g,
 			      unsigned int cls)
 {
-	uint64_t tag = slab_word(cls, 0), word = heap_word(h, g);
+	const struct heap_class *c = &pvvas_heap_classes[cls];
+	uint64_t tag = slab_word(cls, 0), word;
+	unsigned int tries = HEAP_TRIES;
 
-	/* the right class, and any bit: between 1 and 2^32 - 1 */
-	while (__builtin_expect((word ^ tag) - 1 < UINT32_MAX, 1)) {
+	if (__builtin_expect((uint64_t)g + c->granules > h->end, 0))
+		return NULL;
+	word = heap_word(h, g);
+	/* the right class, and bits of blocks: between 1 and full */
+	while (__builtin_expect((word ^ tag) - 1 < c->full, 1)) {
 		if (heap_cas_word(h, g, &word, word & (word - 1)))
 			return heap_address(h, g) +
 				(unsigned int)__builtin_ctz((uint32_t)word) *
-				pvvas_heap_classes[cls].size;
+				c->size;
+		if (!--tries)
+			break;
 	}
 	return NULL;
 }
@@ -36,6 +43,7 @@ static inline void *heap_small_alloc(const struct pvvas_heap *h, size_t size)
 					  memory_order_relaxed);
 	void *p = heap_take(h, g, cls);
 
+	/* NULL and errno */
 	return __builtin_expect(!!p, 1) ? p : pvvas_heap_small_alloc(h, cls);
 }
 
@@ -51,7 +59,7 @@ static inline int heap_block(const struct heap_class *c, size_t offset)
 static inline int heap_small_free(const struct pvvas_heap *h, uint32_t g,
 				  uint64_t word, size_t offset)
 {
-	unsigned int cls = (unsigned int)(WORD_KIND(word) - KIND_SLAB);
+	unsigned int cls = WORD_CLASS(word), tries = HEAP_TRIES;
 	const struct heap_class *c = &pvvas_heap_classes[cls];
 	uint64_t tag = slab_word(cls, 0), bit;
 	int i = heap_block(c, offset);
@@ -63,7 +71,11 @@ static inline int heap_small_free(const struct pvvas_heap *h, uint32_t g,
 		/* or the slab has gone meanwhile, and the block with it */
 		if (__builtin_expect((word ^ tag) & (~0ULL << 32 | bit), 0))
 			return -EALREADY;
-	} while (!heap_cas_word(h, g, &word, word | bit));
+		if (__builtin_expect(heap_cas_word(h, g, &word, word | bit), 1))
+			break;
+	} while (--tries);
+	if (__builtin_expect(!tries, 0))
+		return -EUCLEAN;
 
 	if (__builtin_expect(word == tag, 0))
 		pvvas_heap_slab_has_room(h, g, cls);

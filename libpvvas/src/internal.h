@@ -38,12 +38,12 @@ struct pvvas_backend {
 	/* Map the page of a segment's lock. */
 	int (*map_lock)(int sid, void **page);
 	/*
-	 * Signs of life (life.h): hold a number until this address space goes,
-	 * in a file that every process of this backend knows; *realm tells it
-	 * from other files.  Is a number held?  1, 0 or -errno.
+	 * Signs of life: a token for the calling thread, which no other one has
+	 * or had; 0 or -errno.  Is the thread of a token there, with the program
+	 * that asked for it?  1, 0 or -errno.
 	 */
-	int (*hold)(uint32_t *number, uint16_t *realm);
-	int (*held)(uint32_t number);
+	int (*token)(uint64_t *token);
+	int (*alive)(uint64_t token);
 	/*
 	 * An access at this address of the window was refused.  Was it by what
 	 * this process knew too late?  Then 1, and the access is repeated.

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "internal.h"
-#include "life.h"
 #include "vmfunc.h"
 
 #define DEVICE		"/dev/pvvas"
@@ -248,28 +247,22 @@ static bool is_ours(int f)
 		st.st_ino == fd_stat.st_ino;
 }
 
-/* The window refers to the open file, and lasts as long as the mm. */
-static int kernel_hold(uint32_t *number, uint16_t *realm)
+static int kernel_token(uint64_t *token)
 {
-	if (!is_ours(fd))
-		return -EBADF;
-	*realm = pvvas_life_realm(&fd_stat);
-	return pvvas_life_hold(fd, number);
+	struct pvvas_ioc_life arg = { .size = sizeof(arg) };
+	int err = kernel_call(PVVAS_IOC_LIFE_TOKEN, &arg);
+
+	if (!err)
+		*token = arg.token;
+	return err;
 }
 
-static int kernel_held(uint32_t number)
+static int kernel_alive(uint64_t token)
 {
-	int f, ret = -EXDEV;
+	struct pvvas_ioc_life arg = { .size = sizeof(arg), .token = token };
+	int err = kernel_call(PVVAS_IOC_LIFE_ALIVE, &arg);
 
-	if (is_ours(fd))
-		return pvvas_life_held(fd, number);
-	f = open(DEVICE, O_RDWR | O_CLOEXEC);
-	if (f < 0)
-		return -errno;
-	if (is_ours(f))
-		ret = pvvas_life_held(f, number);
-	close(f);
-	return ret;
+	return err ? err : (int)arg.alive;
 }
 
 /* What the driver refuses is refused. */
@@ -294,8 +287,8 @@ const struct pvvas_backend pvvas_kernel_backend = {
 	.forget = kernel_forget,
 	.enter = kernel_enter,
 	.map_lock = kernel_map_lock,
-	.hold = kernel_hold,
-	.held = kernel_held,
+	.token = kernel_token,
+	.alive = kernel_alive,
 	.stale = kernel_stale,
 	.forked = kernel_forked,
 	.fast_switch = true,

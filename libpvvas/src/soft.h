@@ -16,7 +16,7 @@
 
 #include "internal.h"
 
-#define SOFT_MAGIC	0x0003536f66747650ULL
+#define SOFT_MAGIC	0x0004536f66747650ULL
 #define SOFT_WINDOW	(4ULL << 40)
 /* Segments share no block in a VAS, as the driver has it: see seg_attach(3). */
 #define SOFT_BLOCK	(2ULL << 20)
@@ -42,6 +42,7 @@ struct soft_object {
 	uint16_t lockable;
 	uint16_t pager;
 	uint32_t memory;	/* whose file it shows; 0: its own */
+	uint64_t unique;	/* of the memory; at random */
 	uint64_t base;
 	uint64_t length;
 	char name[PVVAS_NAME_MAX + 1];
@@ -79,8 +80,8 @@ extern struct soft_registry *soft_reg;
 extern struct soft_process soft_self;
 int soft_registry_open(void);
 void soft_registry_close(void);
-int soft_hold(uint32_t *number, uint16_t *realm);
-int soft_held(uint32_t number);
+int soft_token(uint64_t *token);
+int soft_alive(uint64_t token);
 void soft_lock(void);
 void soft_unlock(void);
 int soft_segment_file(const struct soft_object *seg, int flags);

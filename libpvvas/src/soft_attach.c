@@ -217,6 +217,7 @@ static int next_link(struct pvvas_ioc_link *arg)
 	if (att && found->target == vas)
 		arg->prot &= att->rights;
 	arg->flags = seg && seg->lockable ? PVVAS_LINK_LOCKABLE : 0;
+	arg->memory = seg ? seg->unique : 0;
 	return 0;
 }
 

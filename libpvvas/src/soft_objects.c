@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -116,11 +117,14 @@ static int check_range(struct pvvas_ioc_create *arg)
 	return 0;
 }
 
-static int make_segment_file(const struct soft_object *obj)
+static int make_segment_file(struct soft_object *obj)
 {
-	int fd = soft_segment_file(obj, O_RDWR | O_CREAT | O_TRUNC);
-	int err = 0;
+	int fd, err = 0;
 
+	if (getrandom(&obj->unique, sizeof(obj->unique), 0) !=
+	    sizeof(obj->unique))
+		return -errno;
+	fd = soft_segment_file(obj, O_RDWR | O_CREAT | O_TRUNC);
 	if (fd < 0)
 		return fd;
 	if (ftruncate(fd, (off_t)obj->length) < 0)

@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "life.h"
 #include "soft.h"
+#include "soft_life.h"
 
 struct soft_registry *soft_reg;
 struct soft_process soft_self;
@@ -163,40 +163,14 @@ void soft_registry_close(void)
 	pthread_mutex_init(&mutex, NULL);
 }
 
-/* A mapping of the registry that no child inherits is what holds it. */
-int soft_hold(uint32_t *number, uint16_t *realm)
+int soft_token(uint64_t *token)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	void *p = MAP_FAILED;
-	struct stat st;
-	int fd, err = 0;
-
-	fd = openat(dir_fd, "registry", O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (!fstat(fd, &st))
-		p = mmap(NULL, page, PROT_NONE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED || madvise(p, page, MADV_DONTFORK) < 0)
-		err = -errno;
-	if (!err) {
-		*realm = pvvas_life_realm(&st);
-		err = pvvas_life_hold(fd, number);
-	}
-	if (err && p != MAP_FAILED)
-		munmap(p, page);
-	close(fd);
-	return err;
+	return soft_life_hold(dir_fd, "life", token);
 }
 
-int soft_held(uint32_t number)
+int soft_alive(uint64_t token)
 {
-	int fd = openat(dir_fd, "registry", O_RDWR | O_CLOEXEC), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = pvvas_life_held(fd, number);
-	close(fd);
-	return ret;
+	return soft_life_held(dir_fd, "life", token);
 }
 
 void soft_lock(void)
@@ -305,6 +279,7 @@ void soft_share_memory(struct soft_object *to, const struct soft_object *from)
 {
 	remove_file("segment", to->id);
 	to->memory = memory_of(from);
+	to->unique = from->unique;
 }
 
 void soft_free(struct soft_object *obj)

@@ -459,7 +459,7 @@ static void the_checker_sees_what_was_overwritten(void **state)
 		assert_int_equal(pvvas_heap_free(&heap, p[i]), 0);
 	count_blocks(&heap);
 	for (g = heap.first; g < heap.end; g += n) {
-		n = pvvas_heap_run_length(&heap, g);
+		n = pvvas_heap_run_length(&heap, g, heap_word(&heap, g));
 		overwrite_run(g);
 		if (WORD_KIND(heap.table[g].word) != KIND_FREE || n < 2 ||
 		    g + n == heap.end)

@@ -113,7 +113,7 @@ struct scene {
 
 static void child(const struct scene *s, void *p)
 {
-	this_process();
+	get_token();
 	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 	raise(SIGSTOP);
 	s->act(p);
@@ -260,8 +260,10 @@ static void leave_locked(void)
 {
 	uint64_t *lock = (uint64_t *)heap.base + 8;
 
-	assert_true(*lock == 0);
-	*lock = heap.me ^ 1UL << 16;
+	assert_true(lock[0] == 0);
+	assert_true(lock[1] == heap.memory);
+	lock[0] = 1;
+	lock[1]++;
 }
 
 /* As after a death between freeing and joining. */

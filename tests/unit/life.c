@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Signs of life: how long does a process hold its number?
+ * Signs of life: how long does a thread hold its token?
  */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,44 +18,40 @@
 
 #include <cmocka.h>
 
-#include <life.h>
+#include <soft_life.h>
 
 static int file;
-static uint32_t *number;
+static uint64_t *token;
 
-static int open_file(void)
+static const char *path(void)
 {
-	char path[64];
-	int fd;
+	static char name[64];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	assert_true(fd >= 0);
-	return fd;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", file);
+	return name;
 }
 
 static int setup(void **state)
 {
 	(void)state;
 	file = memfd_create("life", 0);
-	number = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return file < 0 || ftruncate(file, 4096) || number == MAP_FAILED;
+	token = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return file < 0 || ftruncate(file, 4096) || token == MAP_FAILED;
 }
 
-/* As the software backend does it: a mapping is all that refers to the file. */
 static void hold(void)
 {
-	int fd = open_file();
-	void *p = mmap(NULL, 4096, PROT_NONE, MAP_SHARED, fd, 0);
-
-	if (p == MAP_FAILED || madvise(p, 4096, MADV_DONTFORK) ||
-	    pvvas_life_hold(fd, number))
+	if (soft_life_hold(AT_FDCWD, path(), token))
 		abort();
-	close(fd);
 }
 
-/* A child that holds a number; it waits, or does @then. */
+static int held(uint64_t number)
+{
+	return soft_life_held(AT_FDCWD, path(), number);
+}
+
+/* A child that holds a token; it waits, or does @then. */
 static pid_t start(void (*then)(void))
 {
 	int ready[2];
@@ -88,22 +85,17 @@ static void end(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-static int held(void)
-{
-	return pvvas_life_held(file, *number);
-}
-
 static void the_living_are_seen_and_the_killed_are_not(void **state)
 {
 	pid_t pid = start(NULL);
 	siginfo_t info;
 
 	(void)state;
-	assert_int_equal(held(), 1);
+	assert_int_equal(held(*token), 1);
 	kill(pid, SIGKILL);
 	/* a zombie is dead enough; valgrind wants to see what tells so */
 	waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
-	assert_int_equal(held(), 0);
+	assert_int_equal(held(*token), 0);
 	end(pid);
 }
 
@@ -121,9 +113,9 @@ static void closing_all_files_changes_nothing(void **state)
 	pid_t pid = start(close_all);
 
 	(void)state;
-	assert_int_equal(held(), 1);
+	assert_int_equal(held(*token), 1);
 	end(pid);
-	assert_int_equal(held(), 0);
+	assert_int_equal(held(*token), 0);
 }
 
 static pid_t *grandchild;
@@ -138,16 +130,16 @@ static void fork_on(void)
 	*grandchild = pid;
 }
 
-static void a_child_does_not_hold_its_parents_number(void **state)
+static void a_child_does_not_hold_its_parents_token(void **state)
 {
 	pid_t pid;
 
 	(void)state;
-	grandchild = (pid_t *)(number + 1);
+	grandchild = (pid_t *)(token + 1);
 	pid = start(fork_on);
-	assert_int_equal(held(), 1);
+	assert_int_equal(held(*token), 1);
 	end(pid);
-	assert_int_equal(held(), 0);
+	assert_int_equal(held(*token), 0);
 	assert_int_equal(kill(*grandchild, SIGKILL), 0);
 }
 
@@ -164,28 +156,41 @@ static void exec_ends_it(void **state)
 
 	(void)state;
 	/* the old memory goes soon after the files that exec closes */
-	for (i = 0; i < 1000 && held(); i++)
+	for (i = 0; i < 1000 && held(*token); i++)
 		usleep(10000);
-	assert_int_equal(held(), 0);
+	assert_int_equal(held(*token), 0);
 	assert_int_equal(kill(pid, 0), 0);
 	end(pid);
 }
 
-static void numbers_differ(void **state)
+static void *hold_in_thread(void *arg)
 {
-	uint32_t a, b;
-	int one = open_file(), two = open_file();
+	if (soft_life_hold(AT_FDCWD, path(), arg))
+		abort();
+	return NULL;
+}
+
+static void each_thread_has_its_own_until_it_ends(void **state)
+{
+	pthread_t thread;
+	uint64_t mine;
 
 	(void)state;
-	assert_int_equal(pvvas_life_hold(one, &a), 0);
-	assert_int_equal(pvvas_life_hold(two, &b), 0);
-	assert_int_not_equal(a, b);
-	assert_int_not_equal(a, 0);
-	assert_int_equal(pvvas_life_held(two, a), 1);
-	assert_int_equal(pvvas_life_held(one, a), 0);
-	close(one);
-	assert_int_equal(pvvas_life_held(two, a), 0);
-	close(two);
+	hold_in_thread(&mine);
+	assert_int_equal(pthread_create(&thread, NULL, hold_in_thread, token), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_not_equal(mine, 0);
+	assert_int_not_equal(*token, mine);
+	assert_int_equal(held(*token), 0);
+	assert_int_equal(held(mine), 1);
+}
+
+static void what_is_no_token_is_dead(void **state)
+{
+	(void)state;
+	assert_int_equal(held(0), 0);
+	assert_int_equal(held(1ULL << 62), 0);
+	assert_int_equal(held(UINT64_MAX), 0);
 }
 
 int main(void)
@@ -193,9 +198,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_living_are_seen_and_the_killed_are_not),
 		cmocka_unit_test(closing_all_files_changes_nothing),
-		cmocka_unit_test(a_child_does_not_hold_its_parents_number),
+		cmocka_unit_test(a_child_does_not_hold_its_parents_token),
 		cmocka_unit_test(exec_ends_it),
-		cmocka_unit_test(numbers_differ),
+		cmocka_unit_test(each_thread_has_its_own_until_it_ends),
+		cmocka_unit_test(what_is_no_token_is_dead),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include <heap_layout.h>
-#include <life.h>
+#include <soft_life.h>
 
 #include "support.h"
 
@@ -31,47 +31,51 @@ void drop_memory(void *base, size_t size)
 }
 
 /*
- * All tests of one program know this file; each process opens it for itself.
+ * All processes of one program know this file, and open it by its name.
  */
 static int life_file = -1;
 
-static int open_life(void)
+static const char *life_path(char path[64])
+{
+	if (life_file < 0)
+		life_file = memfd_create("life", MFD_CLOEXEC);
+	assert_true(life_file >= 0);
+	snprintf(path, 64, "/proc/self/fd/%d", life_file);
+	return path;
+}
+
+static int token(uint64_t *number)
 {
 	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", life_file);
-	return open(path, O_RDWR | O_CLOEXEC);
+	return soft_life_hold(AT_FDCWD, life_path(path), number);
 }
 
-static bool dead(const struct pvvas_heap_owner *owner, uint32_t token)
+static bool dead(uint64_t number)
 {
-	int fd = open_life(), held;
+	char path[64];
 
-	(void)owner;
-	if (fd < 0)
-		return false;
-	held = pvvas_life_held(fd, token);
-	close(fd);
-	return held == 0;
+	return soft_life_held(AT_FDCWD, life_path(path), number) == 0;
 }
 
-const struct pvvas_heap_owner *this_process(void)
+struct pvvas_heap_owner *this_process(void)
 {
-	static struct pvvas_heap_owner self = { .dead = dead };
-	static pid_t pid;
-	static int fd;
+	static struct pvvas_heap_owner self = {
+		.token = token,
+		.dead = dead,
+		.patience = 60,
+	};
+	char path[64];
 
-	if (pid == getpid())
-		return &self;
-	if (life_file < 0)
-		life_file = memfd_create("life", MFD_CLOEXEC);
-	if (pid)
-		close(fd);	/* the parent's */
-	fd = open_life();
-	assert_true(fd >= 0);
-	assert_int_equal(pvvas_life_hold(fd, &self.token), 0);
-	pid = getpid();
+	life_path(path);	/* children inherit it */
 	return &self;
+}
+
+void get_token(void)
+{
+	struct pvvas_heap h = new_heap(1UL << 16);
+
+	drop_heap(&h);
 }
 
 struct pvvas_heap new_heap(size_t size)

@@ -11,8 +11,10 @@
 void *shared_memory(size_t size);
 void drop_memory(void *base, size_t size);
 
-/* This process as an owner of locks; anew after a fork. */
-const struct pvvas_heap_owner *this_process(void);
+/* How the threads of this process and its children own locks. */
+struct pvvas_heap_owner *this_process(void);
+/* Have this thread ask for its token now. */
+void get_token(void);
 
 /* A heap in memory of its own, with nothing in it; the test fails otherwise. */
 struct pvvas_heap new_heap(size_t size);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Signs of life without a driver: a thread holds a lock on one byte of a file
+ * that all know, and others look whether it is still held.
+ *
+ * The byte's number is drawn at random from 2^62 and names the thread.  The
+ * kernel drops the lock with the last reference to the open file, and that is a
+ * mapping, which goes with the thread or with the address space: at exit, when
+ * killed and at exec, whatever the process does to its descriptors.  It does
+ * not matter which pid namespaces the two are in, or that pids are used again.
+ *
+ * Whoever can open the file can hold any number: it is one user's own.
+ */
+#ifndef PVVAS_SOFT_LIFE_H
+#define PVVAS_SOFT_LIFE_H
+
+#include <stdint.h>
+
+/*
+ * A token for the calling thread, not 0, held by a mapping of @path in the
+ * folder @dir, which is made if it is not there.  0 or -errno.
+ *
+ * A thread that ends by a bare exit system call holds it until the process
+ * ends; so does, for its parent, a child made by a bare clone().
+ */
+int soft_life_hold(int dir, const char *path, uint64_t *token);
+/* 1: a thread holds it.  0: none does.  -errno: unknown. */
+int soft_life_held(int dir, const char *path, uint64_t token);
+
+#endif /* PVVAS_SOFT_LIFE_H */
