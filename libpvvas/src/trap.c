@@ -4,7 +4,8 @@
  * SIGSEGV that is there as long as there is any such function.
  *
  * The handler takes no lock: it reads a table that is never changed, only
- * replaced.  Old tables are kept, as a handler may still be reading one.
+ * replaced.  It counts itself while it reads, and an old table is freed once a
+ * call of seg_trap() sees that nobody does.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -33,6 +34,8 @@ struct table {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct table *) current;
+static _Atomic unsigned int readers;
+static struct table *old_tables;	/* under the lock */
 static struct sigaction before;
 static bool installed;
 
@@ -67,9 +70,28 @@ static void pass_on(int sig, siginfo_t *info, void *context)
 	}
 }
 
+/*
+ * The first trap for @addr from number *i on, which becomes the one after it.
+ * No function is called in here: it may not return.
+ */
+static bool find_trap(uintptr_t addr, size_t *i, struct trap *found)
+{
+	const struct table *t;
+	bool is_there = false;
+
+	/* before the table is looked up: see free_old_tables() */
+	atomic_fetch_add(&readers, 1);
+	t = atomic_load(&current);
+	while (t && *i < t->nr && !is_there) {
+		*found = t->traps[(*i)++];
+		is_there = addr >= found->base && addr < found->end;
+	}
+	atomic_fetch_sub(&readers, 1);
+	return is_there;
+}
+
 static bool trapped(const siginfo_t *info, void *context)
 {
-	const struct table *t = atomic_load(&current);
 	uintptr_t addr = (uintptr_t)info->si_addr;
 	const struct pvvas_backend *be = pvvas_backend_opened();
 	struct seg_fault fault = {
@@ -79,7 +101,8 @@ static bool trapped(const siginfo_t *info, void *context)
 		.context = context,
 	};
 	int missing = info->si_code == SEGV_MAPERR;
-	size_t i;
+	struct trap trap;
+	size_t i = 0;
 
 	if (!be || (info->si_code != SEGV_ACCERR && !missing))
 		return false;
@@ -91,11 +114,9 @@ static bool trapped(const siginfo_t *info, void *context)
 		missing |= stale == -ENXIO;
 	}
 	fault.missing = missing;
-	for (i = 0; t && i < t->nr; i++) {
-		if (addr < t->traps[i].base || addr >= t->traps[i].end)
-			continue;
-		fault.sid = t->traps[i].sid;
-		if (t->traps[i].fn(&fault, t->traps[i].arg) == SEG_TRAP_RESUME)
+	while (find_trap(addr, &i, &trap)) {
+		fault.sid = trap.sid;
+		if (trap.fn(&fault, trap.arg) == SEG_TRAP_RESUME)
 			return true;
 	}
 	return false;
@@ -143,7 +164,7 @@ static struct table *table_with(int sid, const struct trap *add)
 	if (!t)
 		return NULL;
 	t->nr = 0;
-	t->older = atomic_load(&current);
+	t->older = NULL;
 	if (add)
 		t->traps[t->nr++] = *add;
 	for (i = 0; i < nr; i++)
@@ -152,11 +173,41 @@ static struct table *table_with(int sid, const struct trap *add)
 	return t;
 }
 
+/*
+ * Any reader that counts itself from here on finds the new table.  A thread
+ * that is in the middle of reading leaves them to the next call.
+ */
+static void free_old_tables(void)
+{
+	struct table *t;
+
+	if (atomic_load(&readers))
+		return;
+	while ((t = old_tables) != NULL) {
+		old_tables = t->older;
+		free(t);
+	}
+}
+
+/* The lock is held. */
+static void replace_table(struct table *t)
+{
+	struct table *old = atomic_exchange(&current, t);
+
+	if (old) {
+		old->older = old_tables;
+		old_tables = old;
+	}
+	free_old_tables();
+}
+
 PVVAS_EXPORT int seg_trap(int sid, seg_trap_fn *fn, void *arg)
 {
 	struct trap trap = { .sid = sid, .fn = fn, .arg = arg };
 	struct pvvas_ioc_attr attr;
+	const struct table *now;
 	struct table *t;
+	size_t nr = 0;
 	int err = 0;
 
 	if (sid <= 0)
@@ -169,18 +220,21 @@ PVVAS_EXPORT int seg_trap(int sid, seg_trap_fn *fn, void *arg)
 		trap.end = attr.base + attr.length;
 	}
 	pthread_mutex_lock(&lock);
+	now = atomic_load(&current);
 	t = table_with(sid, fn ? &trap : NULL);
+	if (t)
+		nr = t->nr;
 	if (!t)
 		err = -ENOMEM;
-	else if (!fn && t->nr == (t->older ? t->older->nr : 0))
+	else if (!fn && nr == (now ? now->nr : 0))
 		err = -ENOENT;
 	else if (fn)
 		err = install(true);
 	if (err) {
 		free(t);
 	} else {
-		atomic_store(&current, t);
-		if (!t->nr)
+		replace_table(t);
+		if (!nr)
 			install(false);
 	}
 	pthread_mutex_unlock(&lock);
@@ -190,13 +244,9 @@ PVVAS_EXPORT int seg_trap(int sid, seg_trap_fn *fn, void *arg)
 /* Traps are this process's; the child attaches, and traps, anew. */
 void pvvas_traps_forked(void)
 {
-	struct table *t = atomic_load(&current), *older;
-
 	pthread_mutex_init(&lock, NULL);
-	atomic_store(&current, NULL);
-	for (; t; t = older) {
-		older = t->older;
-		free(t);
-	}
+	/* of threads that are not there any more */
+	atomic_store(&readers, 0);
+	replace_table(NULL);
 	install(false);
 }

@@ -520,6 +520,29 @@ static void seg_ctl_does_the_same(void)
 	enter(VAS_HOME);
 }
 
+static long resident_kib(void)
+{
+	return tcase_number("/proc/self/status", "VmRSS:");
+}
+
+/* Each change of a trap makes a new table of all. */
+static void changing_traps_on_and_on_takes_no_memory(void)
+{
+	int sids[100], i, one = 1;
+	long before;
+
+	for (i = 0; i < 100; i++) {
+		sids[i] = tcase_seg(NULL, NULL, 4096, 0600);
+		check_eq(seg_trap(sids[i], pass, &one), 0);
+	}
+	before = resident_kib();
+	check(before > 0);
+	for (i = 0; i < 5000; i++)
+		check_eq(seg_trap(sids[i % 100], pass, &one), 0);
+	/* 20 MB if the tables stay */
+	check(resident_kib() - before < 2048);
+}
+
 static const struct tcase cases[] = {
 	CASE(protected_pages_refuse_and_keep_their_data),
 	CASE(pages_without_memory_are_protected_too),
@@ -539,6 +562,7 @@ static const struct tcase cases[] = {
 	CASE(a_pager_gives_pages_their_content),
 	CASE(populate_takes_memory_at_once),
 	CASE(seg_ctl_does_the_same),
+	CASE(changing_traps_on_and_on_takes_no_memory),
 };
 
 TCASE_MAIN(cases, 0)
