@@ -33,6 +33,7 @@ union pvvas_arg {
 	struct pvvas_ioc_range range;
 	struct pvvas_ioc_seg_pager pager;
 	struct pvvas_ioc_seg_stat seg_stat;
+	struct pvvas_ioc_wait wait;
 };
 
 /* Sizes that programs are compiled with. */
@@ -53,6 +54,7 @@ static_assert(sizeof(struct pvvas_ioc_clone) == 40);
 static_assert(sizeof(struct pvvas_ioc_range) == 48);
 static_assert(sizeof(struct pvvas_ioc_seg_pager) == 16);
 static_assert(sizeof(struct pvvas_ioc_seg_stat) == 48);
+static_assert(sizeof(struct pvvas_ioc_wait) == 32);
 static_assert(sizeof(struct pvvas_identity) == 64);
 static_assert(sizeof(struct pvvas_extent) == 32);
 static_assert(sizeof(struct pvvas_hc_info) == 56);
@@ -210,6 +212,16 @@ static int pvvas_do_seg_stat(union pvvas_arg *arg)
 	return pvvas_seg_stat(&arg->seg_stat);
 }
 
+static int pvvas_do_seg_wait(union pvvas_arg *arg)
+{
+	return pvvas_seg_wait(&arg->wait);
+}
+
+static int pvvas_do_seg_wake(union pvvas_arg *arg)
+{
+	return pvvas_seg_wake(&arg->wait);
+}
+
 static void pvvas_stats_driver(struct pvvas_ioc_stats *stats)
 {
 	int cpu;
@@ -306,6 +318,8 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_FILL)] = { 48, 0, pvvas_do_seg_fill },
 	[_IOC_NR(PVVAS_IOC_SEG_PAGER)] = { 16, 0, pvvas_do_seg_pager },
 	[_IOC_NR(PVVAS_IOC_SEG_STAT)] = { 48, 0, pvvas_do_seg_stat },
+	[_IOC_NR(PVVAS_IOC_SEG_WAIT)] = { 32, 0, pvvas_do_seg_wait },
+	[_IOC_NR(PVVAS_IOC_SEG_WAKE)] = { 32, 0, pvvas_do_seg_wake },
 };
 
 long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long ptr)

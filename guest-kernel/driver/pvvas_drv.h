@@ -9,6 +9,7 @@
  *   pvvas_lock (mutex)        objects, names, links, attachments, slots
  *     procs hash lock (spin)    process.c: mm -> process
  *       proc->lock (spin)       the process's list of threads
+ *     bucket->lock (spin)       wait.c: threads that wait for a word
  *   seg->pages (spin, irq)    the pages of a segment, and its faces; that of a
  *				clone in the making within that of its source
  *   pvvas_segs_by_hv (spin, irq)  segment.c: KVM's id -> segment
@@ -529,6 +530,14 @@ int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
 		   bool write);
 int pvvas_window_access(struct vm_area_struct *vma, unsigned long addr,
 			void *buf, int len, int write);
+struct pvvas_seg *pvvas_seen_at(u64 addr, u32 *rights);
+
+/* wait.c */
+void pvvas_wait_init(void);
+int pvvas_seg_wait(struct pvvas_ioc_wait *arg);
+int pvvas_seg_wake(struct pvvas_ioc_wait *arg);
+int pvvas_sleep(const bool *woken, ktime_t deadline);
+ktime_t pvvas_deadline(u64 deadline);
 
 /* dump.c */
 void pvvas_dump_update(u32 handle);

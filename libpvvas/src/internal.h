@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <linux/pvvas.h>
 #include <pvvas.h>
@@ -82,6 +83,8 @@ void pvvas_heaps_forked(void);
 void pvvas_check_attached(int vh);
 /* trap.c: in a forked child */
 void pvvas_traps_forked(void);
+/* wait.c: nanoseconds of CLOCK_MONOTONIC, or -EINVAL; NULL: no time limit */
+int pvvas_deadline(const struct timespec *abs, __u64 *deadline);
 /* ctl.c */
 int pvvas_getattr(unsigned int kind, int id, struct pvvas_ioc_attr *attr);
 

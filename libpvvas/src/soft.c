@@ -107,6 +107,16 @@ uint32_t soft_shown_rights(uint32_t seg)
 	return 0;
 }
 
+uint32_t soft_rights_at(uint64_t addr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_shown; i++)
+		if (addr - shown[i].base < shown[i].length)
+			return shown[i].rights;
+	return 0;
+}
+
 void soft_range_changed(const struct soft_object *seg, uint64_t offset,
 			uint64_t length)
 {
@@ -236,6 +246,8 @@ static int soft_call(unsigned long request, void *arg)
 
 	if (request == PVVAS_IOC_INFO)
 		return info(arg);
+	if (request == PVVAS_IOC_SEG_WAIT || request == PVVAS_IOC_SEG_WAKE)
+		return soft_wait_call(request, arg);
 	soft_lock();
 	err = soft_objects_call(request, arg);
 	if (err == -ENOTTY)

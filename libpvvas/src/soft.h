@@ -115,6 +115,8 @@ struct soft_object *soft_segment_at(uint32_t id, uint32_t rights, int *err);
 
 /* soft.c: the lock is held; what of a segment is mapped now, or 0 */
 uint32_t soft_shown_rights(uint32_t seg);
+/* what may be done at an address of the window now, or 0 */
+uint32_t soft_rights_at(uint64_t addr);
 /* pages of a segment have other rights now: here at once */
 void soft_range_changed(const struct soft_object *seg, uint64_t offset,
 			uint64_t length);
@@ -129,6 +131,11 @@ int soft_page_allows(const struct soft_object *seg, uint64_t offset, bool write)
 
 /* soft_clone.c: the lock is held */
 int soft_clone_call(unsigned long request, void *arg);
+
+/* soft_wait.c: the lock is not held */
+int soft_wait_call(unsigned long request, struct pvvas_ioc_wait *arg);
+int soft_futex_wait(uint32_t *word, uint32_t expected, uint64_t deadline);
+int soft_futex_wake(uint32_t *word, uint32_t n);
 
 /* soft_attach.c: the lock is held */
 int soft_attach_call(unsigned long request, void *arg);

@@ -126,6 +126,7 @@ union arg {
 	struct pvvas_ioc_range range;
 	struct pvvas_ioc_seg_pager pager;
 	struct pvvas_ioc_seg_stat seg_stat;
+	struct pvvas_ioc_wait wait;
 	unsigned char bytes[512];
 };
 
@@ -196,13 +197,27 @@ static unsigned long fill_link(union arg *a)
 	}
 }
 
+static unsigned long fill_wait(union arg *a)
+{
+	a->wait.addr = below(2) ? PVVAS_WINDOW_FIRST + below(1 << 26) :
+				  odd_number();
+	a->wait.value = below(3);
+	if (below(2))
+		return PVVAS_IOC_SEG_WAKE;
+	/* over before it begins: nobody would end it */
+	a->wait.deadline = below(1 << 20);
+	return PVVAS_IOC_SEG_WAIT;
+}
+
 static unsigned long fill_other(union arg *a)
 {
-	switch (below(7)) {
+	switch (below(8)) {
 	case 6:
 		a->life.alive = !below(8);
 		a->life.token = below(2) ? 0 : odd_number();
 		return below(2) ? PVVAS_IOC_LIFE_TOKEN : PVVAS_IOC_LIFE_ALIVE;
+	case 7:
+		return fill_wait(a);
 	case 0:
 		a->locking.seg = an_id(known.seg, secret_seg, open_seg);
 		a->locking.on = below(3);

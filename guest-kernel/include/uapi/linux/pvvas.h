@@ -356,6 +356,37 @@ struct pvvas_ioc_life {
 	__u64 token;
 };
 
+/* No time limit. */
+#define PVVAS_NO_DEADLINE	(~0ULL)
+
+/**
+ * struct pvvas_ioc_wait - PVVAS_IOC_SEG_WAIT, PVVAS_IOC_SEG_WAKE
+ * @size: sizeof(struct pvvas_ioc_wait)
+ * @value: WAIT: what the word is expected to be; WAKE: how many threads, of
+ *	those that may write to the word
+ * @addr: the word: four aligned bytes that the calling thread sees now in a
+ *	segment, to read (WAIT) or to write (WAKE)
+ * @deadline: WAIT: nanoseconds of CLOCK_MONOTONIC, or PVVAS_NO_DEADLINE; else 0
+ * @done: in, 0; out, WAKE: how many were woken
+ * @reserved: 0
+ *
+ * WAIT sleeps until a WAKE if the word is as expected, whatever VAS, segment or
+ * process the other thread reaches the same memory by.  Threads that may only
+ * read the word are all woken, whatever @value says.
+ *
+ * WAIT: -EAGAIN: the word is not @value.  -ETIMEDOUT.  -EINTR: a signal (and
+ * with SA_RESTART the request is made again).  -EFAULT: there is no such word.
+ * WAKE: -EACCES: it cannot be written to.
+ */
+struct pvvas_ioc_wait {
+	__u32 size;
+	__u32 value;
+	__u64 addr;
+	__u64 deadline;
+	__u32 done;
+	__u32 reserved;
+};
+
 /* struct pvvas_ioc_attr.valid */
 #define PVVAS_ATTR_MODE		(1U << 0)
 #define PVVAS_ATTR_UID		(1U << 1)
@@ -469,5 +500,7 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_SEG_FILL	_IOWR(PVVAS_IOC_TYPE, 54, struct pvvas_ioc_range)
 #define PVVAS_IOC_SEG_PAGER	_IOWR(PVVAS_IOC_TYPE, 55, struct pvvas_ioc_seg_pager)
 #define PVVAS_IOC_SEG_STAT	_IOWR(PVVAS_IOC_TYPE, 56, struct pvvas_ioc_seg_stat)
+#define PVVAS_IOC_SEG_WAIT	_IOWR(PVVAS_IOC_TYPE, 64, struct pvvas_ioc_wait)
+#define PVVAS_IOC_SEG_WAKE	_IOWR(PVVAS_IOC_TYPE, 65, struct pvvas_ioc_wait)
 
 #endif /* _UAPI_LINUX_PVVAS_H */
