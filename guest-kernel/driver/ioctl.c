@@ -24,7 +24,9 @@ union pvvas_arg {
 	struct pvvas_ioc_seg_attach seg_attach;
 	struct pvvas_ioc_link link;
 	struct pvvas_ioc_seg_locking locking;
-	struct pvvas_ioc_lock_file lock_file;
+	struct pvvas_ioc_lock_open lock_open;
+	struct pvvas_ioc_lock_thread lock_thread;
+	struct pvvas_ioc_lock lock;
 	struct pvvas_ioc_seg_data seg_data;
 	struct pvvas_ioc_life life;
 	struct pvvas_ioc_attr attr;
@@ -45,7 +47,9 @@ static_assert(sizeof(struct pvvas_ioc_attach) == 24);
 static_assert(sizeof(struct pvvas_ioc_seg_attach) == 24);
 static_assert(sizeof(struct pvvas_ioc_link) == 32);
 static_assert(sizeof(struct pvvas_ioc_seg_locking) == 16);
-static_assert(sizeof(struct pvvas_ioc_lock_file) == 16);
+static_assert(sizeof(struct pvvas_ioc_lock_open) == 24);
+static_assert(sizeof(struct pvvas_ioc_lock_thread) == 8);
+static_assert(sizeof(struct pvvas_ioc_lock) == 32);
 static_assert(sizeof(struct pvvas_ioc_seg_data) == 24);
 static_assert(sizeof(struct pvvas_ioc_life) == 16);
 static_assert(sizeof(struct pvvas_ioc_attr) == 312);
@@ -137,9 +141,34 @@ static int pvvas_do_seg_locking(union pvvas_arg *arg)
 	return pvvas_seg_locking(&arg->locking);
 }
 
-static int pvvas_do_seg_lock_file(union pvvas_arg *arg)
+static int pvvas_do_seg_lock_reset(union pvvas_arg *arg)
 {
-	return pvvas_seg_lock_file(&arg->lock_file);
+	return pvvas_seg_lock_reset(&arg->id);
+}
+
+static int pvvas_do_lock_open(union pvvas_arg *arg)
+{
+	return pvvas_lock_open(&arg->lock_open);
+}
+
+static int pvvas_do_lock_thread(union pvvas_arg *arg)
+{
+	return pvvas_lock_thread(&arg->lock_thread);
+}
+
+static int pvvas_do_lock_take(union pvvas_arg *arg)
+{
+	return pvvas_lock_take(&arg->lock);
+}
+
+static int pvvas_do_lock_release(union pvvas_arg *arg)
+{
+	return pvvas_lock_release(&arg->lock);
+}
+
+static int pvvas_do_lock_consistent(union pvvas_arg *arg)
+{
+	return pvvas_lock_consistent(&arg->lock);
 }
 
 static int pvvas_do_seg_next_data(union pvvas_arg *arg)
@@ -302,7 +331,12 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_DETACH)] = { 24, 0, pvvas_do_seg_detach },
 	[_IOC_NR(PVVAS_IOC_LINK_NEXT)] = { 32, 0, pvvas_do_link_next },
 	[_IOC_NR(PVVAS_IOC_SEG_LOCKING)] = { 16, 0, pvvas_do_seg_locking },
-	[_IOC_NR(PVVAS_IOC_SEG_LOCK_FILE)] = { 16, 0, pvvas_do_seg_lock_file },
+	[_IOC_NR(PVVAS_IOC_SEG_LOCK_RESET)] = { 8, 0, pvvas_do_seg_lock_reset },
+	[_IOC_NR(PVVAS_IOC_LOCK_OPEN)] = { 24, 0, pvvas_do_lock_open },
+	[_IOC_NR(PVVAS_IOC_LOCK_THREAD)] = { 8, 0, pvvas_do_lock_thread },
+	[_IOC_NR(PVVAS_IOC_LOCK_TAKE)] = { 32, 0, pvvas_do_lock_take },
+	[_IOC_NR(PVVAS_IOC_LOCK_RELEASE)] = { 32, 0, pvvas_do_lock_release },
+	[_IOC_NR(PVVAS_IOC_LOCK_CONSISTENT)] = { 32, 0, pvvas_do_lock_consistent },
 	[_IOC_NR(PVVAS_IOC_SEG_NEXT_DATA)] = { 24, 0, pvvas_do_seg_next_data },
 	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, 0, pvvas_do_getattr },
 	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, 0, pvvas_do_setattr },

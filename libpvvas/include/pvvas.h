@@ -237,6 +237,11 @@ int seg_range(int sid, void **base, size_t *size);
 #define SEG_CTL_PAGER_ON	0x5300000b	/* nothing */
 #define SEG_CTL_PAGER_OFF	0x5300000c	/* nothing */
 #define SEG_CTL_STAT		0x5300000d	/* struct seg_stat * */
+/*
+ * By the segment's owner: its lock is as new, after -ENOTRECOVERABLE or instead
+ * of SEG_CTL_CONSISTENT.  -EBUSY: a thread has it exclusively.
+ */
+#define SEG_CTL_LOCK_RESET	0x5300000e	/* nothing */
 
 /**
  * struct seg_attr - what seg_ctl() gets and sets

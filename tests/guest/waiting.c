@@ -18,14 +18,14 @@
 #include "tcase.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
-#define WORD	((_Atomic uint32_t *)VAS_WINDOW_FIRST)
+#define WORD	((atomic_uint *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
 #define SETTLE	100000	/* us: after that a thread that was to sleep does */
 
 /* What the processes of a case share. */
 struct stage {
 	int vid;
-	_Atomic uint32_t *word;	/* where this side sees it */
+	atomic_uint *word;	/* where this side sees it */
 	int err;		/* what its wait is to return */
 	atomic_int waiting;
 	atomic_int done;
@@ -42,14 +42,14 @@ static struct timespec in_ms(long ms)
 	return ts;
 }
 
-static int wait_ms(const _Atomic uint32_t *word, uint32_t expected, long ms)
+static int wait_ms(const atomic_uint *word, uint32_t expected, long ms)
 {
 	struct timespec abs = in_ms(ms);
 
 	return seg_wait((const uint32_t *)word, expected, &abs);
 }
 
-static int wake(const _Atomic uint32_t *word, int n)
+static int wake(const atomic_uint *word, int n)
 {
 	return seg_wake((const uint32_t *)word, n);
 }
@@ -252,7 +252,7 @@ static void a_wake_up_goes_through_a_second_face(void)
 	reach(&s->waiting, 1);
 	usleep(SETTLE);
 	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
-	check_eq(wake((_Atomic uint32_t *)base + 5, 1), 1);
+	check_eq(wake((atomic_uint *)base + 5, 1), 1);
 	tcase_join(pid);
 	check_eq(vas_switch(VAS_HOME), 0);
 }
