@@ -247,6 +247,7 @@ struct pvvas_view *pvvas_view_to_load(struct kvm_vcpu *vcpu, u64 eptp);
 bool pvvas_is_window_index(struct kvm_pvvas *pv, unsigned int i);
 void pvvas_view_uninit(struct kvm *kvm, struct pvvas_view *view);
 struct pvvas_view *pvvas_view_by_eptp(struct kvm_pvvas *pv, u64 eptp);
+void pvvas_assert_unlinked(struct kvm_pvvas *pv);
 void pvvas_view_scrub_ram(struct pvvas_view *view, struct kvm_pvvas *pv);
 int pvvas_view_show_identity(struct kvm *kvm, struct pvvas_view *view,
 			     struct kvm_mmu_memory_cache *mc);

@@ -37,7 +37,7 @@ module_param(pvvas_max_tables, ulong, 0444);
 
 /* Look through all views whenever a table is freed: slow, for tests. */
 bool __read_mostly pvvas_debug;
-module_param(pvvas_debug, bool, 0444);
+module_param(pvvas_debug, bool, 0644);
 
 /* One root entry; the window is made of whole ones (see link.c). */
 #define PVVAS_WINDOW_UNIT	(1ULL << 39)
@@ -316,6 +316,7 @@ void pvvas_activate(struct kvm *kvm)
 		return;
 
 	write_lock(&kvm->mmu_lock);
+	pvvas_assert_unlinked(pv);
 	kvm_for_each_vcpu(i, v, kvm) {
 		v->arch.pvvas.ctx = 0;
 		v->arch.pvvas.list = __pa(pv->null_list);

@@ -30,6 +30,23 @@ bool pvvas_is_window_index(struct kvm_pvvas *pv, unsigned int i)
 	return i - first < pv->window_pages / pvvas_level_pages(PVVAS_ROOT_LEVEL);
 }
 
+/*
+ * While views are not in use, nothing scrubs what the plain view links, since
+ * nothing may be linked.  mmu_lock held; only looks if pvvas_debug is set.
+ */
+void pvvas_assert_unlinked(struct kvm_pvvas *pv)
+{
+	bool found = false;
+	unsigned int i;
+
+	if (!pvvas_debug)
+		return;
+	for (i = 0; i < 512; i++)
+		found |= !pvvas_is_window_index(pv, i) &&
+			 pvvas_present(pv->plain.root[i]);
+	WARN_ONCE(found, "pvvas: a view links RAM while views are not in use\n");
+}
+
 /* mmu_lock held for writing; the caller flushes. */
 void pvvas_view_scrub_ram(struct pvvas_view *view, struct kvm_pvvas *pv)
 {

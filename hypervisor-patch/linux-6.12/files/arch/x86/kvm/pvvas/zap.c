@@ -148,6 +148,8 @@ void kvm_pvvas_zap_all(struct kvm *kvm)
 		return;
 	lockdep_assert_held_write(&kvm->mmu_lock);
 
+	if (!kvm_pvvas_in_use(kvm))
+		pvvas_assert_unlinked(pv);
 	/* A reset at work leaves segments and roots behind for a while. */
 	xa_for_each(&pv->segs, i, seg)
 		pvvas_seg_zap(kvm, seg, seg->base, seg->base + seg->npages);
