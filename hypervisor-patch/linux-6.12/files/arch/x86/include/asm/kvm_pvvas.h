@@ -5,6 +5,8 @@
 #ifndef _ASM_X86_KVM_PVVAS_H
 #define _ASM_X86_KVM_PVVAS_H
 
+#include <linux/atomic.h>
+#include <linux/bits.h>
 #include <linux/jump_label_ratelimit.h>
 #include <linux/kvm_types.h>
 #include <linux/types.h>
@@ -67,6 +69,12 @@ enum kvm_pvvas_result {
 	KVM_PVVAS_REFLECT,	/* not attached or not permitted: #PF */
 	KVM_PVVAS_DEMAND,	/* the guest is asked to back the page */
 };
+
+/*
+ * In the error code of a #PF that KVM finds itself: the guest is asked to back
+ * the page, see kvm_inject_page_fault().  No CPU sets this bit.
+ */
+#define PVVAS_PFERR_DEMAND	BIT(14)
 
 /* On while a VM of this host may have views. */
 extern struct static_key_false_deferred kvm_pvvas_enabled;

@@ -364,7 +364,8 @@ static u32 pvvas_access_from_pferr(u64 access)
  * @vcpu: the vCPU
  * @gpa: an address in the window that a software walk has arrived at
  * @access: PFERR_* that is tried
- * @exception: filled if there is no way; the caller adds the linear address
+ * @exception: filled with a #PF if there is no way; the caller adds the linear
+ *	address
  *
  * Return: the address of the guest RAM behind @gpa in the vCPU's current view,
  * or INVALID_GPA.  The identity page is KVM's memory and has no such address.
@@ -403,12 +404,13 @@ gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 	if (r == KVM_PVVAS_RETRY)
 		return gfn_to_gpa(hit.gfn) | (gpa & ~PAGE_MASK);
 	if (exception) {
-		exception->vector = r == KVM_PVVAS_DEMAND ? PVVAS_DEMAND_VECTOR :
-							    PF_VECTOR;
-		exception->error_code_valid = r != KVM_PVVAS_DEMAND;
+		exception->vector = PF_VECTOR;
+		exception->error_code_valid = true;
 		exception->error_code = PFERR_PRESENT_MASK | PVVAS_PFERR_SGX |
 			(access & (PFERR_WRITE_MASK | PFERR_USER_MASK |
 				   PFERR_FETCH_MASK));
+		if (r == KVM_PVVAS_DEMAND)
+			exception->error_code |= PVVAS_PFERR_DEMAND;
 		exception->nested_page_fault = false;
 		exception->async_page_fault = false;
 	}
