@@ -303,11 +303,15 @@ static void pvvas_unlock_vcpus(struct kvm *kvm, unsigned long n)
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		if (i == n)
 			break;
+		mutex_acquire(&vcpu->mutex.dep_map, 0, 1, _THIS_IP_);
 		mutex_unlock(&vcpu->mutex);
 	}
 }
 
-/* kvm->lock held: no vCPU is added meanwhile. */
+/*
+ * kvm->lock held: no vCPU is added meanwhile.  Lockdep counts these locks as let
+ * go until they are: it has no room for as many as a VM has vCPUs.
+ */
 static int pvvas_lock_vcpus(struct kvm *kvm, unsigned long *n)
 {
 	struct kvm_vcpu *vcpu;
@@ -319,6 +323,7 @@ static int pvvas_lock_vcpus(struct kvm *kvm, unsigned long *n)
 			pvvas_unlock_vcpus(kvm, *n);
 			return -EBUSY;
 		}
+		mutex_release(&vcpu->mutex.dep_map, _THIS_IP_);
 		++*n;
 	}
 	return 0;
