@@ -79,10 +79,10 @@ enum kvm_pvvas_result {
 /* On while a VM of this host may have views. */
 extern struct static_key_false_deferred kvm_pvvas_enabled;
 /*
- * An EPT violation is looked at before KVM maps anything: a VM of this host has
- * used views, or kvm_intel.allow_smaller_maxphyaddr.
+ * An EPT violation is looked at before KVM maps anything: how many VMs of this
+ * host use views, and one for kvm_intel.allow_smaller_maxphyaddr.
  */
-extern bool kvm_look_at_gpa;
+extern atomic_t kvm_look_at_gpa;
 
 void kvm_pvvas_ops_updated(void);
 int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig);

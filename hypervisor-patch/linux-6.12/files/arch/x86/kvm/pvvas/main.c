@@ -20,7 +20,7 @@
 DEFINE_STATIC_KEY_DEFERRED_FALSE(kvm_pvvas_enabled, HZ);
 EXPORT_SYMBOL_GPL(kvm_pvvas_enabled);
 
-bool __read_mostly kvm_look_at_gpa;
+atomic_t __read_mostly kvm_look_at_gpa;
 EXPORT_SYMBOL_GPL(kvm_look_at_gpa);
 
 /* Upper bounds of what KVM_ENABLE_CAP may ask for, and the defaults. */
@@ -323,7 +323,7 @@ void pvvas_activate(struct kvm *kvm)
 		v->arch.pvvas.eptp = pv->plain.eptp;
 	}
 	pvvas_view_scrub_ram(&pv->plain, pv);
-	kvm_look_at_gpa = true;
+	atomic_inc(&kvm_look_at_gpa);
 	WRITE_ONCE(kvm->arch.pvvas_active, true);
 	kvm_make_all_cpus_request(kvm, KVM_REQ_LOAD_MMU_PGD);
 	/* The plain root's page may have been an EPT root before. */
@@ -347,6 +347,8 @@ void pvvas_reset_locked(struct kvm *kvm)
 	lockdep_assert_held(&pv->lock);
 
 	write_lock(&kvm->mmu_lock);
+	if (kvm_pvvas_in_use(kvm))
+		atomic_dec(&kvm_look_at_gpa);
 	WRITE_ONCE(kvm->arch.pvvas_active, false);
 	kvm_for_each_vcpu(i, v, kvm) {
 		v->arch.pvvas.ctx = 0;
