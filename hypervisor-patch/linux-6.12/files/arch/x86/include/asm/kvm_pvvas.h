@@ -33,10 +33,11 @@ struct x86_exception;
  *	state was set, or it is in SMM; written under mmu_lock
  * @traced_view: id of the view seen at the latest exit that was traced; vCPU's
  *	own thread only
- * @emulated_at: the number of exits, plus one, when an address of the window was
- *	last translated for KVM's emulator; written by the vCPU's own thread
- *	under mmu_lock.  Until that number grows, an instruction may use the
- *	answer
+ * @translated: how many addresses of the window were translated for KVM's
+ *	emulator; written by the vCPU's own thread under mmu_lock, read without
+ * @used: what @translated was at the latest load of a root, on the way into the
+ *	guest: no instruction uses these answers any more; written by the
+ *	vCPU's own thread, read without a lock
  * @pages: zeroed pages for tables, filled before mmu_lock is taken; vCPU's own
  *	thread only
  * @fault: newest demand fault, for PVVAS_HC_FAULT; vCPU's own thread only
@@ -49,7 +50,8 @@ struct kvm_vcpu_pvvas {
 	bool reset_view;
 	bool noted;
 	u64 traced_view;
-	u64 emulated_at;
+	u64 translated;
+	u64 used;
 	struct kvm_mmu_memory_cache pages;
 	struct {
 		bool pending;

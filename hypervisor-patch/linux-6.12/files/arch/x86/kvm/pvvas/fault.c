@@ -393,9 +393,15 @@ gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 		flags = access & PFERR_USER_MASK ? PVVAS_FAULT_USER : 0;
 		pvvas_note_demand(vcpu, &hit, gpa, wanted, 0, flags);
 	}
-	/* Whoever takes the page away from now on waits: pvvas_wait_for(). */
-	if (r == KVM_PVVAS_RETRY)
-		WRITE_ONCE(vcpu->arch.pvvas.emulated_at, vcpu->stat.exits + 1);
+	/*
+	 * A hypercall that takes the page away from now on waits until the
+	 * vCPU has loaded its root again: pvvas_wait_for().
+	 */
+	if (r == KVM_PVVAS_RETRY) {
+		WRITE_ONCE(vcpu->arch.pvvas.translated,
+			   vcpu->arch.pvvas.translated + 1);
+		kvm_make_request(KVM_REQ_LOAD_MMU_PGD, vcpu);
+	}
 	read_unlock(&kvm->mmu_lock);
 
 	if (r == KVM_PVVAS_RETRY &&

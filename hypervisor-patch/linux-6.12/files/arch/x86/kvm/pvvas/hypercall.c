@@ -126,24 +126,22 @@ static long pvvas_change(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1, u64 a2)
 /*
  * A flush ends what CPUs know.  KVM's emulator, on behalf of @v, may have an
  * address from before it and not have used it yet: wait until the instruction
- * is over, which it is when the vCPU has been in the guest again, sleeps (it
- * may do so for ever: INIT) or has left KVM_RUN.  No locks held but the caller's
- * own vcpu->mutex.
+ * is over, which it is when the vCPU is on its way into the guest again, sleeps
+ * (it may do so for ever: INIT) or has left KVM_RUN.  No locks held but the
+ * caller's own vcpu->mutex.
  */
 static void pvvas_wait_for(struct kvm_vcpu *v)
 {
-	u64 at = READ_ONCE(v->arch.pvvas.emulated_at);
+	u64 at = READ_ONCE(v->arch.pvvas.translated);
 
-	while (READ_ONCE(v->arch.pvvas.emulated_at) == at &&
-	       READ_ONCE(v->stat.exits) + 1 == at) {
+	/* Pairs with vmx_pvvas_load(): @v has used the pages for the last time. */
+	while ((s64)(smp_load_acquire(&v->arch.pvvas.used) - at) < 0) {
 		if (mutex_trylock(&v->mutex)) {
 			mutex_unlock(&v->mutex);
 			return;
 		}
 		if (kvm_vcpu_is_blocking(v) || fatal_signal_pending(current))
 			return;
-		/* It may be in the guest since, without an exit so far. */
-		kvm_vcpu_kick(v);
 		usleep_range(20, 100);
 		/* A slow CPU does not sleep: the time is over before. */
 		cond_resched();

@@ -62,6 +62,9 @@ u64 vmx_pvvas_load(struct kvm_vcpu *vcpu, u64 base_eptp)
 	bool active = kvm_pvvas_active(vcpu);
 	u64 eptp, list;
 
+	/* Past every instruction that was emulated; pairs with pvvas_wait_for(). */
+	smp_store_release(&vcpu->arch.pvvas.used, vcpu->arch.pvvas.translated);
+
 	if (active) {
 		/* Also on the way into SMM, to note the view that was left. */
 		eptp = vmcs_read64(EPT_POINTER);
