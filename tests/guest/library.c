@@ -183,6 +183,27 @@ static void pages_are_protected_one_by_one_or_many(void)
 	check_eq(seg_fill(sid, BASE, BASE, 4095), -EINVAL);
 }
 
+/* However far it is from others, and from the segment's start. */
+static void a_page_far_away_is_protected_in_every_view(void)
+{
+	int vid = tcase_vas(NULL, 0600), vh, i;
+	int sid = tcase_seg(NULL, BASE, 256 * MIB, 0600);
+	static const size_t at[] = { 40, 41, 100, 255 };
+
+	check_eq(seg_attach(vid, sid), 0);
+	vh = check_id(vas_attach(vid));
+	for (i = 0; i < 4; i++)
+		check_eq(seg_prot1(sid, BASE + at[i] * MIB, PROT_READ), 0);
+	for (i = 0; i < 4; i++) {
+		check_eq(vas_switch(vh), 0);
+		check_eq(tcase_try_write(BASE + at[i] * MIB).sig, 11);
+		check_eq(tcase_try_read(BASE + at[i] * MIB).sig, 0);
+		check_eq(tcase_try_write(BASE + at[i] * MIB + 4096).sig, 0);
+		check_eq(tcase_try_write(BASE + at[i] * MIB - 1).sig, 0);
+		check_eq(vas_switch(VAS_HOME), 0);
+	}
+}
+
 /* More than one round of the library's own. */
 static void as_many_written_pages_are_told_as_there_is_room_for(void)
 {
@@ -300,6 +321,7 @@ static const struct tcase cases[] = {
 	CASE(structs_of_another_size_are_refused),
 	CASE(commands_do_what_the_calls_do),
 	CASE(pages_are_protected_one_by_one_or_many),
+	CASE(a_page_far_away_is_protected_in_every_view),
 	CASE(as_many_written_pages_are_told_as_there_is_room_for),
 	CASE(a_switch_waits_as_long_as_it_was_told),
 	CASE(before_anything_is_attached_there_is_only_home),
