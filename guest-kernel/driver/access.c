@@ -186,6 +186,6 @@ int pvvas_window_access(struct vm_area_struct *vma, unsigned long addr,
 				  pvvas_stopped_slot(proc)];
 	if (att)
 		ret = pvvas_access_att(att, addr, buf, len, write);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }

@@ -21,7 +21,7 @@ static struct pvvas_seg *pvvas_clone_new(struct pvvas_seg *like, u64 base,
 	seg->node = like->node;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_seg_place(seg);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (!ret)
 		ret = pvvas_seg_make(seg);
 	if (!ret)
@@ -59,7 +59,7 @@ static int pvvas_clone_publish(struct pvvas_seg *seg, char *name,
 		pvvas_object_put(&seg->obj);
 	else
 		*id = seg->obj.id;
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }
 
@@ -135,7 +135,7 @@ int pvvas_seg_map2(struct pvvas_ioc_clone *arg)
 		list_move(&to->face, &mem->faces);
 		to->memory = mem;
 		xa_unlock_irq(&mem->pages);
-		mutex_unlock(&pvvas_lock);
+		pvvas_unlock();
 		arg->base = to->base;
 		ret = pvvas_clone_publish(to, name, owner, 0, &arg->id);
 	}
@@ -184,7 +184,7 @@ static struct pvvas_clone *pvvas_vas_clone_list(u32 id, u32 *n)
 			clones[(*n)++].prot = link->prot;
 		}
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret ? ERR_PTR(ret) : clones;
 }
 
@@ -203,7 +203,7 @@ static int pvvas_vas_clone_links(struct pvvas_clone *clones, u32 n, u32 vid)
 		ret = -ENOENT;
 	for (i = 0; i < n && !ret; i++)
 		ret = pvvas_vas_link(vas, clones[i].to, clones[i].prot);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }
 

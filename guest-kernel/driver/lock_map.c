@@ -183,7 +183,7 @@ int pvvas_lock_open(struct pvvas_ioc_lock_open *arg)
 		lock = seg->lock;
 	if (lock)
 		kref_get(&lock->ref);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (ret)
 		return ret;
 	ret = anon_inode_getfd("[pvvas-lock]", &pvvas_lock_fops, lock,
@@ -447,7 +447,7 @@ int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg)
 		}
 		seg->lockable = arg->on;
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (renew) {
 		pvvas_lock_renew(renew);
 		pvvas_lock_put(renew);
@@ -473,7 +473,7 @@ int pvvas_seg_lock_reset(struct pvvas_ioc_id *arg)
 		lock = seg->lock;
 	if (lock)
 		kref_get(&lock->ref);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (!lock)
 		return ret;
 	ret = pvvas_lock_renew(lock);

@@ -185,7 +185,7 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 		ret = pvvas_quota_lock(seg->obj.charged, seg->length);
 	if (!ret && arg->flags & PVVAS_CREATE_LOCK)
 		seg->locked = seg->length;
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 
 	/* Its range is taken; nobody else can find it. */
 	if (!ret)
@@ -204,31 +204,52 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 		arg->id = seg->obj.id;
 		arg->base = seg->base;
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (ret)
 		kfree(name);
 	return ret;
 }
 
-/* KVM's half, and then what it may show. */
-static bool pvvas_seg_end(struct pvvas_leftover *left)
+/* KVM's half. */
+static bool pvvas_seg_forget(struct pvvas_seg *seg)
 {
-	struct pvvas_seg *seg = container_of(left, struct pvvas_seg, left);
-	struct pvvas_seg *mem = seg->memory;
-
 	if (seg->hv && !pvvas_hc_gone(pvvas_hc_seg_destroy(seg->hv)))
 		return false;
+	seg->hv = 0;
+	return true;
+}
+
+static bool pvvas_seg_forget_again(struct pvvas_leftover *left)
+{
+	if (!pvvas_seg_forget(container_of(left, struct pvvas_seg, left)))
+		return false;
+	pvvas_bury(left);
+	return true;
+}
+
+/* KVM's half, and then what it may show.  Without locks. */
+void pvvas_seg_end(struct pvvas_seg *seg)
+{
+	struct pvvas_seg *mem = seg->memory;
+
+	if (!pvvas_seg_forget(seg)) {
+		mutex_lock(&pvvas_lock);
+		pvvas_leave(&seg->left, pvvas_seg_forget_again);
+		pvvas_unlock();
+		return;
+	}
 	pvvas_pages_free(seg);
 	pvvas_seg_lock_free(seg);
 	xa_destroy(&seg->pages);
 	mtree_destroy(&seg->prot);
 	mem_cgroup_put(seg->memcg);
 	atomic_dec(&pvvas_counts.segs);
+	mutex_lock(&pvvas_lock);
 	if (mem != seg)
 		pvvas_object_put(&mem->obj);
 	pvvas_object_end(&seg->obj);
+	pvvas_unlock();
 	kfree(seg);
-	return true;
 }
 
 /* The last reference is gone: nobody finds it, and no thread sees it. */
@@ -247,7 +268,7 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 		while (atomic_read(&seg->faulting))
 			cpu_relax();
 	}
-	pvvas_give_back(&seg->left, pvvas_seg_end);
+	pvvas_bury(&seg->left);
 }
 
 /*
@@ -287,7 +308,7 @@ struct pvvas_seg *pvvas_seg_hold(u32 id, u32 rights)
 		ret = -EACCES;
 	else
 		kref_get(&obj->ref);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret ? ERR_PTR(ret) : container_of(obj, struct pvvas_seg, obj);
 }
 
@@ -295,7 +316,7 @@ void pvvas_seg_drop(struct pvvas_seg *seg)
 {
 	mutex_lock(&pvvas_lock);
 	pvvas_object_put(&seg->obj);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 }
 
 static int pvvas_seg_data_from(struct pvvas_seg *seg, u64 *offset, u64 *length)
@@ -330,6 +351,6 @@ int pvvas_seg_next_data(struct pvvas_ioc_seg_data *arg)
 		ret = -EACCES;
 	else
 		ret = pvvas_seg_data_from(seg, &arg->offset, &arg->length);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }

@@ -44,7 +44,7 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 		pvvas_object_put(&vas->obj);
 	else
 		arg->id = vas->obj.id;
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (ret)
 		kfree(name);
 	return ret;

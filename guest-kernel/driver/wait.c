@@ -157,7 +157,7 @@ int pvvas_seg_wait(struct pvvas_ioc_wait *arg)
 		return -EINVAL;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_wait_queue(arg, &w);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (ret)
 		return ret;
 	ret = pvvas_sleep(&w.woken, pvvas_deadline(arg->deadline));
@@ -211,6 +211,6 @@ int pvvas_seg_wake(struct pvvas_ioc_wait *arg)
 	else
 		arg->done = pvvas_wake(seg->memory->unique,
 				       arg->addr - seg->start, arg->value);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }
