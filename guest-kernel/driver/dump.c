@@ -129,9 +129,14 @@ static int pvvas_dump_access(struct vm_area_struct *vma, unsigned long addr,
 
 	mutex_lock(&pvvas_lock);
 	seg = pvvas_dump_shown(vma);
-	if (!write && seg && offset < seg->length)
-		ret = pvvas_seg_copy(seg, offset, buf, len, false);
+	if (seg)
+		kref_get(&seg->obj.ref);
 	pvvas_unlock();
+	if (!seg)
+		return ret;
+	if (!write && offset < seg->length)
+		ret = pvvas_seg_copy(seg, offset, buf, len, false);
+	pvvas_seg_drop(seg);
 	return ret;
 }
 
