@@ -5,6 +5,7 @@
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include "compat.h"
 #include "hv.h"
 
 /* An empty segment as @like, at @base. */
@@ -103,6 +104,28 @@ int pvvas_seg_clone(struct pvvas_ioc_clone *arg)
 	return ret;
 }
 
+/*
+ * A second face of @mem.  Faces are gone through with interrupts off, whenever a
+ * page goes or loses rights: so there are not many.
+ */
+static int pvvas_face_join(struct pvvas_seg *face, struct pvvas_seg *mem)
+{
+	int ret = 0;
+
+	mutex_lock(&pvvas_lock);
+	if (list_count_nodes(&mem->faces) >= PVVAS_MAX_FACES) {
+		ret = -ENOSPC;
+	} else {
+		kref_get(&mem->obj.ref);
+		xa_lock_irq(&mem->pages);
+		list_move(&face->face, &mem->faces);
+		face->memory = mem;
+		xa_unlock_irq(&mem->pages);
+	}
+	pvvas_unlock();
+	return ret;
+}
+
 int pvvas_seg_map2(struct pvvas_ioc_clone *arg)
 {
 	struct pvvas_seg *from, *to, *mem;
@@ -129,15 +152,9 @@ int pvvas_seg_map2(struct pvvas_ioc_clone *arg)
 	to = ret ? ERR_PTR(ret) : pvvas_clone_new(from, arg->base, arg->mode);
 	ret = PTR_ERR_OR_ZERO(to);
 	if (!ret) {
-		mutex_lock(&pvvas_lock);
-		kref_get(&mem->obj.ref);
-		xa_lock_irq(&mem->pages);
-		list_move(&to->face, &mem->faces);
-		to->memory = mem;
-		xa_unlock_irq(&mem->pages);
-		pvvas_unlock();
 		arg->base = to->base;
-		ret = pvvas_clone_publish(to, name, owner, 0, &arg->id);
+		ret = pvvas_face_join(to, mem);
+		ret = pvvas_clone_publish(to, name, owner, ret, &arg->id);
 	}
 	pvvas_seg_drop(from);
 	if (ret)

@@ -335,6 +335,9 @@ struct pvvas_ioc_lock {
 	__u32 reserved;
 };
 
+/* Segments that show the same pages, the first one included. */
+#define PVVAS_MAX_FACES		64
+
 /**
  * struct pvvas_ioc_clone - PVVAS_IOC_VAS_CLONE, _SEG_CLONE, _SEG_MAP2
  * @size: sizeof(struct pvvas_ioc_clone)
@@ -350,7 +353,8 @@ struct pvvas_ioc_lock {
  * A clone has its source's data of one moment, and is written to alone: pages
  * are shared until one side writes to them.  That of a VAS has a clone of each
  * segment.  SEG_MAP2 makes a segment that shows the source's very pages, which
- * the caller may write to, at another address, with protections of its own.
+ * the caller may write to, at another address, with protections of its own;
+ * -ENOSPC if PVVAS_MAX_FACES do already.
  */
 struct pvvas_ioc_clone {
 	__u32 size;
