@@ -422,7 +422,7 @@ static void *hold_and_end(void *arg)
 {
 	struct robust_list_head *head = (struct robust_list_head *)(BASE + PAGE);
 	struct robust_list *entry = &head->list + 8;
-	_Atomic int *word = (_Atomic int *)(BASE + 2 * PAGE);
+	atomic_int *word = (atomic_int *)(BASE + 2 * PAGE);
 
 	(void)arg;
 	enter(a);
@@ -439,7 +439,7 @@ static void *hold_and_end(void *arg)
 
 static int word_after(int view)
 {
-	_Atomic int *word = (_Atomic int *)(BASE + 2 * PAGE);
+	atomic_int *word = (atomic_int *)(BASE + 2 * PAGE);
 	pthread_t thread;
 
 	last_view = view;
