@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -26,7 +27,7 @@
 _Static_assert(VAS_WINDOW_BASE == PVVAS_WINDOW_VA, "one window");
 _Static_assert(VAS_WINDOW_FIRST == PVVAS_WINDOW_FIRST, "one window");
 
-static int fd = -1;
+static atomic_int fd = -1;
 static struct stat fd_stat;	/* what fd was when it was opened */
 static uint64_t window_size;
 
@@ -76,12 +77,44 @@ static int kernel_open(void)
 	return 0;
 }
 
+/* The program may have closed ours, and have another file of that number. */
+static bool is_ours(int f)
+{
+	struct stat st;
+
+	return f >= 0 && !fstat(f, &st) && st.st_dev == fd_stat.st_dev &&
+		st.st_ino == fd_stat.st_ino;
+}
+
+/* Another one instead; a descriptor of that number is not ours to close. */
+static bool opened_again(void)
+{
+	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	bool again;
+	int f;
+
+	pthread_mutex_lock(&mutex);
+	again = is_ours(fd);
+	if (!again) {
+		f = open(DEVICE, O_RDWR | O_CLOEXEC);
+		again = is_ours(f);
+		if (again)
+			fd = f;
+		else if (f >= 0)
+			close(f);
+	}
+	pthread_mutex_unlock(&mutex);
+	return again;
+}
+
 static int kernel_prepare(void)
 {
 	size_t bytes = SLOTS_TABLES * PVVAS_HANDLE_INDICES * sizeof(uint16_t);
 	uint16_t *table;
 	void *p;
 
+	if (!is_ours(fd))
+		opened_again();
 	p = mmap((void *)PVVAS_WINDOW_VA, window_size, PROT_READ | PROT_WRITE,
 		 MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 	if (p == MAP_FAILED)
@@ -114,7 +147,12 @@ fail:
 
 static int kernel_call(unsigned long request, void *arg)
 {
-	return ioctl(fd, request, arg) < 0 ? -errno : 0;
+	int err = ioctl(fd, request, arg) < 0 ? -errno : 0;
+
+	/* what the device itself answers is its answer */
+	if (err && !is_ours(fd) && opened_again())
+		err = ioctl(fd, request, arg) < 0 ? -errno : 0;
+	return err;
 }
 
 /* Where a table has the attachment's entry; NULL before there are any. */
@@ -274,21 +312,14 @@ static int kernel_map_array(size_t bytes, void **array)
 
 	if (bytes / 4096 > PVVAS_HOLDS_MAX)
 		return -ENOSPC;
+	if (!is_ours(fd))
+		opened_again();
 	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 		 (off_t)PVVAS_HOLDS_OFFSET);
 	if (p == MAP_FAILED)
 		return -errno;
 	*array = p;
 	return 0;
-}
-
-/* The program may have closed ours, and have another file of that number. */
-static bool is_ours(int f)
-{
-	struct stat st;
-
-	return f >= 0 && !fstat(f, &st) && st.st_dev == fd_stat.st_dev &&
-		st.st_ino == fd_stat.st_ino;
 }
 
 static int kernel_token(uint64_t *token)
