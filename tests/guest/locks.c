@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -520,6 +521,28 @@ static void closing_all_files_keeps_no_lock(void)
 	check_eq(vas_find("there-is-none"), -ENOENT);
 }
 
+static void an_attachment_with_locks_needs_a_descriptor_for_a_moment(void)
+{
+	struct stage *s = new_stage();
+	int vh = check_id(vas_attach(s->other)), free_fd;
+	struct rlimit old, none;
+
+	/* the software backend needs more of them */
+	tcase_need(PVVAS_FEATURE_PER_THREAD);
+	free_fd = dup(0);
+	check(free_fd > 0);
+	close(free_fd);
+	check_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = (rlim_t)free_fd;
+	check_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	check_eq(vas_attach(s->vid), -EMFILE);
+	check_eq(vas_switch(vh), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	check_eq(vas_detach(check_id(vas_attach(s->vid))), 0);
+}
+
 static void lock_off_is_for_attachments_to_come(void)
 {
 	struct stage *s = new_stage();
@@ -552,6 +575,7 @@ static const struct tcase cases[] = {
 	CASE(a_forked_child_holds_nothing),
 	CASE(a_private_lockable_segment_is_locked),
 	CASE(closing_all_files_keeps_no_lock),
+	CASE(an_attachment_with_locks_needs_a_descriptor_for_a_moment),
 	CASE(lock_off_is_for_attachments_to_come),
 	CASE_SECONDS(a_vas_may_have_more_than_a_thousand_lockable_segments, 300),
 };
