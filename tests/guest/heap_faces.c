@@ -253,7 +253,7 @@ static void forbid_ioctl(void)
 	check_eq(errno, EXDEV);
 }
 
-static void visit_each(const int vh[MANY], const int sids[MANY])
+static void visit_each(const int *vh, const int *sids)
 {
 	void *p;
 	int i;
