@@ -38,7 +38,18 @@ static u32 pvvas_name_key(u32 kind, const char *name)
 	return jhash(name, strlen(name), kind);
 }
 
-/* A kfree()able copy; -EINVAL if no file can have it, -ENAMETOOLONG, -EFAULT. */
+/* Names are those of files, and can be printed as they are. */
+static bool pvvas_name_is_valid(const char *name)
+{
+	const char *p;
+
+	for (p = name; *p; p++)
+		if (*p == '/' || (unsigned char)*p < ' ' || *p == '\177')
+			return false;
+	return *name && strcmp(name, ".") && strcmp(name, "..");
+}
+
+/* A kfree()able copy; -EINVAL if nothing can have it, -ENAMETOOLONG, -EFAULT. */
 char *pvvas_name_from_user(u64 addr)
 {
 	char *name;
@@ -46,8 +57,7 @@ char *pvvas_name_from_user(u64 addr)
 	name = strndup_user(u64_to_user_ptr(addr), PVVAS_NAME_MAX + 1);
 	if (IS_ERR(name))
 		return PTR_ERR(name) == -EINVAL ? ERR_PTR(-ENAMETOOLONG) : name;
-	if (!*name || strchr(name, '/') || !strcmp(name, ".") ||
-	    !strcmp(name, "..")) {
+	if (!pvvas_name_is_valid(name)) {
 		kfree(name);
 		return ERR_PTR(-EINVAL);
 	}

@@ -105,7 +105,8 @@ int soft_alive(uint64_t token);
  * program has closed the library's descriptors, and the folder is not there any
  * more; -EDEADLK: this thread has it.
  */
-int soft_lock(void) __attribute__((warn_unused_result));
+__attribute__((warn_unused_result))
+int soft_lock(void);
 void soft_unlock(void);
 int soft_segment_file(const struct soft_object *seg, int flags);
 /* of a segment: rights of protected pages, a byte each; what was clean */

@@ -269,7 +269,7 @@ static void visit_each(const int *vh, const int *sids)
 	}
 }
 
-static void the_driver_is_asked_once_for_each_vas(void)
+static void the_driver_is_asked_once_per_vas(void)
 {
 	int vh[MANY], sids[MANY], i;
 
@@ -301,7 +301,7 @@ static void an_attachment_that_is_new_has_the_heap_of_its_vas(void)
 }
 
 static const struct tcase cases[] = {
-	CASE(the_driver_is_asked_once_for_each_vas),
+	CASE(the_driver_is_asked_once_per_vas),
 	CASE(an_attachment_that_is_new_has_the_heap_of_its_vas),
 	CASE_SECONDS(threads_use_a_heap_through_two_faces_at_once, 120),
 	CASE_SECONDS(processes_use_a_heap_through_two_faces_at_once, 120),

@@ -93,7 +93,7 @@ def row(kind, number):
 
 def json_is_what_the_schema_says():
     assert parsed("ls", "ls") == []
-    names = ["plain", 'quo"te', "back\\slash", "tab\there", "\x01\x1f", "\u00fc\u20ac", "a b"]
+    names = ["plain", 'quo"te', "back\\slash", "c1 \u009b2J", "\U0001f600", "\u00fc\u20ac", "a b"]
     vids = [parsed("create", "create", "vas", n, "-m", "640")["id"] for n in names]
     sids = [parsed("create", "create", "seg", n, "8K", "-b", hex(FIRST + i * 2 * MIB))["id"] for i, n in enumerate(names)]
     listed = parsed("ls", "ls")
@@ -107,6 +107,13 @@ def json_is_what_the_schema_says():
     assert parsed("ls", "ls", "vas") == listed[:7]
     assert parsed("ls", "ls", "seg") == listed[7:]
     assert json.loads(good("ls", "seg", "--json")) == listed[7:]
+
+
+def names_without_control_characters_are_names():
+    for name in "", ".", "..", "a/b", "tab\there", "\x1b[2J", "\x7f":
+        refused(1, f"{name}: Invalid argument", "create", "vas", name)
+        refused(1, f"{name}: Invalid argument", "create", "seg", name, "8K")
+    assert parsed("ls", "ls") == []
 
 
 def json_of_a_vas_has_its_segments():
@@ -442,7 +449,8 @@ def output_that_goes_nowhere_is_an_error():
     assert p.returncode == 1 and p.stderr == b"pvvas: stdout: No space left on device\n", p
 
 
-CASES = [json_is_what_the_schema_says, json_of_a_vas_has_its_segments, owner_and_group_are_told_apart, text_has_what_json_has,
+CASES = [json_is_what_the_schema_says, names_without_control_characters_are_names, json_of_a_vas_has_its_segments,
+         owner_and_group_are_told_apart, text_has_what_json_has,
          sizes_and_modes_are_read_exactly, wrong_command_lines_are_told, help_lists_each_command, what_is_not_there_is_told_by_name,
          the_rest_is_done_where_one_fails, modes_are_refused_as_denied, without_views_that_is_what_is_told, copies_are_exact,
          a_short_file_changes_the_start_only, holes_cost_nothing, copies_that_fail_say_so, a_full_file_system_is_told, standard_input_may_be_closed, a_terminal_shows_how_far_it_is,

@@ -64,8 +64,9 @@ struct pvvas_ioc_info {
  * struct pvvas_ioc_create - PVVAS_IOC_VAS_CREATE, PVVAS_IOC_SEG_CREATE
  * @size: sizeof(struct pvvas_ioc_create)
  * @flags: PVVAS_CREATE_*
- * @name: address of the name, NUL-terminated, as a file can have it (no slash);
- *	0 for an anonymous object
+ * @name: address of the name, NUL-terminated; -EINVAL if it is empty, "." or
+ *	"..", or has a slash or a control character (below 0x20, or 0x7f); 0 for
+ *	an anonymous object
  * @mode: permission bits, 0777 at most, subject to no umask
  * @id: out, the new object
  * @base: in/out, segments only: virtual address, page aligned; 0 lets the
