@@ -52,8 +52,8 @@ static bool at(pid_t pid, const void *code, const char *bytes, size_t n)
 		      !memcmp((void *)regs.rip, bytes, n);
 }
 
-/* One instruction, or one system call; false: it has exited. */
-static bool step(pid_t pid)
+/* One instruction, or one system call. */
+static void step(pid_t pid)
 {
 	bool call = at(pid, NULL, "\x0f\x05", 2);
 	int status, i;
@@ -62,18 +62,17 @@ static bool step(pid_t pid)
 		ptrace(call ? PTRACE_SYSCALL : PTRACE_SINGLESTEP, pid, NULL,
 		       NULL);
 		check_eq(waitpid(pid, &status, 0), pid);
-		if (!WIFSTOPPED(status))
-			return false;
+		check(WIFSTOPPED(status));
 	}
-	return true;
 }
 
-/* How many steps there are from one_round() on; at most @max are made. */
+/* At most @max steps from the beginning of one_round() to its end; how many. */
 static int run_and_kill(int vid, int max)
 {
+	struct user_regs_struct regs;
 	pid_t pid = fork();
-	bool lives = true;
 	int status, n = 0;
+	void *back;
 
 	check(pid >= 0);
 	if (!pid)
@@ -81,24 +80,23 @@ static int run_and_kill(int vid, int max)
 	check_eq(waitpid(pid, &status, 0), pid);
 	check(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
 	while (!at(pid, one_round, NULL, 0))
-		check(step(pid));
-	while (n < max && (lives = step(pid)))
-		n++;
-	if (lives) {
-		check_eq(kill(pid, SIGKILL), 0);
-		check_eq(waitpid(pid, &status, 0), pid);
-	}
+		step(pid);
+	check_eq(ptrace(PTRACE_GETREGS, pid, NULL, &regs), 0);
+	back = (void *)ptrace(PTRACE_PEEKDATA, pid, regs.rsp, NULL);
+	for (; n < max && !at(pid, back, NULL, 0); n++)
+		step(pid);
+	check_eq(kill(pid, SIGKILL), 0);
+	check_eq(waitpid(pid, &status, 0), pid);
 	return n;
 }
 
 static void dies_anywhere(struct stage *s, int vid, bool writer)
 {
 	int vh = check_id(vas_attach(s->vid)), last, n, told = 0;
-	int stride = 3;
 
 	tracee_writes = writer;
 	last = run_and_kill(vid, 1 << 20);
-	for (n = 0; n < last; n += stride) {
+	for (n = 0; n <= last; n++) {
 		run_and_kill(vid, n);
 		if (enter_and_repair(s, vh))
 			told++;
@@ -106,7 +104,7 @@ static void dies_anywhere(struct stage *s, int vid, bool writer)
 		check_eq(vas_switch_try(vh), 0);
 		check_eq(vas_switch(VAS_HOME), 0);
 	}
-	tcase_note("%d steps, killed at every %d: %d told", last, stride, told);
+	tcase_note("%d steps, killed after each: %d told", last, told);
 	check(writer ? told > 0 : !told);
 }
 
