@@ -96,6 +96,7 @@ static int may_write(int vh, int sid, uint64_t *memory)
 	return found == sid && rights & PVVAS_WRITE ? 0 : -EPERM;
 }
 
+/* The lock is held. */
 static struct seg_heap *find_opened(int sid, uint64_t memory)
 {
 	struct seg_heap *sh;
@@ -106,15 +107,13 @@ static struct seg_heap *find_opened(int sid, uint64_t memory)
 	return NULL;
 }
 
-/* The thread sees the segment, and may write to it.  The lock is held. */
-static const struct seg_heap *open_heap(int sid, uint64_t memory, int *err)
+/* The thread sees the segment, and may write to it. */
+static struct seg_heap *open_heap(int sid, uint64_t memory, int *err)
 {
-	struct seg_heap *sh = find_opened(sid, memory);
+	struct seg_heap *sh;
 	size_t size;
 	void *base;
 
-	if (sh)
-		return sh;
 	*err = seg_range(sid, &base, &size);
 	if (*err)
 		return NULL;
@@ -129,23 +128,43 @@ static const struct seg_heap *open_heap(int sid, uint64_t memory, int *err)
 		return NULL;
 	}
 	sh->sid = sid;
-	sh->next = heaps;
-	heaps = sh;
 	return sh;
+}
+
+/* The list's own, if another thread was faster. */
+static struct seg_heap *note_opened(struct seg_heap *sh)
+{
+	struct seg_heap *first;
+
+	pthread_mutex_lock(&lock);
+	first = find_opened(sh->sid, sh->heap.memory);
+	if (!first) {
+		sh->next = heaps;
+		heaps = sh;
+	}
+	pthread_mutex_unlock(&lock);
+	if (!first)
+		return sh;
+	free(sh);
+	return first;
 }
 
 static const struct seg_heap *ask(int vh, int sid, int *err)
 {
-	const struct seg_heap *sh;
+	struct seg_heap *sh;
 	uint64_t memory = 0;
 
 	*err = may_write(vh, sid, &memory);
 	if (*err)
 		return NULL;
 	pthread_mutex_lock(&lock);
-	sh = open_heap(sid, memory, err);
+	sh = find_opened(sid, memory);
 	pthread_mutex_unlock(&lock);
-	return sh;
+	if (sh)
+		return sh;
+	/* without the lock: it can wait for who uses the heap */
+	sh = open_heap(sid, memory, err);
+	return sh ? note_opened(sh) : NULL;
 }
 
 static bool has_heap(int sid)
