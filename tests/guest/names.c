@@ -459,7 +459,8 @@ static void a_name_cannot_forge_lines_of_the_list(void)
 	int vid, n, fd;
 
 	mounted();
-	vid = tcase_vas("x\nprocess 4242 context 1", 0600);
+	check_eq(vas_create("x\nprocess 4242 context 1", 0600), -EINVAL);
+	vid = tcase_vas("x process 4242 \\012 context 1", 0600);
 	check_id(vas_attach(vid));
 	fd = open(DIR_ "/processes", O_RDONLY);
 	check(fd >= 0);
@@ -467,7 +468,7 @@ static void a_name_cannot_forge_lines_of_the_list(void)
 	check(n > 0);
 	close(fd);
 	check(!strstr(text, "\nprocess 4242"));
-	check(strstr(text, " name x\\012process\\0404242\\040context\\0401\n"));
+	check(strstr(text, " name x\\040process\\0404242\\040\\134012\\040context\\0401\n"));
 	check_eq(umount(DIR_), 0);
 }
 
