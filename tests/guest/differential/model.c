@@ -85,18 +85,22 @@ size_t m_resident(const struct m_seg *s)
 	return n * PAGE;
 }
 
-/* With the meaning that the bits have for files. */
-int m_rights(const struct m_object *obj)
+/* What the mode gives, without what root may do anyway. */
+int m_mode(const struct m_object *obj)
 {
 	unsigned int bits = obj->mode;
 
-	if (!geteuid())
-		return PROT_READ | PROT_WRITE;
 	if (obj->uid == geteuid())
 		bits >>= 6;
 	else if (obj->gid == getegid())
 		bits >>= 3;
 	return (bits & 4 ? PROT_READ : 0) | (bits & 2 ? PROT_WRITE : 0);
+}
+
+/* With the meaning that the bits have for files. */
+int m_rights(const struct m_object *obj)
+{
+	return geteuid() ? m_mode(obj) : PROT_READ | PROT_WRITE;
 }
 
 /* What nothing keeps goes, and what that used. */
@@ -118,9 +122,14 @@ static void collect(struct model *m)
 
 		if (!s->obj.id || s->obj.held || m_users_of_seg(m, s->obj.id))
 			continue;
-		if (!--s->memory->refs)
-			free(s->memory);
+		/* The driver has the memory in it, which other faces use. */
+		if (!m->soft && s->first && s->memory->refs > 1)
+			continue;
 		s->obj.id = 0;
+		if (--s->memory->refs)
+			i = (size_t)-1;	/* perhaps the first face now */
+		else
+			free(s->memory);
 	}
 }
 
@@ -326,6 +335,7 @@ void m_seg_made(struct model *m, int sid, const char *name, uintptr_t base,
 
 	s->memory = calloc(1, sizeof(*s->memory));
 	s->memory->refs = 1;
+	s->first = true;
 }
 
 static bool overlap(const struct m_seg *a, const struct m_seg *b)
@@ -435,6 +445,7 @@ void m_seg_cloned(struct model *m, int from, int sid, const char *name,
 
 	to->memory = calloc(1, sizeof(*to->memory));
 	to->memory->refs = 1;
+	to->first = true;
 	for (i = 0; i < s->pages; i++) {
 		to->memory->page[i].there = s->memory->page[i].there;
 		to->memory->page[i].value = s->memory->page[i].value;
@@ -465,6 +476,7 @@ void m_seg_mapped2(struct model *m, int from, int sid, uintptr_t base)
 	struct m_seg *to = new_seg(m, sid, NULL, base, s->pages, s->obj.mode);
 
 	to->memory = s->memory;
+	to->first = false;
 	s->memory->refs++;
 }
 

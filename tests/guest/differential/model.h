@@ -53,6 +53,7 @@ struct m_seg {
 	uintptr_t base;
 	size_t pages;
 	struct m_memory *memory;
+	bool first;	/* face of the memory */
 	unsigned char rights[M_PAGES];
 };
 
@@ -85,6 +86,7 @@ int m_count(const struct model *m, char what);	/* v, s, l or a */
 int m_users_of_vas(const struct model *m, int vid);
 int m_users_of_seg(const struct model *m, int sid);
 size_t m_resident(const struct m_seg *s);
+int m_mode(const struct m_object *obj);
 int m_rights(const struct m_object *obj);
 
 int m_name(const char *name);

@@ -62,6 +62,9 @@ bool m_access(struct model *m, uintptr_t addr, bool write)
 		return false;
 	if (!p->there && s->memory->pager)
 		return false;
+	/* Driver: reading where there is no page makes one for writers alone. */
+	if (!p->there && !write && !m->soft && !(m_mode(&s->obj) & PROT_WRITE))
+		return true;
 	there(s->memory, p, write);
 	return true;
 }
