@@ -57,6 +57,7 @@
  * The other bits up to 11 are 0; bits 53 to 63 are the guest's own.
  */
 #define PVVAS_EPT_LEVELS	4
+#define PVVAS_NR_ENTRIES	512	/* of a table */
 #define PVVAS_EPT_WB		(6ULL << 3)
 #define PVVAS_EPT_LARGE		(1ULL << 7)
 #define PVVAS_EPT_ADDR		0x000ffffffffff000ULL
