@@ -3,6 +3,8 @@
  * Single steps in the guest, called from the host, and what most tests begin
  * with.
  */
+#include <string.h>
+
 #include "vm.h"
 
 static uint64_t step_hc(uint64_t nr, uint64_t a, uint64_t b, uint64_t c)
@@ -41,6 +43,22 @@ static uint64_t step_try_read(uint64_t va)
 static uint64_t step_try_write(uint64_t va, uint64_t val)
 {
 	return try_write(va, val);
+}
+
+static uint64_t step_hc4(const uint64_t *a)
+{
+	return __hc4(a[0], a[1], a[2], a[3], a[4]);
+}
+
+long vcpu_hc4(struct vcpu *v, uint64_t nr, uint64_t a, uint64_t b, uint64_t c,
+	      uint64_t d)
+{
+	static uint64_t *args;
+
+	if (!args)
+		args = vm_shared(PAGE);
+	memcpy(args, (uint64_t[]){ nr, a, b, c, d }, 5 * sizeof(*args));
+	return vcpu_call(v, step_hc4, (uint64_t)args);
 }
 
 long vcpu_hc(struct vcpu *v, uint64_t nr, uint64_t a, uint64_t b, uint64_t c)
@@ -89,22 +107,6 @@ void vcpu_stats(struct vcpu *v, struct pvvas_hc_stats *s)
 	*s = *page;
 }
 
-long vcpu_map(struct vcpu *v, uint64_t nr, uint64_t seg, uint64_t offset,
-	      uint64_t gpa, uint64_t size, uint32_t prot)
-{
-	static struct pvvas_extent *row;
-
-	if (!row)
-		row = vm_shared(sizeof(*row));
-	*row = (struct pvvas_extent){ offset, gpa, size, prot, 0 };
-	return vcpu_hc(v, nr, seg, (uint64_t)row, 1);
-}
-
-uint64_t window_gpa(struct vm *vm, uint64_t va)
-{
-	return va - WINDOW_VA + vm->config.window_gpa;
-}
-
 void scene_over(struct scene *s, struct vm *vm, uint64_t gpa, uint64_t size,
 		int nr_views)
 {
@@ -115,17 +117,12 @@ void scene_over(struct scene *s, struct vm *vm, uint64_t gpa, uint64_t size,
 	s->vm = vm;
 	s->v = v;
 	s->size = size;
-	s->ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
-	s->seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE,
-			    window_gpa(vm, WINDOW_FREE), seg_size, 0);
-	check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, s->seg, 0, gpa, size,
-			  PVVAS_PROT_ALL), 1);
+	s->ctx = ctx_new(v);
+	s->seg = seg_new(vm, WINDOW_FREE, seg_size, s->flags);
+	seg_map(v, s->seg, 0, gpa, size, PVVAS_PROT_ALL);
 	for (i = 0; i < nr_views; i++) {
-		s->view[i] = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, s->ctx, 0,
-					100 + i);
-		vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s->view[i], s->seg,
-			   PVVAS_PROT_ALL);
-		vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, s->ctx, i + 1, s->view[i]);
+		s->view[i] = view_new(v, s->ctx, i + 1, 100 + i);
+		view_attach(v, s->view[i], s->seg, PVVAS_PROT_ALL);
 	}
 	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, s->ctx, 0, 0);
 	check_eq(vcpu_view(v), 0);
@@ -133,6 +130,7 @@ void scene_over(struct scene *s, struct vm *vm, uint64_t gpa, uint64_t size,
 
 void scene_make(struct scene *s, struct vm *vm, uint64_t size, int nr_views)
 {
+	s->flags = SEG_SMALL;
 	s->ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, size, 0);
 	scene_over(s, vm, TEST_GPA, size, nr_views);
 }
