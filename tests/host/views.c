@@ -457,6 +457,15 @@ static uint64_t guest_unmaps(uint64_t table, uint64_t n)
 	return (rdtsc() - t) / n;
 }
 
+static uint64_t guest_calls(uint64_t nr, uint64_t a, uint64_t n)
+{
+	uint64_t t = rdtsc(), i;
+
+	for (i = 0; i < n; i++)
+		__hc(nr, a, 0, 1);
+	return (rdtsc() - t) / n;
+}
+
 /* A view made and destroyed, as an attach and a detach do. */
 static uint64_t guest_lives(uint64_t c, uint64_t root, uint64_t n)
 {
@@ -492,6 +501,12 @@ static void figures(void)
 	vcpu_user(v, guest_demand_timed, AT(0), 8, PAGE);
 	host_note("demand page: %lu instructions",
 		  vcpu_user(v, guest_demand_timed, AT(8), 128, PAGE));
+	host_note("an unknown hypercall: %lu instructions",
+		  vcpu_call(v, guest_calls, PVVAS_HC_LAST + 1, 0, 100));
+	host_note("an invalidation of nothing: %lu instructions",
+		  vcpu_call(v, guest_calls, PVVAS_HC_INVALIDATE, TEST_GPA, 100));
+	host_note("a context loaded: %lu instructions",
+		  vcpu_call(v, guest_calls, PVVAS_HC_CTX_LOAD, ctx, 100));
 	root = root_new(vm);
 	vcpu_call(v, guest_lives, ctx, (uint64_t)root, 2);
 	host_note("view created and destroyed: %lu instructions",

@@ -96,6 +96,28 @@ long vcpu_try_poke(struct vcpu *v, uint64_t va, uint64_t val)
 	return vcpu_call(v, step_try_write, va, val);
 }
 
+static uint64_t step_try_vmfunc(uint64_t eax, uint64_t ecx)
+{
+	return try_vmfunc(eax, ecx);
+}
+
+long vcpu_try_vmfunc(struct vcpu *v, uint64_t eax, uint64_t ecx)
+{
+	return vcpu_call(v, step_try_vmfunc, eax, ecx);
+}
+
+void vcpu_check_mmio(struct vcpu *v, uint64_t va, uint64_t gpa)
+{
+	const uint64_t args[4] = { va };
+
+	vcpu_prepare(v, (guest_fn)(void *)step_peek, args);
+	check_eq(vcpu_run_once(v), 0);
+	check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
+	check_eq(v->run->mmio.phys_addr, gpa);
+	check_eq(vcpu_run_once(v), 0);
+	check(vcpu_done(v, NULL));
+}
+
 void vcpu_stats(struct vcpu *v, struct pvvas_hc_stats *s)
 {
 	static struct pvvas_hc_stats *page;

@@ -128,6 +128,10 @@ void vcpu_poke(struct vcpu *v, uint64_t va, uint64_t val);
 /* Access: the vector or -1. */
 long vcpu_try_peek(struct vcpu *v, uint64_t va);
 long vcpu_try_poke(struct vcpu *v, uint64_t va, uint64_t val);
+/* The same with VMFUNC. */
+long vcpu_try_vmfunc(struct vcpu *v, uint64_t eax, uint64_t ecx);
+/* A read that has to be one of no memory at @gpa. */
+void vcpu_check_mmio(struct vcpu *v, uint64_t va, uint64_t gpa);
 void vcpu_stats(struct vcpu *v, struct pvvas_hc_stats *s);
 
 /* The same with four arguments. */
