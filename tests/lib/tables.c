@@ -42,6 +42,9 @@ static struct view views[MAX_VIEWS];
 static struct att atts[MAX_ATTS];
 static unsigned int nr_segs, nr_views, nr_atts;
 static uint64_t *ram_gibs;
+/* roots of views that are gone, with nothing attached */
+static uint64_t *spare[MAX_VIEWS];
+static unsigned int nr_spare;
 
 static void set(uint64_t *entry, uint64_t val)
 {
@@ -86,8 +89,18 @@ struct pvvas_identity *root_identity(uint64_t *root)
 
 uint64_t *root_new(struct vm *vm)
 {
-	struct pvvas_identity *id = vm_shared(PAGE);
-	uint64_t *root = vm_shared(PAGE), i;
+	struct pvvas_identity *id;
+	uint64_t *root, i;
+
+	if (nr_spare) {
+		root = spare[--nr_spare];
+		id = root_identity(root);
+		memset(id, 0, sizeof(*id));
+		id->magic = PVVAS_IDENTITY_MAGIC;
+		return root;
+	}
+	id = vm_shared(PAGE);
+	root = vm_shared(PAGE);
 
 	if (!ram_gibs) {
 		ram_gibs = vm_shared(PAGE);
@@ -360,15 +373,18 @@ void view_detach(struct vcpu *v, uint64_t view, uint64_t seg)
 
 void view_destroy(struct vcpu *v, uint64_t view)
 {
+	struct view *w = view_of(view);
 	unsigned int k;
 
 	vcpu_hc_ok(v, PVVAS_HC_VIEW_DESTROY, view, 0, 0);
 	for (k = 0; k < nr_atts;)
 		if (atts[k].view == view)
-			atts[k] = atts[--nr_atts];
+			view_detach(v, view, atts[k].seg);
 		else
 			k++;
-	*view_of(view) = views[--nr_views];
+	invalidate(v, w->root, 512);
+	spare[nr_spare++] = w->root;
+	*w = views[--nr_views];
 }
 
 void tables_reset(void)
