@@ -10,7 +10,7 @@
 #include <linux/jiffies.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include "hv.h"
+#include "ept.h"
 #include "trace.h"
 
 /* Most attachments of a process: the index has 16 bits, 0 is no attachment. */
@@ -48,30 +48,27 @@ static int pvvas_att_number(struct pvvas_proc *proc, struct pvvas_att *att)
 static int pvvas_att_build(struct pvvas_att *att)
 {
 	struct pvvas_link *link;
-	long ret;
+	struct pvvas_view *view;
+	int ret = 0;
 
-	ret = pvvas_hc_view_create(att->proc->ctx, att->handle);
-	if (ret <= 0)
-		return ret ?: -EIO;
-	att->view = ret;
-	list_for_each_entry(link, &att->vas->links, node) {
-		ret = pvvas_hc_view_attach(att->view, link->seg->hv,
-					   link->prot & att->rights);
-		if (ret < 0)
-			return ret;
-	}
-	return 0;
+	view = pvvas_view_new(att->proc->ctx, att->handle);
+	if (IS_ERR(view))
+		return PTR_ERR(view);
+	att->view = view;
+	list_for_each_entry(link, &att->vas->links, node)
+		ret = ret ?: pvvas_view_attach(view, link->seg->tree,
+					       link->prot & att->rights);
+	return ret;
 }
 
 /* Nobody is in the view any more, or it was never placed. */
 static long pvvas_att_close(struct pvvas_att *att)
 {
-	long ret = att->view ? pvvas_hc_view_destroy(att->view) : 0;
+	long ret = att->view ? pvvas_view_free(att->view) : 0;
 
-	if (!pvvas_hc_gone(ret))
-		return ret;
-	att->view = 0;
-	return 0;
+	if (!ret)
+		att->view = NULL;
+	return ret;
 }
 
 static bool pvvas_att_end(struct pvvas_leftover *left)
@@ -79,8 +76,11 @@ static bool pvvas_att_end(struct pvvas_leftover *left)
 	struct pvvas_att *att = container_of(left, struct pvvas_att, left);
 	struct pvvas_link *link, *next;
 
-	if (pvvas_att_close(att))
+	if (pvvas_att_close(att)) {
+		/* Segments may go before it does. */
+		pvvas_view_clear(att->view);
 		return false;
+	}
 	list_for_each_entry_safe(link, next, &att->links, node)
 		pvvas_link_free(link);
 	att->vas->obj.users--;
@@ -267,7 +267,7 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
 				    struct pvvas_seg *seg, u32 prot)
 {
 	struct pvvas_link *link;
-	long ret;
+	int ret;
 
 	if (pvvas_link_overlaps(&att->vas->links, seg) ||
 	    pvvas_link_overlaps(&att->links, seg))
@@ -275,8 +275,8 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
 	link = pvvas_link_new(seg, prot);
 	if (IS_ERR(link))
 		return PTR_ERR(link);
-	ret = pvvas_hc_view_attach(att->view, seg->hv, prot);
-	if (ret < 0) {
+	ret = pvvas_view_attach(att->view, seg->tree, prot);
+	if (ret) {
 		pvvas_link_free(link);
 		return ret;
 	}
@@ -289,13 +289,10 @@ static int pvvas_seg_detach_private(struct pvvas_att *att,
 				    struct list_head *dumps)
 {
 	struct pvvas_link *link = pvvas_link_find(&att->links, seg);
-	long ret;
 
 	if (!link)
 		return -ENOENT;
-	ret = pvvas_hc_view_detach(att->view, seg->hv);
-	if (!pvvas_hc_gone(ret))
-		return ret;
+	pvvas_view_detach(att->view, seg->tree);
 	pvvas_dump_take(att, seg, dumps);
 	pvvas_link_free(link);
 	return 0;

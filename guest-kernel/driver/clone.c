@@ -11,7 +11,7 @@
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include "hv.h"
+#include "ept.h"
 
 /* Who clones; faults that have to wait, wait for it. */
 static DEFINE_MUTEX(pvvas_clone_lock);
@@ -71,7 +71,7 @@ static int pvvas_clone_freeze(struct pvvas_seg *mem)
 {
 	unsigned long index = 0, seen = 0;
 	struct pvvas_seg **faces;
-	int ret = 0, n, i;
+	int n, i;
 
 	n = pvvas_faces_get(mem, &faces);
 	if (n < 0)
@@ -82,35 +82,32 @@ static int pvvas_clone_freeze(struct pvvas_seg *mem)
 		if (!(++seen % 1024))
 			cond_resched();
 	}
-	for (i = 0; i < n && !ret; i++)
-		ret = pvvas_range_refuse(faces[i], 0, mem->end - mem->start,
-					 PVVAS_PROT_READ);
+	for (i = 0; i < n; i++)
+		pvvas_tree_refuse(faces[i]->tree, 0,
+				  (mem->end - mem->start) >> PAGE_SHIFT,
+				  PVVAS_PROT_READ);
 	pvvas_faces_put(faces, n);
-	return ret;
+	return 0;
 }
 
 /* A reference to the page at @index, read-only from now on. */
 static struct page *pvvas_clone_page(struct pvvas_seg *mem, pgoff_t index)
 {
+	struct pvvas_seg *face;
 	struct page *page;
-	int ret = 0;
 
 	xa_lock_irq(&mem->pages);
 	page = xa_load(&mem->pages, index);
 	if (page && !xa_get_mark(&mem->pages, index, PVVAS_COW)) {
 		/* The kernel has written to it since. */
 		__xa_set_mark(&mem->pages, index, PVVAS_COW);
-		mem->row = (struct pvvas_extent) {
-			.offset = (u64)index << PAGE_SHIFT,
-			.size = PAGE_SIZE,
-			.prot = PVVAS_PROT_READ,
-		};
-		ret = pvvas_rows_protect(mem, &mem->row, 1);
+		list_for_each_entry(face, &mem->faces, face)
+			pvvas_tree_refuse(face->tree, index, 1, PVVAS_PROT_READ);
 	}
-	if (page && !ret)
+	if (page)
 		get_page(page);
 	xa_unlock_irq(&mem->pages);
-	return ret ? ERR_PTR(ret) : page;
+	return page;
 }
 
 static int pvvas_clone_share(struct pvvas_seg *mem, struct pvvas_seg *to)
@@ -121,8 +118,6 @@ static int pvvas_clone_share(struct pvvas_seg *mem, struct pvvas_seg *to)
 
 	for (; xa_find(&mem->pages, &index, ULONG_MAX, XA_PRESENT); index++) {
 		page = pvvas_clone_page(mem, index);
-		if (IS_ERR(page))
-			return PTR_ERR(page);
 		ret = pvvas_page_store(to, index, page, GFP_KERNEL);
 		if (ret) {
 			pvvas_page_put(page);
@@ -189,8 +184,6 @@ static int pvvas_clone_name(const struct pvvas_ioc_clone *arg, char **name,
 	*owner = NULL;
 	if (arg->flags || arg->reserved || arg->mode & ~0777)
 		return -EINVAL;
-	if (!pvvas_hv_asks())
-		return -EOPNOTSUPP;
 	if (arg->name) {
 		*name = pvvas_name_from_user(arg->name);
 		return PTR_ERR_OR_ZERO(*name);
@@ -399,8 +392,6 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
 
 	if (arg->flags || arg->reserved || arg->base)
 		return -EINVAL;
-	if (!pvvas_hv_asks())
-		return -EOPNOTSUPP;
 	pairs = pvvas_vas_pairs(arg->source, &n);
 	if (IS_ERR(pairs))
 		return PTR_ERR(pairs);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The page behind an offset of a segment, and with what rights KVM shows it.
+ * The page behind an offset of a segment, and with what rights it is mapped.
  *
  * Rights are given late and taken at once: what a fault finds missing is
- * decided here, page by page; whatever lowers rights (protect.c, clone.c) tells
- * KVM, and never has to raise any.  A page is shown writable only if it is
+ * decided here, page by page; whatever lowers rights (protect.c, clone.c) does
+ * so in the tables, and never has to raise any.  A page is shown writable only if it is
  * nobody else's (no PVVAS_COW), known to be written (no PVVAS_CLEAN) and not
  * protected.
  *
@@ -18,9 +18,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include "compat.h"
-#include "hv.h"
-
-#define PVVAS_RW	(PVVAS_PROT_READ | PVVAS_PROT_WRITE)
+#include "ept.h"
 
 /* How far the kernel's writes for a program may go beyond a cgroup's limit. */
 #define PVVAS_MEMCG_SLACK	((4UL << 20) >> PAGE_SHIFT)
@@ -122,23 +120,6 @@ static u32 pvvas_seg_allows(struct pvvas_seg *seg, pgoff_t index)
 	return entry ? xa_to_value(entry) : PVVAS_RW;
 }
 
-typedef long pvvas_row_call(u64 seg, struct pvvas_extent *list, u32 n);
-
-/* One row; the pages' lock is held. */
-static long pvvas_row(struct pvvas_seg *face, pvvas_row_call *call,
-		      pgoff_t index, struct page *page, u32 prot)
-{
-	struct pvvas_extent *row = &face->memory->row;
-
-	*row = (struct pvvas_extent) {
-		.offset = (u64)index << PAGE_SHIFT,
-		.gpa = page ? page_to_phys(page) : 0,
-		.size = PAGE_SIZE,
-		.prot = prot,
-	};
-	return call(face->hv, row, 1) ?: -EIO;
-}
-
 /*
  * The page is about to be written, and a clone may have it, too.  -EAGAIN: it
  * does, and a page to copy to is wanted.
@@ -148,14 +129,14 @@ static int pvvas_page_own(struct pvvas_seg *mem, pgoff_t index,
 {
 	struct page *old = *page;
 	struct pvvas_seg *face;
-	long ret;
+	int ret;
 
 	if (page_ref_count(old) > 1) {
 		if (!*spare)
 			return -EAGAIN;
 		list_for_each_entry(face, &mem->faces, face) {
-			ret = pvvas_row(face, pvvas_hc_seg_unmap, index, NULL, 0);
-			if (ret < 0)
+			ret = pvvas_tree_set(face->tree, index, NULL, 0);
+			if (ret)
 				return ret;
 		}
 		copy_page(page_address(*spare), page_address(old));
@@ -172,25 +153,17 @@ static int pvvas_page_own(struct pvvas_seg *mem, pgoff_t index,
 	return 0;
 }
 
-/* Tell KVM about the page, with the rights that it can have now. */
+/* Map the page with the rights that it can have now. */
 static int pvvas_page_show(struct pvvas_seg *face, pgoff_t index,
-			   struct page *page, u32 access)
+			   struct page *page)
 {
 	struct xarray *pages = &face->memory->pages;
 	u32 prot = pvvas_seg_allows(face, index);
-	long ret;
 
 	if (xa_get_mark(pages, index, PVVAS_COW) ||
 	    xa_get_mark(pages, index, PVVAS_CLEAN))
 		prot &= ~PVVAS_PROT_WRITE;
-	if (!prot)
-		return 0;
-	ret = pvvas_row(face, pvvas_hc_seg_map, index, page, prot);
-	if (ret == -EEXIST)
-		ret = access & PVVAS_PROT_WRITE ?
-		      pvvas_row(face, pvvas_hc_seg_protect, index, NULL, prot) :
-		      0;
-	return min(ret, 0L);
+	return prot ? pvvas_tree_set(face->tree, index, page, prot) : 0;
 }
 
 /* With the pages' lock.  -EAGAIN: a spare page is wanted. */
@@ -224,7 +197,7 @@ static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 		}
 		__xa_clear_mark(&mem->pages, index, PVVAS_CLEAN);
 	}
-	return pvvas_page_show(seg, index, page, access);
+	return pvvas_page_show(seg, index, page);
 }
 
 /* A whole block, no page of which there is yet or has a rule of its own. */
@@ -270,22 +243,17 @@ static int pvvas_block_fault(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
 
 	if (!pvvas_block_free(seg, first))
 		return -EBUSY;
+	if (pvvas_tree_prepare_block(seg->tree, first, gfp))
+		return -ENOMEM;
 	page = pvvas_page_alloc(mem, gfp | __GFP_NORETRY, PMD_ORDER);
 	if (!page)
 		return -ENOMEM;
 	xa_lock_irqsave(&mem->pages, flags);
 	ret = !mem->changing && pvvas_block_free(seg, first) ?
 	      pvvas_block_store(mem, first, page) : -EBUSY;
-	if (!ret) {
-		mem->row = (struct pvvas_extent) {
-			.offset = (u64)first << PAGE_SHIFT,
-			.gpa = page_to_phys(page),
-			.size = PVVAS_BLOCK,
-			.prot = PVVAS_RW,
-		};
-		/* If KVM refuses, the next access asks for its page alone. */
-		pvvas_hc_seg_map(seg->hv, &mem->row, 1);
-	}
+	/* Where single pages were mapped before, the next access maps its own. */
+	if (!ret)
+		pvvas_tree_set_block(seg->tree, first, page);
 	xa_unlock_irqrestore(&mem->pages, flags);
 	for (i = 0; ret && i < PTRS_PER_PMD; i++)
 		pvvas_page_put(page + i);
@@ -308,6 +276,9 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 	if (mem->huge && !xa_load(&mem->pages, index) &&
 	    !pvvas_block_fault(seg, index, gfp))
 		return 0;
+	ret = pvvas_tree_prepare(seg->tree, index, gfp);
+	if (ret)
+		return ret;
 	for (;;) {
 		xa_lock_irqsave(&mem->pages, flags);
 		ret = user && mem->changing ? -EINPROGRESS :
@@ -350,9 +321,8 @@ int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 	return ret;
 }
 
-/* 2 MiB if they fit and there are any, else a page; the extent of it. */
-static int pvvas_pages_grow(struct pvvas_seg *seg, u64 offset, u64 end,
-			    struct pvvas_extent *ext)
+/* 2 MiB if they fit and there are any, else a page; its pages, or -errno. */
+static long pvvas_pages_grow(struct pvvas_seg *seg, u64 offset, u64 end)
 {
 	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
 	pgoff_t index = offset >> PAGE_SHIFT;
@@ -360,12 +330,16 @@ static int pvvas_pages_grow(struct pvvas_seg *seg, u64 offset, u64 end,
 	struct page *page = NULL;
 	int ret = 0;
 
-	if (IS_ALIGNED(offset, PMD_SIZE) && end - offset >= PMD_SIZE) {
+	if (IS_ALIGNED(offset, PMD_SIZE) && end - offset >= PMD_SIZE &&
+	    !pvvas_tree_prepare_block(seg->tree, index, gfp)) {
 		order = PMD_ORDER;
 		page = pvvas_page_alloc(seg, GFP_KERNEL | __GFP_NORETRY, order);
 	}
 	if (!page) {
 		order = 0;
+		ret = pvvas_tree_prepare(seg->tree, index, gfp);
+		if (ret)
+			return ret;
 		page = pvvas_page_alloc(seg, gfp, order);
 	}
 	if (!page)
@@ -375,66 +349,36 @@ static int pvvas_pages_grow(struct pvvas_seg *seg, u64 offset, u64 end,
 		if (ret)
 			pvvas_page_put(page + i);
 	}
-	*ext = (struct pvvas_extent) {
-		.offset = offset,
-		.gpa = page_to_phys(page),
-		.size = PAGE_SIZE << order,
-		.prot = PVVAS_RW,
-	};
-	return ret;
-}
-
-/* The hypervisor may stop early, when something is pending for the vCPU. */
-static int pvvas_rows(struct pvvas_seg *face, pvvas_row_call *call,
-		      struct pvvas_extent *list, u32 n)
-{
-	long done;
-
-	for (; n; n -= done, list += done) {
-		done = call(face->hv, list, n);
-		if (done <= 0)
-			return done ?: -EIO;
-		if (done > n)
-			return -EIO;
-	}
-	return 0;
+	if (!ret)
+		ret = order ? pvvas_tree_set_block(seg->tree, index, page) :
+			      pvvas_tree_set(seg->tree, index, page, PVVAS_RW);
+	return ret ?: 1L << order;
 }
 
 /* All pages now.  The segment is not published yet: nobody else adds any. */
 int pvvas_pages_populate(struct pvvas_seg *seg)
 {
 	u64 offset = seg->base - seg->start, end = offset + seg->length;
-	struct pvvas_extent *list;
-	int ret = 0;
-	u32 n = 0;
+	long done;
 
 	if (seg->length >> PAGE_SHIFT > totalram_pages())
 		return -ENOMEM;
-	list = (struct pvvas_extent *)__get_free_page(GFP_KERNEL);
-	if (!list)
-		return -ENOMEM;
-	while (!ret && offset < end) {
-		ret = pvvas_pages_grow(seg, offset, end, &list[n]);
-		if (ret)
-			break;
-		offset += list[n++].size;
-		if (n == PVVAS_BATCH || offset == end) {
-			ret = pvvas_rows(seg, pvvas_hc_seg_map, list, n);
-			n = 0;
-		}
+	while (offset < end) {
+		done = pvvas_pages_grow(seg, offset, end);
+		if (done < 0)
+			return done;
+		offset += (u64)done << PAGE_SHIFT;
 		if (fatal_signal_pending(current))
-			ret = -EINTR;
+			return -EINTR;
 		cond_resched();
 	}
-	free_page((unsigned long)list);
-	return ret;
+	return 0;
 }
 
 /* A block of hugetlbfs, which lies in one piece. */
 static int pvvas_block_pin(struct pvvas_seg *seg, u64 at, u64 addr,
 			   struct page **pages)
 {
-	struct pvvas_extent *row = &seg->row;
 	pgoff_t first = at >> PAGE_SHIFT;
 	int i, n, ret = 0;
 
@@ -452,15 +396,8 @@ static int pvvas_block_pin(struct pvvas_seg *seg, u64 at, u64 addr,
 		if (ret)
 			unpin_user_page(pages[i]);
 	}
-	if (ret)
-		return ret;
-	*row = (struct pvvas_extent) {
-		.offset = at,
-		.gpa = page_to_phys(pages[0]),
-		.size = PVVAS_BLOCK,
-		.prot = PVVAS_RW,
-	};
-	return pvvas_rows(seg, pvvas_hc_seg_map, row, 1);
+	return ret ?: pvvas_tree_prepare_block(seg->tree, first, GFP_KERNEL) ?:
+	       pvvas_tree_set_block(seg->tree, first, pages[0]);
 }
 
 /*
@@ -564,46 +501,4 @@ void pvvas_pages_free(struct pvvas_seg *mem)
 			pvvas_page_put(page);
 		cond_resched();
 	}
-}
-
-/*
- * Lower the rights that KVM gives to a range of a segment, to PVVAS_PROT_READ or
- * to nothing: in pieces, so that no single call keeps the host's lock for long.
- */
-int pvvas_range_refuse(struct pvvas_seg *face, u64 offset, u64 length, u32 prot)
-{
-	struct pvvas_extent *list;
-	int ret = 0;
-	u32 n = 0;
-
-	list = (struct pvvas_extent *)__get_free_page(GFP_KERNEL);
-	if (!list)
-		return -ENOMEM;
-	while (!ret && length) {
-		u64 size = min_t(u64, length, 64ULL << 20);
-
-		list[n++] = (struct pvvas_extent) {
-			.offset = offset, .size = size, .prot = prot };
-		offset += size;
-		length -= size;
-		if (n < PVVAS_BATCH && length)
-			continue;
-		ret = pvvas_rows(face, prot ? pvvas_hc_seg_protect :
-				 pvvas_hc_seg_unmap, list, n);
-		n = 0;
-		cond_resched();
-	}
-	free_page((unsigned long)list);
-	return ret;
-}
-
-/* Rows of single pages, in all faces; the pages' lock is held. */
-int pvvas_rows_protect(struct pvvas_seg *mem, struct pvvas_extent *rows, u32 n)
-{
-	struct pvvas_seg *face;
-	int ret = 0;
-
-	list_for_each_entry(face, &mem->faces, face)
-		ret = ret ?: pvvas_rows(face, pvvas_hc_seg_protect, rows, n);
-	return ret;
 }

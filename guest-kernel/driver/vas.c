@@ -5,7 +5,7 @@
  * held throughout.
  */
 #include <linux/slab.h>
-#include "hv.h"
+#include "ept.h"
 
 int pvvas_vas_create(struct pvvas_ioc_create *arg)
 {
@@ -115,41 +115,27 @@ struct pvvas_link *pvvas_link_overlaps(struct list_head *links,
 	return NULL;
 }
 
-/*
- * Both: in all views, or, if @end is given, in those before it.  If the
- * hypervisor refuses one, its error, and that one in @at.
- */
-static long pvvas_link_show(struct pvvas_vas *vas, struct pvvas_link *link,
-			    struct pvvas_att *end, struct pvvas_att **at)
+static void pvvas_link_hide(struct pvvas_vas *vas, const struct pvvas_link *link)
 {
 	struct pvvas_att *att;
-	long ret;
 
-	list_for_each_entry(att, &vas->atts, in_vas) {
-		if (att == end)
-			break;
-		*at = att;
-		ret = pvvas_hc_view_attach(att->view, link->seg->hv,
-					   link->prot & att->rights);
-		if (ret < 0)
-			return ret;
-	}
-	return 0;
+	list_for_each_entry(att, &vas->atts, in_vas)
+		pvvas_view_detach(att->view, link->seg->tree);
 }
 
-static long pvvas_link_hide(struct pvvas_vas *vas, struct pvvas_link *link,
-			    struct pvvas_att *end, struct pvvas_att **at)
+/* In all views, or in none. */
+static int pvvas_link_show(struct pvvas_vas *vas, const struct pvvas_link *link)
 {
 	struct pvvas_att *att;
-	long ret;
+	int ret;
 
 	list_for_each_entry(att, &vas->atts, in_vas) {
-		if (att == end)
-			break;
-		*at = att;
-		ret = pvvas_hc_view_detach(att->view, link->seg->hv);
-		if (!pvvas_hc_gone(ret))
+		ret = pvvas_view_attach(att->view, link->seg->tree,
+					link->prot & att->rights);
+		if (ret) {
+			pvvas_link_hide(vas, link);
 			return ret;
+		}
 	}
 	return 0;
 }
@@ -173,23 +159,13 @@ static struct pvvas_link *pvvas_vas_link_new(struct pvvas_vas *vas,
 
 int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot)
 {
-	struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
-	struct pvvas_att *at;
-	long ret;
+	struct pvvas_link *link = pvvas_vas_link_new(vas, seg, prot);
+	int ret;
 
-	if (link && link->partial) {
-		ret = pvvas_link_hide(vas, link, NULL, &at);
-		if (ret < 0)
-			return ret;
-		link->prot = prot;
-	} else {
-		link = pvvas_vas_link_new(vas, seg, prot);
-		if (IS_ERR(link))
-			return PTR_ERR(link);
-	}
-	ret = pvvas_link_show(vas, link, NULL, &at);
-	link->partial = ret < 0 && pvvas_link_hide(vas, link, at, &at);
-	if (ret < 0 && !link->partial)
+	if (IS_ERR(link))
+		return PTR_ERR(link);
+	ret = pvvas_link_show(vas, link);
+	if (ret)
 		pvvas_link_free(link);
 	else
 		vas->obj.mtime = ktime_get_real_seconds();
@@ -199,17 +175,10 @@ int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot)
 int pvvas_vas_unlink(struct pvvas_vas *vas, struct pvvas_seg *seg)
 {
 	struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
-	struct pvvas_att *at;
-	long ret;
 
 	if (!link)
 		return -ENOENT;
-	ret = pvvas_link_hide(vas, link, NULL, &at);
-	if (ret < 0) {
-		if (link->partial || pvvas_link_show(vas, link, at, &at))
-			link->partial = true;
-		return ret;
-	}
+	pvvas_link_hide(vas, link);
 	pvvas_link_free(link);
 	vas->obj.mtime = ktime_get_real_seconds();
 	return 0;
