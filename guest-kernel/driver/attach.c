@@ -47,18 +47,14 @@ static int pvvas_att_number(struct pvvas_proc *proc, struct pvvas_att *att)
 /* Make the view and show the VAS's segments in it. */
 static int pvvas_att_build(struct pvvas_att *att)
 {
-	struct pvvas_link *link;
 	struct pvvas_view *view;
-	int ret = 0;
 
-	view = pvvas_view_new(att->proc->ctx, att->handle);
+	view = pvvas_view_new(att->proc->ctx, att->handle, att->vas->space,
+			      att->rights);
 	if (IS_ERR(view))
 		return PTR_ERR(view);
 	att->view = view;
-	list_for_each_entry(link, &att->vas->links, node)
-		ret = ret ?: pvvas_view_attach(view, link->seg->tree,
-					       link->prot & att->rights);
-	return ret;
+	return 0;
 }
 
 /* Nobody is in the view any more, or it was never placed. */
@@ -78,9 +74,11 @@ static bool pvvas_att_end(struct pvvas_leftover *left)
 
 	if (pvvas_att_close(att)) {
 		/* Segments may go before it does. */
-		pvvas_view_clear(att->view);
+		if (att->space)
+			pvvas_space_clear(att->space);
 		return false;
 	}
+	pvvas_space_free(att->space);
 	list_for_each_entry_safe(link, next, &att->links, node)
 		pvvas_link_free(link);
 	att->vas->obj.users--;
@@ -263,6 +261,27 @@ void pvvas_detach_all(struct pvvas_proc *proc)
 		pvvas_att_free(att);
 }
 
+/* A space of the attachment's own, which begins with what the VAS has. */
+static int pvvas_att_part(struct pvvas_att *att)
+{
+	struct pvvas_space *space = pvvas_space_new();
+	struct pvvas_link *link;
+	int ret = 0;
+
+	if (!space)
+		return -ENOMEM;
+	list_for_each_entry(link, &att->vas->links, node)
+		ret = ret ?: pvvas_space_attach(space, link->seg->tree,
+						link->prot & att->rights);
+	if (ret) {
+		pvvas_space_free(space);
+		return ret;
+	}
+	att->space = space;
+	pvvas_view_change(att->view, space, PVVAS_RW);
+	return 0;
+}
+
 static int pvvas_seg_attach_private(struct pvvas_att *att,
 				    struct pvvas_seg *seg, u32 prot)
 {
@@ -272,10 +291,13 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
 	if (pvvas_link_overlaps(&att->vas->links, seg) ||
 	    pvvas_link_overlaps(&att->links, seg))
 		return -EEXIST;
+	ret = att->space ? 0 : pvvas_att_part(att);
+	if (ret)
+		return ret;
 	link = pvvas_link_new(seg, prot);
 	if (IS_ERR(link))
 		return PTR_ERR(link);
-	ret = pvvas_view_attach(att->view, seg->tree, prot);
+	ret = pvvas_space_attach(att->space, seg->tree, prot);
 	if (ret) {
 		pvvas_link_free(link);
 		return ret;
@@ -292,7 +314,7 @@ static int pvvas_seg_detach_private(struct pvvas_att *att,
 
 	if (!link)
 		return -ENOENT;
-	pvvas_view_detach(att->view, seg->tree);
+	pvvas_space_detach(att->space, seg->tree);
 	pvvas_dump_take(att, seg, dumps);
 	pvvas_link_free(link);
 	return 0;

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Tables in EPT format: those of segments (ept.c) and of views (view.c).
+ * Tables in EPT format: those of segments (ept.c), of spaces (space.c) and of
+ * views (view.c).
  *
  * Locks, both taken with interrupts off, in this order:
  *
- *   view->lock (spin)	the tables of one view
+ *   space->lock (spin)	the tables of one space
  *     tree->lock (spin)	the tables of one segment; may be taken inside the
  *			lock of the segment's pages
  *
- * What is attached to a view changes under pvvas_lock and is read under RCU.
+ * What is attached to a space changes under pvvas_lock and is read under RCU;
+ * so does which space a view has.
  */
 #ifndef PVVAS_EPT_H
 #define PVVAS_EPT_H
@@ -16,6 +18,8 @@
 #include <linux/gfp_types.h>
 #include <linux/io.h>
 #include <linux/list.h>
+#include <linux/maple_tree.h>
+#include <linux/rcupdate.h>
 #include <linux/spinlock.h>
 #include "pvvas_drv.h"
 
@@ -48,7 +52,65 @@ struct pvvas_tree {
 	u64 *mids[];
 };
 
-struct pvvas_view;
+/**
+ * struct pvvas_span - a segment in a space
+ * @tree: its tables
+ * @prot: the rights that the space gives
+ * @rcu: to be freed
+ */
+struct pvvas_span {
+	struct pvvas_tree *tree;
+	u32 prot;
+	struct rcu_head rcu;
+};
+
+/**
+ * struct pvvas_space - what views show in the window
+ * @lock: guards what is in the tables; see the top of this file
+ * @dead: its tables are about to go; under @lock
+ * @shown: a view has it, or had: KVM may know the tables
+ * @views: those that have it
+ * @spans: number of a block of memory -> struct pvvas_span; read under RCU
+ * @crowded: number of a GiB -> level 2 table of the space's own
+ * @rcu: to be freed
+ * @tops: for each 512 GiB of the window its level 3 table, or NULL
+ */
+struct pvvas_space {
+	spinlock_t lock;
+	bool dead;
+	bool shown;
+	struct list_head views;
+	struct maple_tree spans;
+	struct xarray crowded;
+	struct rcu_head rcu;
+	u64 *tops[];
+};
+
+/**
+ * struct pvvas_view - one root
+ * @id: KVM's; 0 for the plain view
+ * @ctx: KVM's context
+ * @slot: where it is placed
+ * @prot: the rights of the attachment
+ * @space: what it shows; read under RCU
+ * @in_space: in its views
+ * @identity: its page
+ * @root: its level 4 table
+ * @own: tables above the identity page
+ * @rcu: to be freed
+ */
+struct pvvas_view {
+	u64 id;
+	u64 ctx;
+	u32 slot;
+	u32 prot;
+	struct pvvas_space *space;
+	struct list_head in_space;
+	struct pvvas_identity *identity;
+	u64 *root;
+	u64 *own[3];
+	struct rcu_head rcu;
+};
 
 /**
  * struct pvvas_demand - a demand fault
@@ -83,6 +145,11 @@ static inline u64 *pvvas_entry_table(u64 entry)
 	return phys_to_virt(pvvas_entry_addr(entry));
 }
 
+static inline u64 pvvas_entry_to(u64 *table, u32 prot)
+{
+	return virt_to_phys(table) | prot;
+}
+
 /* Is @entry one that leads to a table, not to memory of 2 MiB? */
 static inline bool pvvas_entry_is_table(u64 entry)
 {
@@ -110,17 +177,29 @@ void pvvas_tree_refuse(struct pvvas_tree *tree, pgoff_t first, u64 count,
 u64 *pvvas_tree_mid(struct pvvas_tree *tree, u64 gpa);
 int pvvas_tree_small(struct pvvas_tree *tree, u64 gpa);
 
+/* space.c; pvvas_lock held but for the last two */
+struct pvvas_space *pvvas_space_new(void);
+void pvvas_space_free(struct pvvas_space *space);
+int pvvas_space_attach(struct pvvas_space *space, struct pvvas_tree *tree,
+		       u32 prot);
+bool pvvas_space_detach(struct pvvas_space *space, struct pvvas_tree *tree);
+void pvvas_space_clear(struct pvvas_space *space);
+bool pvvas_space_find(struct pvvas_space *space, struct pvvas_demand *demand);
+int pvvas_space_follow(struct pvvas_space *space, u64 gpa);
+
 /* view.c */
 int pvvas_views_init(void);
 void pvvas_views_exit(void);
 u64 pvvas_plain_root(void);
-struct pvvas_view *pvvas_view_new(u64 ctx, u64 cookie);
+u32 pvvas_tops(void);
+u32 pvvas_top_number(u64 gpa);
+struct pvvas_view *pvvas_view_new(u64 ctx, u64 cookie,
+				  struct pvvas_space *space, u32 prot);
 long pvvas_view_free(struct pvvas_view *view);
 long pvvas_view_place(struct pvvas_view *view, u32 slot);
-int pvvas_view_attach(struct pvvas_view *view, struct pvvas_tree *tree,
-		      u32 prot);
-bool pvvas_view_detach(struct pvvas_view *view, struct pvvas_tree *tree);
-void pvvas_view_clear(struct pvvas_view *view);
+void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
+		       u32 prot);
+void pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table);
 bool pvvas_demand_read(struct pvvas_demand *demand);
 int pvvas_demand_link(const struct pvvas_demand *demand);
 

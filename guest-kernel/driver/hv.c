@@ -50,8 +50,8 @@ static bool pvvas_hv_sane(const struct pvvas_hc_info *info)
 {
 	return info->version == PVVAS_ABI_VERSION &&
 	       info->slots >= 2 && info->window_gpa &&
-	       IS_ALIGNED(info->window_gpa, PUD_SIZE) &&
-	       IS_ALIGNED(info->window_size, PUD_SIZE) &&
+	       IS_ALIGNED(info->window_gpa, PVVAS_WINDOW_RESERVED) &&
+	       IS_ALIGNED(info->window_size, PVVAS_WINDOW_RESERVED) &&
 	       info->window_size > PVVAS_WINDOW_RESERVED &&
 	       info->window_size <= TASK_SIZE_MAX - PVVAS_WINDOW_VA &&
 	       info->window_gpa + info->window_size - 1 <=

@@ -44,6 +44,7 @@
 
 struct file;
 struct mem_cgroup;
+struct pvvas_space;
 struct pvvas_tree;
 struct pvvas_user;
 struct pvvas_view;
@@ -95,6 +96,7 @@ struct pvvas_leftover {
 
 struct pvvas_vas {
 	struct pvvas_object obj;
+	struct pvvas_space *space;	/* its segments */
 	struct list_head links;		/* struct pvvas_link.node */
 	struct list_head atts;		/* struct pvvas_att.in_vas */
 };
@@ -178,6 +180,7 @@ struct pvvas_link {
 
 /**
  * struct pvvas_att - an attachment: a VAS in a process
+ * @space: the VAS's segments and private ones, once there was one; else NULL
  * @slot: where its view is resident, or 0; @lost: it should be (slot.c)
  * @rights: PVVAS_READ and _WRITE, what the process may do in the VAS
  * @charged: whose quota it counts against
@@ -187,6 +190,7 @@ struct pvvas_att {
 	struct pvvas_proc *proc;
 	struct pvvas_vas *vas;
 	struct pvvas_view *view;
+	struct pvvas_space *space;
 	u32 handle;
 	u32 slot;
 	bool lost;

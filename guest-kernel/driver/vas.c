@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A VAS: a set of links to segments.  Every attachment of it has a view that
- * shows them; link and unlink change all those views at once.  pvvas_lock is
- * held throughout.
+ * A VAS: a set of links to segments, and the space that shows them.  The views of
+ * its attachments lead there, or, where an attachment has private segments, to a
+ * space of the attachment's; link and unlink change them all.  pvvas_lock is held
+ * throughout.
  */
 #include <linux/slab.h>
 #include "ept.h"
@@ -28,8 +29,12 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 		kfree(name);
 		return -ENOMEM;
 	}
-	ret = pvvas_object_init(&vas->obj, PVVAS_KIND_VAS, arg->mode);
+	ret = -ENOMEM;
+	vas->space = pvvas_space_new();
+	if (vas->space)
+		ret = pvvas_object_init(&vas->obj, PVVAS_KIND_VAS, arg->mode);
 	if (ret) {
+		pvvas_space_free(vas->space);
 		kfree(name);
 		kfree(vas);
 		return ret;
@@ -55,6 +60,7 @@ void pvvas_vas_free(struct pvvas_vas *vas)
 {
 	struct pvvas_link *link, *next;
 
+	pvvas_space_free(vas->space);
 	list_for_each_entry_safe(link, next, &vas->links, node)
 		pvvas_link_free(link);
 	atomic_dec(&pvvas_counts.vases);
@@ -119,25 +125,25 @@ static void pvvas_link_hide(struct pvvas_vas *vas, const struct pvvas_link *link
 {
 	struct pvvas_att *att;
 
+	pvvas_space_detach(vas->space, link->seg->tree);
 	list_for_each_entry(att, &vas->atts, in_vas)
-		pvvas_view_detach(att->view, link->seg->tree);
+		if (att->space)
+			pvvas_space_detach(att->space, link->seg->tree);
 }
 
 /* In all views, or in none. */
 static int pvvas_link_show(struct pvvas_vas *vas, const struct pvvas_link *link)
 {
 	struct pvvas_att *att;
-	int ret;
+	int ret = pvvas_space_attach(vas->space, link->seg->tree, link->prot);
 
-	list_for_each_entry(att, &vas->atts, in_vas) {
-		ret = pvvas_view_attach(att->view, link->seg->tree,
-					link->prot & att->rights);
-		if (ret) {
-			pvvas_link_hide(vas, link);
-			return ret;
-		}
-	}
-	return 0;
+	list_for_each_entry(att, &vas->atts, in_vas)
+		if (!ret && att->space)
+			ret = pvvas_space_attach(att->space, link->seg->tree,
+						 link->prot & att->rights);
+	if (ret)
+		pvvas_link_hide(vas, link);
+	return ret;
 }
 
 static struct pvvas_link *pvvas_vas_link_new(struct pvvas_vas *vas,
