@@ -258,7 +258,6 @@ bool pvvas_demand_read(struct pvvas_demand *demand)
 	unsigned long cr2 = native_read_cr2();
 	u64 va = cr2 & ~(u64)(PVVAS_CR2_WRITE | PVVAS_CR2_EXEC);
 	struct pvvas_view *view;
-	bool ours = false;
 
 	/* Without a context there is no view, and no identity page. */
 	if (!this_cpu_read(pvvas_cpu.ctx) || cr2 >> 63 ||
@@ -271,11 +270,16 @@ bool pvvas_demand_read(struct pvvas_demand *demand)
 	rcu_read_lock();
 	demand->view = READ_ONCE(pvvas_identity->view);
 	view = xa_load(&pvvas_views, demand->view);
-	if (view)
-		/* Pairs with the release in pvvas_view_join(). */
-		ours = pvvas_space_find(smp_load_acquire(&view->space), demand);
+	/*
+	 * Where nothing is attached, or not any more, nothing is to be had.
+	 * Pairs with the release in pvvas_view_join().
+	 */
+	if (!view || !pvvas_space_find(smp_load_acquire(&view->space), demand)) {
+		demand->seg = 0;
+		demand->refused = true;
+	}
 	rcu_read_unlock();
-	return ours;
+	return true;
 }
 
 /* The segment has the page: let the view lead there.  0 or -ENOMEM. */
