@@ -17,6 +17,7 @@
 #include <linux/smp.h>
 #include <linux/suspend.h>
 #include "compat.h"
+#include "ept.h"
 #include "hv.h"
 
 /* Outermost lock: which processes exist, and the two counts below. */
@@ -247,7 +248,7 @@ static struct pvvas_proc *pvvas_proc_new(struct mm_struct *mm)
 	if (IS_ERR(mn))
 		return ERR_CAST(mn);
 	proc = container_of(mn, struct pvvas_proc, mn);
-	ctx = pvvas_hc_ctx_create();
+	ctx = pvvas_hc_ctx_create(pvvas_plain_root());
 	if (ctx <= 0) {
 		mmu_notifier_put(mn);
 		return ERR_PTR(ctx ?: -EIO);

@@ -7,9 +7,9 @@
 bool vmx_pvvas_supported(void);
 u64 vmx_pvvas_eptp(struct kvm_vcpu *vcpu);
 u64 vmx_pvvas_load(struct kvm_vcpu *vcpu, u64 base_eptp);
-bool vmx_pvvas_wants_vmfunc(struct kvm_vcpu *vcpu);
 int vmx_pvvas_ept_violation(struct kvm_vcpu *vcpu, gpa_t gpa,
 			    unsigned long exit_qualification);
+int vmx_pvvas_ept_misconfig(struct kvm_vcpu *vcpu, gpa_t gpa);
 int vmx_pvvas_handle_vmfunc(struct kvm_vcpu *vcpu);
 
 #endif /* __KVM_X86_VMX_PVVAS_H */
