@@ -197,7 +197,7 @@ check-sparse: ## the KVM side with W=1 and sparse
 	@images/setup/all packages kernels
 	@tests/lint/sparse
 
-check-model: ## the Spin model of view invalidation, and that it notices what is left out
+check-model: ## the Spin models of view invalidation and of segments' locks, and that they notice what is left out
 	@tests/model/check
 
 check-runner: ## does the test runner call a failure a failure

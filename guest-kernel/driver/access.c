@@ -130,21 +130,44 @@ static struct pvvas_link *pvvas_link_at(struct list_head *links, u64 addr)
 	return NULL;
 }
 
+/* The segment that an attachment shows at @addr, and with which rights. */
+static struct pvvas_seg *pvvas_att_at(struct pvvas_att *att, u64 addr,
+				      u32 *rights)
+{
+	struct pvvas_link *link = pvvas_link_at(&att->links, addr);
+
+	if (link) {
+		*rights = link->prot;
+		return link->seg;
+	}
+	link = pvvas_link_at(&att->vas->links, addr);
+	if (!link || pvvas_link_hidden(att, link))
+		return NULL;
+	*rights = link->prot & att->rights;
+	return link->seg;
+}
+
+/* What the current thread sees at @addr, or NULL; pvvas_lock is held. */
+struct pvvas_seg *pvvas_seen_at(u64 addr, u32 *rights)
+{
+	struct pvvas_proc *proc = pvvas_proc_find(current->mm);
+	struct pvvas_att *att = NULL;
+
+	if (proc)
+		att = proc->slots[pvvas_own_slot(proc)];
+	return att ? pvvas_att_at(att, addr, rights) : NULL;
+}
+
 static int pvvas_access_att(struct pvvas_att *att, u64 addr, void *buf, int len,
 			    bool write)
 {
-	struct pvvas_link *link = pvvas_link_at(&att->links, addr);
-	u32 rights = link ? link->prot : 0;
+	struct pvvas_seg *seg;
+	u32 rights;
 
-	if (!link) {
-		link = pvvas_link_at(&att->vas->links, addr);
-		if (link && !pvvas_link_hidden(att, link))
-			rights = link->prot & att->rights;
-	}
-	if (!(rights & (write ? PVVAS_WRITE : PVVAS_READ)))
+	seg = pvvas_att_at(att, addr, &rights);
+	if (!seg || !(rights & (write ? PVVAS_WRITE : PVVAS_READ)))
 		return -EIO;
-	return pvvas_seg_copy(link->seg, addr - link->seg->base, buf, len,
-			      write);
+	return pvvas_seg_copy(seg, addr - seg->base, buf, len, write);
 }
 
 /* Bytes done, or an error.  mmap_lock is held; ours comes after it. */

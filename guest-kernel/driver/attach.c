@@ -441,6 +441,28 @@ static void pvvas_link_above(struct list_head *links, u32 id,
 			*best = link;
 }
 
+/* The segment @id in an attachment of this process, and with which rights. */
+struct pvvas_seg *pvvas_att_seg(u32 handle, u32 id, u32 *rights)
+{
+	struct pvvas_att *att = pvvas_att_get(pvvas_proc_find(current->mm),
+					      handle);
+	struct pvvas_seg *seg = pvvas_seg_by_id(id);
+	struct pvvas_link *link;
+
+	if (!att || !seg)
+		return ERR_PTR(-ENOENT);
+	link = pvvas_link_find(&att->links, seg);
+	if (link) {
+		*rights = link->prot;
+		return seg;
+	}
+	link = pvvas_link_find(&att->vas->links, seg);
+	if (!link || pvvas_link_hidden(att, link))
+		return ERR_PTR(-ENOENT);
+	*rights = link->prot & att->rights;
+	return seg;
+}
+
 static int pvvas_link_next_locked(struct pvvas_ioc_link *arg)
 {
 	struct pvvas_link *link = NULL, *mine = NULL;

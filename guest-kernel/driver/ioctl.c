@@ -24,7 +24,9 @@ union pvvas_arg {
 	struct pvvas_ioc_seg_attach seg_attach;
 	struct pvvas_ioc_link link;
 	struct pvvas_ioc_seg_locking locking;
-	struct pvvas_ioc_lock_file lock_file;
+	struct pvvas_ioc_lock_open lock_open;
+	struct pvvas_ioc_lock_thread lock_thread;
+	struct pvvas_ioc_lock lock;
 	struct pvvas_ioc_seg_data seg_data;
 	struct pvvas_ioc_life life;
 	struct pvvas_ioc_attr attr;
@@ -33,6 +35,7 @@ union pvvas_arg {
 	struct pvvas_ioc_range range;
 	struct pvvas_ioc_seg_pager pager;
 	struct pvvas_ioc_seg_stat seg_stat;
+	struct pvvas_ioc_wait wait;
 };
 
 /* Sizes that programs are compiled with. */
@@ -44,7 +47,9 @@ static_assert(sizeof(struct pvvas_ioc_attach) == 24);
 static_assert(sizeof(struct pvvas_ioc_seg_attach) == 24);
 static_assert(sizeof(struct pvvas_ioc_link) == 32);
 static_assert(sizeof(struct pvvas_ioc_seg_locking) == 16);
-static_assert(sizeof(struct pvvas_ioc_lock_file) == 16);
+static_assert(sizeof(struct pvvas_ioc_lock_open) == 24);
+static_assert(sizeof(struct pvvas_ioc_lock_thread) == 8);
+static_assert(sizeof(struct pvvas_ioc_lock) == 32);
 static_assert(sizeof(struct pvvas_ioc_seg_data) == 24);
 static_assert(sizeof(struct pvvas_ioc_life) == 16);
 static_assert(sizeof(struct pvvas_ioc_attr) == 312);
@@ -53,6 +58,7 @@ static_assert(sizeof(struct pvvas_ioc_clone) == 40);
 static_assert(sizeof(struct pvvas_ioc_range) == 48);
 static_assert(sizeof(struct pvvas_ioc_seg_pager) == 16);
 static_assert(sizeof(struct pvvas_ioc_seg_stat) == 48);
+static_assert(sizeof(struct pvvas_ioc_wait) == 32);
 static_assert(sizeof(struct pvvas_identity) == 64);
 static_assert(sizeof(struct pvvas_hc_range) == 16);
 static_assert(sizeof(struct pvvas_hc_info) == 40);
@@ -134,9 +140,34 @@ static int pvvas_do_seg_locking(union pvvas_arg *arg)
 	return pvvas_seg_locking(&arg->locking);
 }
 
-static int pvvas_do_seg_lock_file(union pvvas_arg *arg)
+static int pvvas_do_seg_lock_reset(union pvvas_arg *arg)
 {
-	return pvvas_seg_lock_file(&arg->lock_file);
+	return pvvas_seg_lock_reset(&arg->id);
+}
+
+static int pvvas_do_lock_open(union pvvas_arg *arg)
+{
+	return pvvas_lock_open(&arg->lock_open);
+}
+
+static int pvvas_do_lock_thread(union pvvas_arg *arg)
+{
+	return pvvas_lock_thread(&arg->lock_thread);
+}
+
+static int pvvas_do_lock_take(union pvvas_arg *arg)
+{
+	return pvvas_lock_take(&arg->lock);
+}
+
+static int pvvas_do_lock_release(union pvvas_arg *arg)
+{
+	return pvvas_lock_release(&arg->lock);
+}
+
+static int pvvas_do_lock_consistent(union pvvas_arg *arg)
+{
+	return pvvas_lock_consistent(&arg->lock);
 }
 
 static int pvvas_do_seg_next_data(union pvvas_arg *arg)
@@ -207,6 +238,16 @@ static int pvvas_do_seg_pager(union pvvas_arg *arg)
 static int pvvas_do_seg_stat(union pvvas_arg *arg)
 {
 	return pvvas_seg_stat(&arg->seg_stat);
+}
+
+static int pvvas_do_seg_wait(union pvvas_arg *arg)
+{
+	return pvvas_seg_wait(&arg->wait);
+}
+
+static int pvvas_do_seg_wake(union pvvas_arg *arg)
+{
+	return pvvas_seg_wake(&arg->wait);
 }
 
 static void pvvas_stats_driver(struct pvvas_ioc_stats *stats)
@@ -287,7 +328,12 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_DETACH)] = { 24, 0, pvvas_do_seg_detach },
 	[_IOC_NR(PVVAS_IOC_LINK_NEXT)] = { 32, 0, pvvas_do_link_next },
 	[_IOC_NR(PVVAS_IOC_SEG_LOCKING)] = { 16, 0, pvvas_do_seg_locking },
-	[_IOC_NR(PVVAS_IOC_SEG_LOCK_FILE)] = { 16, 0, pvvas_do_seg_lock_file },
+	[_IOC_NR(PVVAS_IOC_SEG_LOCK_RESET)] = { 8, 0, pvvas_do_seg_lock_reset },
+	[_IOC_NR(PVVAS_IOC_LOCK_OPEN)] = { 24, 0, pvvas_do_lock_open },
+	[_IOC_NR(PVVAS_IOC_LOCK_THREAD)] = { 8, 0, pvvas_do_lock_thread },
+	[_IOC_NR(PVVAS_IOC_LOCK_TAKE)] = { 32, 0, pvvas_do_lock_take },
+	[_IOC_NR(PVVAS_IOC_LOCK_RELEASE)] = { 32, 0, pvvas_do_lock_release },
+	[_IOC_NR(PVVAS_IOC_LOCK_CONSISTENT)] = { 32, 0, pvvas_do_lock_consistent },
 	[_IOC_NR(PVVAS_IOC_SEG_NEXT_DATA)] = { 24, 0, pvvas_do_seg_next_data },
 	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, 0, pvvas_do_getattr },
 	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, 0, pvvas_do_setattr },
@@ -303,6 +349,8 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_FILL)] = { 48, 0, pvvas_do_seg_fill },
 	[_IOC_NR(PVVAS_IOC_SEG_PAGER)] = { 16, 0, pvvas_do_seg_pager },
 	[_IOC_NR(PVVAS_IOC_SEG_STAT)] = { 48, 0, pvvas_do_seg_stat },
+	[_IOC_NR(PVVAS_IOC_SEG_WAIT)] = { 32, 0, pvvas_do_seg_wait },
+	[_IOC_NR(PVVAS_IOC_SEG_WAKE)] = { 32, 0, pvvas_do_seg_wake },
 };
 
 long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long ptr)

@@ -1,102 +1,413 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Lockable segments: the mark, and memory for a lock that the library makes.
+ * The locks of lockable segments: taking, waiting, the death of a holder.
  *
- * It cannot be in the window, where there are no pages that a shared futex
- * could be found by.  So it is a file of shared memory, one a segment.
+ * A lock is one word in a page of its own.  Who may write to the segment can
+ * write the word, who may only read can read it: so a reader can change nothing
+ * that others rely on.  What a reader does write is an array of its own, in
+ * pages that belong to its thread, where it puts the numbers of the locks that
+ * it holds shared (linux/pvvas.h has the protocol).  Only the driver reads the
+ * arrays of other threads, and it only compares: whatever is in one, it holds
+ * some locks shared as long as the thread lives, and that is all.
+ *
+ * The word is no more trusted than the data that it guards: who may write to
+ * both can hold the lock for ever, or let others in.  No value of it makes the
+ * driver do anything but wait, grant or refuse.
+ *
+ * All that is not settled by one access to the word happens here, under the
+ * lock's mutex: waiting, in the order of arrival, and what becomes of the
+ * holds of a thread that died.  PVVAS_LOCK_WAITERS in the word sends everybody
+ * here.  A writer sets it before it looks at the arrays, and a reader looks at
+ * the word after it has changed its array: one of them sees the other.
  */
-#include <linux/fcntl.h>
-#include <linux/file.h>
-#include <linux/shmem_fs.h>
-#include "pvvas_drv.h"
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include "lock.h"
+
+/* On the stack of a thread that waits. */
+struct pvvas_lock_waiter {
+	struct list_head node;
+	struct task_struct *task;
+	bool exclusive;
+	bool woken;
+};
+
+/* Numbers of locks. */
+static DEFINE_XARRAY_ALLOC1(pvvas_lock_ids);
+static u32 pvvas_next_lock;
 
 static_assert(PVVAS_LOCK_BYTES == PAGE_SIZE);
 
-/* Nobody who can write to it shall be able to take it away from others. */
-static struct file *pvvas_lock_file_new(void)
+struct pvvas_seglock *pvvas_lock_new(void)
 {
-	struct file *file;
+	struct pvvas_seglock *lock = kzalloc(sizeof(*lock), GFP_KERNEL_ACCOUNT);
 
-	file = shmem_file_setup("pvvas-lock", PVVAS_LOCK_BYTES, VM_NORESERVE);
-	if (!IS_ERR(file))
-		SHMEM_I(file_inode(file))->seals =
-			F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW;
-	return file;
+	if (!lock)
+		return NULL;
+	kref_init(&lock->ref);
+	mutex_init(&lock->mutex);
+	INIT_LIST_HEAD(&lock->waiters);
+	INIT_LIST_HEAD(&lock->maps);
+	lock->word = (u32 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (lock->word &&
+	    xa_alloc_cyclic(&pvvas_lock_ids, &lock->id, lock, xa_limit_31b,
+			    &pvvas_next_lock, GFP_KERNEL_ACCOUNT) >= 0)
+		return lock;
+	free_page((unsigned long)lock->word);
+	kfree(lock);
+	return NULL;
 }
 
-static struct pvvas_seg *pvvas_lock_seg(u32 id)
+static void pvvas_lock_free(struct kref *ref)
 {
-	struct pvvas_object *obj = pvvas_object_by_id(PVVAS_KIND_SEG, id);
+	struct pvvas_seglock *lock = container_of(ref, struct pvvas_seglock, ref);
 
-	return obj ? container_of(obj, struct pvvas_seg, obj) : NULL;
+	xa_erase(&pvvas_lock_ids, lock->id);
+	free_page((unsigned long)lock->word);
+	kfree(lock);
 }
 
-static int pvvas_seg_locking_locked(struct pvvas_ioc_seg_locking *arg)
+void pvvas_lock_put(struct pvvas_seglock *lock)
 {
-	struct pvvas_seg *seg = pvvas_lock_seg(arg->seg);
-	struct file *file;
-
-	if (!seg)
-		return -ENOENT;
-	if (!pvvas_object_is_owner(&seg->obj))
-		return -EPERM;
-	if (arg->on && !seg->lock_file) {
-		file = pvvas_lock_file_new();
-		if (IS_ERR(file))
-			return PTR_ERR(file);
-		seg->lock_file = file;
-	}
-	seg->lockable = arg->on;
-	return 0;
-}
-
-int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg)
-{
-	int ret;
-
-	if (arg->on > 1 || arg->reserved)
-		return -EINVAL;
-	mutex_lock(&pvvas_lock);
-	ret = pvvas_seg_locking_locked(arg);
-	mutex_unlock(&pvvas_lock);
-	return ret;
-}
-
-static struct file *pvvas_lock_file_get(u32 id)
-{
-	struct pvvas_seg *seg = pvvas_lock_seg(id);
-
-	if (!seg || !seg->lock_file)
-		return ERR_PTR(-ENOENT);
-	if (!(pvvas_object_rights(&seg->obj) & PVVAS_READ))
-		return ERR_PTR(-EACCES);
-	return get_file(seg->lock_file);
-}
-
-int pvvas_seg_lock_file(struct pvvas_ioc_lock_file *arg)
-{
-	struct file *file;
-	int fd;
-
-	if (arg->fd || arg->reserved)
-		return -EINVAL;
-	fd = get_unused_fd_flags(O_CLOEXEC);
-	if (fd < 0)
-		return fd;
-	mutex_lock(&pvvas_lock);
-	file = pvvas_lock_file_get(arg->seg);
-	mutex_unlock(&pvvas_lock);
-	if (IS_ERR(file)) {
-		put_unused_fd(fd);
-		return PTR_ERR(file);
-	}
-	fd_install(fd, file);
-	arg->fd = fd;
-	return 0;
+	kref_put(&lock->ref, pvvas_lock_free);
 }
 
 void pvvas_seg_lock_free(struct pvvas_seg *seg)
 {
-	if (seg->lock_file)
-		fput(seg->lock_file);
+	if (seg->lock)
+		pvvas_lock_put(seg->lock);
+}
+
+/* Change bits of the word, whatever processes do to it meanwhile. */
+static void pvvas_word_change(struct pvvas_seglock *lock, u32 clear, u32 set)
+{
+	u32 word = READ_ONCE(*lock->word);
+
+	while (!try_cmpxchg(lock->word, &word, (word & ~clear) | set))
+		;
+}
+
+/* The number of the thread that holds it exclusively, or 0. */
+static u32 pvvas_word_writer(u32 word)
+{
+	return word & PVVAS_LOCK_READERS ? 0 : word & PVVAS_LOCK_OWNER;
+}
+
+/*
+ * Wake those who come next: the first one, and if that reads the readers behind
+ * it.  The mutex is held.
+ */
+static void pvvas_lock_kick(struct pvvas_seglock *lock)
+{
+	struct pvvas_lock_waiter *w;
+	bool first = true;
+
+	list_for_each_entry(w, &lock->waiters, node) {
+		if (w->exclusive && !first)
+			return;
+		WRITE_ONCE(w->woken, true);
+		wake_up_process(w->task);
+		if (w->exclusive)
+			return;
+		first = false;
+	}
+}
+
+/* Nobody waits before @w that it may not be in with. */
+static bool pvvas_lock_turn(struct pvvas_seglock *lock,
+			    const struct pvvas_lock_waiter *me)
+{
+	const struct pvvas_lock_waiter *w;
+
+	list_for_each_entry(w, &lock->waiters, node) {
+		if (w == me)
+			return true;
+		if (w->exclusive || me->exclusive)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Refuse if the word says so: 0, or -ENOTRECOVERABLE, -EBUSY, -EDEADLK; or
+ * -EAGAIN, with a word that has changed.
+ */
+static int pvvas_word_check(struct pvvas_seglock *lock, u32 word, u32 number)
+{
+	u32 writer = pvvas_word_writer(word);
+
+	if (word & PVVAS_LOCK_LOST)
+		return -ENOTRECOVERABLE;
+	if (!writer)
+		return 0;
+	if (writer == number)
+		return -EDEADLK;
+	if (pvvas_holder_lives(writer))
+		return -EBUSY;
+	/* It died, or the number is nobody's. */
+	try_cmpxchg(lock->word, &word,
+		    (word & ~PVVAS_LOCK_OWNER) | PVVAS_LOCK_DIED);
+	return -EAGAIN;
+}
+
+/* The mutex is held.  -EBUSY leaves PVVAS_LOCK_WAITERS set. */
+static int pvvas_try_exclusive(struct pvvas_seglock *lock, u32 number, u32 *state)
+{
+	const u32 keep = PVVAS_LOCK_DIED | PVVAS_LOCK_WAITERS;
+	u32 word;
+	int ret;
+
+	for (;; cond_resched()) {
+		word = READ_ONCE(*lock->word);
+		ret = fatal_signal_pending(current) ? -EINTR :
+		      pvvas_word_check(lock, word, number);
+		if (ret == -EAGAIN)
+			continue;
+		if (ret)
+			return ret;
+		if (word & PVVAS_LOCK_READERS) {
+			/* no new readers, and a barrier */
+			if (!try_cmpxchg(lock->word, &word,
+					 word | PVVAS_LOCK_WAITERS))
+				continue;
+			word |= PVVAS_LOCK_WAITERS;
+			if (pvvas_lock_has_readers(lock))
+				return -EBUSY;
+		}
+		if (try_cmpxchg(lock->word, &word, number | (word & keep)))
+			break;
+	}
+	*state = word & PVVAS_LOCK_DIED;
+	return 0;
+}
+
+/* The mutex is held.  @hold: the caller's element for this lock. */
+static int pvvas_try_shared(struct pvvas_seglock *lock, u32 number, u32 *hold,
+			    u32 *state)
+{
+	const u32 keep = PVVAS_LOCK_DIED | PVVAS_LOCK_WAITERS;
+	u32 word;
+	int ret;
+
+	for (;; cond_resched()) {
+		word = READ_ONCE(*lock->word);
+		ret = fatal_signal_pending(current) ? -EINTR :
+		      pvvas_word_check(lock, word, number);
+		if (ret == -EAGAIN)
+			continue;
+		if (ret) {
+			WRITE_ONCE(*hold, 0);
+			return ret;
+		}
+		WRITE_ONCE(*hold, lock->id);
+		if (try_cmpxchg(lock->word, &word,
+				PVVAS_LOCK_READERS | (word & keep)))
+			break;
+	}
+	*state = word & PVVAS_LOCK_DIED;
+	return 0;
+}
+
+static int pvvas_lock_try(struct pvvas_seglock *lock, struct pvvas_holder *me,
+			  struct pvvas_ioc_lock *arg)
+{
+	u32 *hold;
+
+	if (arg->flags & PVVAS_LOCK_EXCLUSIVE)
+		return pvvas_try_exclusive(lock, me->number, &arg->state);
+	hold = &me->pages[arg->hold / PVVAS_HOLDS_PER_PAGE]
+			 [arg->hold % PVVAS_HOLDS_PER_PAGE];
+	return pvvas_try_shared(lock, me->number, hold, &arg->state);
+}
+
+/* The mutex is held, but while the thread sleeps. */
+static int pvvas_lock_wait(struct pvvas_seglock *lock, struct pvvas_holder *me,
+			   struct pvvas_ioc_lock *arg)
+{
+	ktime_t deadline = pvvas_deadline(arg->deadline);
+	struct pvvas_lock_waiter w = {
+		.task = current,
+		.exclusive = arg->flags & PVVAS_LOCK_EXCLUSIVE,
+	};
+	int ret, slept = 0;
+
+	list_add_tail(&w.node, &lock->waiters);
+	for (;;) {
+		WRITE_ONCE(w.woken, false);
+		/* The barrier is that of a waiter: set it, then look. */
+		pvvas_word_change(lock, 0, PVVAS_LOCK_WAITERS);
+		ret = pvvas_lock_turn(lock, &w) ?
+		      pvvas_lock_try(lock, me, arg) : -EBUSY;
+		if (ret != -EBUSY || slept)
+			break;
+		mutex_unlock(&lock->mutex);
+		slept = pvvas_sleep(&w.woken, deadline);
+		mutex_lock(&lock->mutex);
+	}
+	list_del(&w.node);
+	return ret == -EBUSY ? slept : ret;
+}
+
+/*
+ * First those who wait get a chance: the caller may have been in their way a
+ * moment ago, with a number in its array that it has taken back.
+ */
+static int pvvas_lock_take_locked(struct pvvas_seglock *lock,
+				  struct pvvas_holder *me,
+				  struct pvvas_ioc_lock *arg)
+{
+	int ret;
+
+	pvvas_lock_kick(lock);
+	if (!(arg->flags & PVVAS_LOCK_TRY))
+		ret = pvvas_lock_wait(lock, me, arg);
+	else if (list_empty(&lock->waiters))
+		ret = pvvas_lock_try(lock, me, arg);
+	else
+		ret = -EBUSY;
+	if (list_empty(&lock->waiters))
+		pvvas_word_change(lock, PVVAS_LOCK_WAITERS, 0);
+	else
+		pvvas_lock_kick(lock);
+	return ret;
+}
+
+static int pvvas_lock_check(const struct pvvas_ioc_lock *arg, u32 flags)
+{
+	if (arg->flags & ~flags || arg->state || arg->reserved)
+		return -EINVAL;
+	return 0;
+}
+
+int pvvas_lock_take(struct pvvas_ioc_lock *arg)
+{
+	bool exclusive = arg->flags & PVVAS_LOCK_EXCLUSIVE;
+	struct pvvas_proc *proc = pvvas_proc_find(current->mm);
+	struct pvvas_holder *me;
+	struct pvvas_seglock *lock;
+	int ret;
+
+	ret = pvvas_lock_check(arg, PVVAS_LOCK_EXCLUSIVE | PVVAS_LOCK_TRY);
+	if (ret)
+		return ret;
+	me = pvvas_holder_current(proc);
+	if (!me || (!exclusive && arg->hold / PVVAS_HOLDS_PER_PAGE >=
+		    READ_ONCE(me->nr_pages)))
+		return -EINVAL;
+	lock = pvvas_lock_mapped(proc, arg->lock, exclusive);
+	if (IS_ERR(lock))
+		return PTR_ERR(lock);
+	ret = mutex_lock_interruptible(&lock->mutex);
+	if (!ret) {
+		ret = pvvas_lock_take_locked(lock, me, arg);
+		mutex_unlock(&lock->mutex);
+	}
+	pvvas_lock_put(lock);
+	return ret == -EINTR ? -ERESTARTSYS : ret;
+}
+
+/* Give up what @number holds exclusively; -EPERM if it does not. */
+static int pvvas_lock_release_locked(struct pvvas_seglock *lock, u32 number)
+{
+	u32 word = READ_ONCE(*lock->word), new;
+
+	do {
+		if (pvvas_word_writer(word) != number)
+			return -EPERM;
+		new = word & (PVVAS_LOCK_WAITERS | PVVAS_LOCK_LOST);
+		/* nobody has said that the data are in order */
+		if (word & PVVAS_LOCK_DIED)
+			new |= PVVAS_LOCK_LOST;
+	} while (!try_cmpxchg(lock->word, &word, new));
+	return 0;
+}
+
+static int pvvas_lock_consistent_locked(struct pvvas_seglock *lock, u32 number)
+{
+	u32 word = READ_ONCE(*lock->word);
+
+	do {
+		if (pvvas_word_writer(word) != number)
+			return -EPERM;
+	} while (!try_cmpxchg(lock->word, &word, word & ~PVVAS_LOCK_DIED));
+	return 0;
+}
+
+/* RELEASE and CONSISTENT: not interrupted, since the caller cannot go on. */
+static int pvvas_lock_held(struct pvvas_ioc_lock *arg, bool exclusive,
+			   int (*call)(struct pvvas_seglock *lock, u32 number))
+{
+	struct pvvas_proc *proc = pvvas_proc_find(current->mm);
+	struct pvvas_holder *me = pvvas_holder_current(proc);
+	struct pvvas_seglock *lock;
+	int ret = 0;
+
+	if (!me || arg->hold || arg->deadline)
+		return -EINVAL;
+	lock = pvvas_lock_mapped(proc, arg->lock, exclusive);
+	if (IS_ERR(lock))
+		return PTR_ERR(lock);
+	mutex_lock(&lock->mutex);
+	if (exclusive)
+		ret = call(lock, me->number);
+	if (!ret)
+		pvvas_lock_kick(lock);
+	mutex_unlock(&lock->mutex);
+	pvvas_lock_put(lock);
+	return ret;
+}
+
+int pvvas_lock_release(struct pvvas_ioc_lock *arg)
+{
+	return pvvas_lock_check(arg, PVVAS_LOCK_EXCLUSIVE) ?:
+	       pvvas_lock_held(arg, arg->flags & PVVAS_LOCK_EXCLUSIVE,
+			       pvvas_lock_release_locked);
+}
+
+int pvvas_lock_consistent(struct pvvas_ioc_lock *arg)
+{
+	return pvvas_lock_check(arg, 0) ?:
+	       pvvas_lock_held(arg, true, pvvas_lock_consistent_locked);
+}
+
+/*
+ * A thread is dead that had the number, and has no array any more: whoever
+ * waits for it need not.
+ */
+void pvvas_lock_owner_died(struct pvvas_seglock *lock, u32 number)
+{
+	u32 word;
+
+	mutex_lock(&lock->mutex);
+	word = READ_ONCE(*lock->word);
+	while (pvvas_word_writer(word) == number &&
+	       !try_cmpxchg(lock->word, &word, (word & ~PVVAS_LOCK_OWNER) |
+			    PVVAS_LOCK_DIED))
+		;
+	pvvas_lock_kick(lock);
+	mutex_unlock(&lock->mutex);
+}
+
+/* As new, whoever died in it; -EBUSY if a thread holds it exclusively. */
+int pvvas_lock_renew(struct pvvas_seglock *lock)
+{
+	u32 word, writer;
+	int ret = 0;
+
+	mutex_lock(&lock->mutex);
+	word = READ_ONCE(*lock->word);
+	do {
+		writer = pvvas_word_writer(word);
+		if (writer && pvvas_holder_lives(writer))
+			ret = -EBUSY;
+		/* Readers may be in, that were told of the death. */
+	} while (!ret &&
+		 !try_cmpxchg(lock->word, &word, PVVAS_LOCK_READERS |
+			      (word & PVVAS_LOCK_WAITERS)));
+	if (!ret)
+		pvvas_lock_kick(lock);
+	mutex_unlock(&lock->mutex);
+	return ret;
 }

@@ -53,6 +53,7 @@ static int __init pvvas_init(void)
 	if (ret)
 		return ret;
 	pvvas_life_init();
+	pvvas_wait_init();
 	ret = -ENOMEM;
 	pvvas_wq = alloc_workqueue("pvvas", WQ_UNBOUND, 0);
 	if (!pvvas_wq)

@@ -145,6 +145,7 @@ static void pvvas_proc_free(struct work_struct *work)
 		container_of(work, struct pvvas_proc, free_work);
 
 	xa_destroy(&proc->atts);
+	xa_destroy(&proc->locks);
 	kfree(proc);
 	mutex_lock(&pvvas_procs_lock);
 	pvvas_notifiers_put();
@@ -181,6 +182,7 @@ static struct mmu_notifier *pvvas_mn_alloc(struct mm_struct *mm)
 	INIT_LIST_HEAD(&proc->threads);
 	INIT_LIST_HEAD(&proc->owned);
 	xa_init_flags(&proc->atts, XA_FLAGS_ALLOC);
+	pvvas_locks_init(proc);
 	__module_get(THIS_MODULE);
 	pvvas_notifiers_get();
 	return &proc->mn;
@@ -217,6 +219,7 @@ static void pvvas_mn_release(struct mmu_notifier *mn, struct mm_struct *mm)
 	WRITE_ONCE(proc->mm, NULL);
 	spin_unlock(&pvvas_hash_lock);
 	on_each_cpu(pvvas_cpu_unload, proc, 1);
+	pvvas_locks_mm_died(proc);
 
 	mutex_lock(&pvvas_lock);
 	pvvas_detach_all(proc);

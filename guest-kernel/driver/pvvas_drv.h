@@ -9,6 +9,7 @@
  *   pvvas_lock (mutex)        objects, names, links, attachments, slots
  *     procs hash lock (spin)    process.c: mm -> process
  *       proc->lock (spin)       the process's list of threads
+ *     bucket->lock (spin)       wait.c: threads that wait for a word
  *   seg->pages (spin, irq)    the pages of a segment, and its faces; that of a
  *				clone in the making within that of its source
  *   pvvas_segs_by_tree (spin, irq)  segment.c: number of a tree -> segment
@@ -16,8 +17,10 @@
  *
  *   pvvas_cloning_lock (spin)  cow.c: whose clone is next
  *
- * pvvas_procs_lock is not held together with pvvas_lock.  mmap_lock comes after pvvas_procs_lock (mmu_notifier_get() takes
- * it) and before pvvas_lock (access.c, dump.c).  The last four are never held
+ * Locks of segments have their own (lock.h).  pvvas_procs_lock is not held
+ * together with pvvas_lock.  mmap_lock comes after pvvas_procs_lock
+ * (mmu_notifier_get() takes it) and before pvvas_lock (access.c, dump.c).  The
+ * last four are never held
  * together; demand faults (fault.c) take the first two of them, in whatever the
  * kernel does with user memory.  The scheduler hooks take no lock at all.
  */
@@ -45,6 +48,8 @@
 
 struct file;
 struct mem_cgroup;
+struct pvvas_holder;
+struct pvvas_seglock;
 struct pvvas_space;
 struct pvvas_tree;
 struct pvvas_user;
@@ -140,8 +145,8 @@ struct pvvas_vas {
  * @dump: core dumps hold it (dump.c)
  * @locked: bytes that count for RLIMIT_MEMLOCK
  * @node: where its pages come from, or NUMA_NO_NODE
- * @lockable: a switch locks it (lock.c)
- * @lock_file: memory for the lock, once it was lockable
+ * @lockable: a switch locks it
+ * @lock: once it was lockable (lock.c)
  */
 struct pvvas_seg {
 	struct pvvas_object obj;
@@ -177,7 +182,7 @@ struct pvvas_seg {
 	u64 locked;
 	int node;
 	bool lockable;
-	struct file *lock_file;
+	struct pvvas_seglock *lock;
 };
 
 /**
@@ -245,6 +250,8 @@ struct pvvas_att {
  * @moving: a slot is being emptied: threads with a saved view wait (slot.c)
  * @atts: index -> attachment; with @slots, @hand, @generation under pvvas_lock
  * @owned: anonymous objects that it created; under pvvas_lock
+ * @locks: number of a lock -> struct pvvas_lock_map; with @locks_mutex
+ * @holders: struct pvvas_holder.node; with both mutexes to change it (lock.h)
  */
 struct pvvas_proc {
 	struct mmu_notifier mn;
@@ -264,6 +271,10 @@ struct pvvas_proc {
 	u32 next_index;
 	u32 generation;
 	struct list_head owned;
+	struct mutex locks_mutex;
+	struct xarray locks;
+	struct mutex holders_mutex;
+	struct list_head holders;
 	struct pvvas_leftover left;
 	struct work_struct free_work;
 };
@@ -282,6 +293,7 @@ enum pvvas_thread_state {
  * @slot: while not running, where to go back to
  * @leaving: while not running, it never returns to user mode
  * @token: names the thread for ever, or 0 (life.c)
+ * @holder: it can take locks; with proc->locks_mutex but for the thread itself
  */
 struct pvvas_thread {
 	struct preempt_notifier notifier;
@@ -293,6 +305,7 @@ struct pvvas_thread {
 	bool leaving;
 	u32 slot;
 	u64 token;
+	struct pvvas_holder *holder;
 	struct callback_head cover_work;
 	struct llist_node dead;
 	/* A demand fault to finish where sleeping is allowed (fault.c). */
@@ -434,6 +447,7 @@ int pvvas_resident(struct pvvas_ioc_attach *arg);
 int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg);
 int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg);
 int pvvas_link_next(struct pvvas_ioc_link *arg);
+struct pvvas_seg *pvvas_att_seg(u32 handle, u32 id, u32 *rights);
 void pvvas_detach_all(struct pvvas_proc *proc);
 
 /* life.c */
@@ -443,10 +457,19 @@ int pvvas_life_token(struct pvvas_ioc_life *arg);
 int pvvas_life_alive(struct pvvas_ioc_life *arg);
 void pvvas_life_end(struct pvvas_thread *t);
 
-/* lock.c */
-int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg);
-int pvvas_seg_lock_file(struct pvvas_ioc_lock_file *arg);
+/* lock.c, lock_map.c */
+int pvvas_lock_take(struct pvvas_ioc_lock *arg);
+int pvvas_lock_release(struct pvvas_ioc_lock *arg);
+int pvvas_lock_consistent(struct pvvas_ioc_lock *arg);
 void pvvas_seg_lock_free(struct pvvas_seg *seg);
+int pvvas_lock_open(struct pvvas_ioc_lock_open *arg);
+int pvvas_lock_thread(struct pvvas_ioc_lock_thread *arg);
+int pvvas_holds_mmap(struct vm_area_struct *vma);
+int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg);
+int pvvas_seg_lock_reset(struct pvvas_ioc_id *arg);
+void pvvas_locks_init(struct pvvas_proc *proc);
+void pvvas_locks_thread_died(struct pvvas_thread *t);
+void pvvas_locks_mm_died(struct pvvas_proc *proc);
 
 /* slot.c; pvvas_lock held */
 int pvvas_slot_fill(struct pvvas_att *att);
@@ -516,6 +539,14 @@ int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
 		   bool write);
 int pvvas_window_access(struct vm_area_struct *vma, unsigned long addr,
 			void *buf, int len, int write);
+struct pvvas_seg *pvvas_seen_at(u64 addr, u32 *rights);
+
+/* wait.c */
+void pvvas_wait_init(void);
+int pvvas_seg_wait(struct pvvas_ioc_wait *arg);
+int pvvas_seg_wake(struct pvvas_ioc_wait *arg);
+int pvvas_sleep(const bool *woken, ktime_t deadline);
+ktime_t pvvas_deadline(u64 deadline);
 
 /* dump.c */
 void pvvas_dump_update(u32 handle);

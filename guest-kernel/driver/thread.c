@@ -42,6 +42,8 @@ static void pvvas_reap(struct work_struct *work)
 
 	if (!list)
 		return;
+	llist_for_each_entry(t, list, dead)
+		pvvas_locks_thread_died(t);
 	synchronize_rcu();
 	llist_for_each_entry_safe(t, next, list, dead)
 		pvvas_thread_free(t);
@@ -293,9 +295,11 @@ void pvvas_thread_shed(void)
 			this_cpu_write(pvvas_cpu.running, NULL);
 	}
 	local_irq_enable();
-	hlist_for_each_entry_safe(n, next, &gone, link)
-		pvvas_thread_free(container_of(n, struct pvvas_thread,
-					       notifier));
+	hlist_for_each_entry_safe(n, next, &gone, link) {
+		t = container_of(n, struct pvvas_thread, notifier);
+		pvvas_locks_thread_died(t);
+		pvvas_thread_free(t);
+	}
 }
 
 /*

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -236,6 +237,11 @@ int seg_range(int sid, void **base, size_t *size);
 #define SEG_CTL_PAGER_ON	0x5300000b	/* nothing */
 #define SEG_CTL_PAGER_OFF	0x5300000c	/* nothing */
 #define SEG_CTL_STAT		0x5300000d	/* struct seg_stat * */
+/*
+ * By the segment's owner: its lock is as new, after -ENOTRECOVERABLE or instead
+ * of SEG_CTL_CONSISTENT.  -EBUSY: a thread has it exclusively.
+ */
+#define SEG_CTL_LOCK_RESET	0x5300000e	/* nothing */
 
 /**
  * struct seg_attr - what seg_ctl() gets and sets
@@ -291,6 +297,38 @@ struct seg_stat {
  * @cmd: SEG_CTL_*
  */
 int seg_ctl(int sid, int cmd, ...);
+
+/*
+ * Waiting.  A futex in a segment is found by address and process, and so
+ * confuses VASes and does not reach other processes; these two do neither.
+ */
+
+/**
+ * seg_wait - sleep until seg_wake(), if a word is as expected
+ * @word: four aligned bytes of a segment that the calling thread sees now
+ * @expected: what it is taken to be
+ * @abs: until when, by CLOCK_MONOTONIC; NULL: for as long as it takes
+ *
+ * The word is looked up by its memory: in whatever VAS, at whatever address and
+ * in whatever process it is woken.  0 also without a wake-up, now and then:
+ * look at the word again.  -EAGAIN: it is not @expected.  -ETIMEDOUT.  -EINTR:
+ * a signal handler ran that was installed without SA_RESTART.  -EFAULT: it is
+ * not in a segment that the thread sees.  -EINVAL: @word is not aligned, or
+ * @abs is no time.
+ */
+int seg_wait(const uint32_t *word, uint32_t expected,
+	     const struct timespec *abs);
+
+/**
+ * seg_wake - wake threads that wait for a word, after changing it
+ * @word: as in seg_wait(), writable for the caller
+ * @n: how many at most, of those that see the word writable; those that see it
+ *	read-only are all woken
+ *
+ * Returns how many were woken.  -EACCES: the caller cannot write there.
+ * -EFAULT, -EINVAL: as seg_wait().
+ */
+int seg_wake(const uint32_t *word, int n);
 
 /*
  * Listings.

@@ -21,10 +21,12 @@ static enum pvvas_backend_kind chosen = PVVAS_BACKEND_DEFAULT;
 static void before_fork(void)
 {
 	pthread_mutex_lock(&lock);
+	lockset_before_fork();
 }
 
 static void after_fork_in_parent(void)
 {
+	lockset_after_fork();
 	pthread_mutex_unlock(&lock);
 }
 

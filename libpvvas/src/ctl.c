@@ -224,6 +224,9 @@ PVVAS_EXPORT int seg_ctl(int sid, int cmd, ...)
 	case SEG_CTL_CONSISTENT:
 		ret = lockset_consistent(sid);
 		break;
+	case SEG_CTL_LOCK_RESET:
+		ret = lockset_reset(sid);
+		break;
 	case SEG_CTL_PROTECT:
 	case SEG_CTL_UNPROTECT:
 	case SEG_CTL_DIRTY:

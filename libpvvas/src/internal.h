@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <linux/pvvas.h>
 #include <pvvas.h>
@@ -21,6 +22,8 @@
  * A backend answers the requests of the ioctl ABI and moves threads between
  * views.  Everything above it (arguments, ids, attributes) is common.
  */
+struct seglock;
+
 struct pvvas_backend {
 	/* Get ready: 0 or -errno.  Under the library's lock, once a process. */
 	int (*open)(void);
@@ -35,8 +38,17 @@ struct pvvas_backend {
 	 * made inline, by any thread.
 	 */
 	int (*enter)(int vh, int prev, bool fast);
-	/* Map the page of a segment's lock. */
-	int (*map_lock)(int sid, void **page);
+	/* With fast_switch: the slot of the view that the thread is in. */
+	unsigned int (*slot)(void);
+	/*
+	 * Locks (seglock.h): map the word of one that an attachment shows, and
+	 * writable if the attachment is; know the calling thread, and map an
+	 * array of so many bytes for it.  A child inherits none of the mappings.
+	 */
+	int (*map_lock)(int vh, struct seglock *lock);
+	void (*unmap_lock)(struct seglock *lock);
+	int (*lock_thread)(uint32_t *number);
+	int (*map_array)(size_t bytes, void **array);
 	/*
 	 * Signs of life: a token for the calling thread, which no other one has
 	 * or had; 0 or -errno.  Is the thread of a token there, with the program
@@ -82,6 +94,8 @@ void pvvas_heaps_forked(void);
 void pvvas_check_attached(int vh);
 /* trap.c: in a forked child */
 void pvvas_traps_forked(void);
+/* wait.c: nanoseconds of CLOCK_MONOTONIC, or -EINVAL; NULL: no time limit */
+int pvvas_deadline(const struct timespec *abs, __u64 *deadline);
 /* ctl.c */
 int pvvas_getattr(unsigned int kind, int id, struct pvvas_ioc_attr *attr);
 

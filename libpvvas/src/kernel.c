@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "internal.h"
+#include "seglock.h"
 #include "vmfunc.h"
 
 #define DEVICE		"/dev/pvvas"
@@ -193,6 +194,11 @@ static int enter_attached(int vh, bool fast)
 	return -EAGAIN;
 }
 
+static unsigned int kernel_slot(void)
+{
+	return IDENTITY->slot;
+}
+
 static int kernel_enter(int vh, int prev, bool fast)
 {
 	int err;
@@ -217,24 +223,62 @@ static int kernel_enter(int vh, int prev, bool fast)
 	return err;
 }
 
-static int kernel_map_lock(int sid, void **page)
+/* A lock that was mapped to read gets a second mapping when it may be written. */
+static int kernel_map_lock(int vh, struct seglock *lock)
 {
-	struct pvvas_ioc_lock_file arg = {
+	struct pvvas_ioc_lock_open arg = {
 		.size = sizeof(arg),
-		.seg = (uint32_t)sid,
+		.handle = (uint32_t)vh,
+		.seg = (uint32_t)lock->sid,
 	};
-	int err = kernel_call(PVVAS_IOC_SEG_LOCK_FILE, &arg);
+	int err = kernel_call(PVVAS_IOC_LOCK_OPEN, &arg);
+	bool write = !err && arg.rights & PVVAS_WRITE;
 	void *p;
 
 	if (err)
 		return err;
-	p = mmap(NULL, PVVAS_LOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-		 arg.fd, 0);
+	p = mmap(NULL, PVVAS_LOCK_BYTES, write ? PROT_READ | PROT_WRITE :
+		 PROT_READ, MAP_SHARED, arg.fd, 0);
 	err = p == MAP_FAILED ? -errno : 0;
 	close(arg.fd);
 	if (err)
 		return err;
-	*page = p;
+	lock->number = arg.lock;
+	if (write)
+		__atomic_store_n(&lock->writable, p, __ATOMIC_RELEASE);
+	if (!lock->word)
+		lock->word = p;
+	return 0;
+}
+
+static void kernel_unmap_lock(struct seglock *lock)
+{
+	if (lock->writable && lock->writable != lock->word)
+		munmap(lock->writable, PVVAS_LOCK_BYTES);
+	if (lock->word)
+		munmap((void *)lock->word, PVVAS_LOCK_BYTES);
+}
+
+static int kernel_lock_thread(uint32_t *number)
+{
+	struct pvvas_ioc_lock_thread arg = { .size = sizeof(arg) };
+	int err = kernel_call(PVVAS_IOC_LOCK_THREAD, &arg);
+
+	*number = arg.number;
+	return err;
+}
+
+static int kernel_map_array(size_t bytes, void **array)
+{
+	void *p;
+
+	if (bytes / 4096 > PVVAS_HOLDS_MAX)
+		return -ENOSPC;
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		 (off_t)PVVAS_HOLDS_OFFSET);
+	if (p == MAP_FAILED)
+		return -errno;
+	*array = p;
 	return 0;
 }
 
@@ -286,7 +330,11 @@ const struct pvvas_backend pvvas_kernel_backend = {
 	.call = kernel_call,
 	.forget = kernel_forget,
 	.enter = kernel_enter,
+	.slot = kernel_slot,
 	.map_lock = kernel_map_lock,
+	.unmap_lock = kernel_unmap_lock,
+	.lock_thread = kernel_lock_thread,
+	.map_array = kernel_map_array,
 	.token = kernel_token,
 	.alive = kernel_alive,
 	.stale = kernel_stale,

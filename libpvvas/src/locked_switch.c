@@ -8,144 +8,190 @@
  * that fails it goes home, gives all back and waits with empty hands.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "lockset.h"
 
-/* What the calling thread holds: a copy of an attachment's set, or NULL. */
-static __thread struct lockset *held;
-
-bool locks_held(void)
-{
-	return held;
-}
-
-/* The child of a fork holds nothing: mutexes know threads. */
-void locks_forked(void)
-{
-	free(held);
-	held = NULL;
-}
-
-static void release_all(void)
+void locks_release(struct lock_thread *me)
 {
 	unsigned int i;
 
-	for (i = held ? held->nr : 0; i--;)
-		if (held->entries[i].hold.lock)
-			seglock_release(&held->entries[i].hold);
-	free(held);
-	held = NULL;
+	for (i = me->nr; i--;)
+		if (me->held[i].lock)
+			seglock_release(me, i);
+	me->nr = 0;
+	me->used = 0;
+	me->slots = NULL;
 }
 
-static struct seglock_hold *find_held(int sid)
+/* All of a set, by a thread that holds nothing; or nothing. */
+static int take_all(struct lock_thread *me, const struct lockset *set,
+		    const struct lock_wait *wait)
 {
-	unsigned int i;
-
-	for (i = 0; held && i < held->nr; i++)
-		if (held->entries[i].sid == sid && held->entries[i].hold.lock)
-			return &held->entries[i].hold;
-	return NULL;
-}
-
-/* Those of @set that are not held; nothing changes unless all can be had. */
-static int take_more(struct lockset *set, const struct lock_wait *wait)
-{
+	const struct lockset_entry *e = set->entries;
 	unsigned int i;
 	int err = 0;
 
-	for (i = 0; i < set->nr && !err; i++) {
-		struct lockset_entry *e = &set->entries[i];
-		const struct seglock_hold *have = find_held(e->sid);
-
-		if (!have)
-			err = seglock_take(e->lock, e->exclusive, wait->try,
-					   wait->deadline, &e->hold);
-		else if (e->exclusive && !have->exclusive)
-			err = -EBUSY;	/* no upgrade without giving it back */
+	for (i = 0; i < set->nr; i++, e++) {
+		err = seglock_take(me, i, e->lock, e->flags, wait);
+		if (err)
+			break;
 	}
-	if (!err)
-		return 0;
-	while (i--)
-		if (set->entries[i].hold.lock)
-			seglock_release(&set->entries[i].hold);
+	me->nr = i;
+	me->used = i;
+	if (err)
+		locks_release(me);
 	return err;
 }
 
-/*
- * Make @set what the thread holds.  Locks of it that the thread held before
- * move there, the others are given back.
- */
-static void replace(struct lockset *set)
+static struct seglock_hold *find_held(struct lock_thread *me, int sid)
 {
-	struct seglock_hold *have;
 	unsigned int i;
 
-	for (i = 0; i < set->nr; i++) {
-		have = find_held(set->entries[i].sid);
-		if (set->entries[i].hold.lock || !have)
-			continue;
-		set->entries[i].hold = *have;
-		have->lock = NULL;
-	}
-	release_all();
-	held = set;
+	for (i = 0; i < me->nr; i++)
+		if (me->held[i].lock && me->held[i].lock->sid == sid)
+			return &me->held[i];
+	return NULL;
 }
 
-static int take_set(const struct pvvas_backend *be, struct lockset *set,
-		    int prev, const struct lock_wait *wait)
+static bool in_set(const struct lockset *set, const struct seglock *lock)
+{
+	unsigned int low = 0, high = set->nr, mid;
+
+	while (low < high) {
+		mid = (low + high) / 2;
+		if (set->entries[mid].lock == lock)
+			return true;
+		if (set->entries[mid].lock->sid < lock->sid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return false;
+}
+
+static unsigned int unused_entry(struct lock_thread *me)
+{
+	unsigned int i = 0;
+
+	if (me->used == me->nr)
+		return me->nr++;
+	while (me->held[i].lock)
+		i++;
+	return i;
+}
+
+/* Keep what is in the set, or else what was there before; give back the rest. */
+static void settle(struct lock_thread *me, const struct lockset *set, bool taken)
+{
+	struct seglock_hold *hold;
+	unsigned int i;
+	bool fresh;
+
+	for (i = 0; i < me->nr; i++) {
+		hold = &me->held[i];
+		if (!hold->lock)
+			continue;
+		fresh = hold->flags & SEGLOCK_FRESH;
+		hold->flags &= ~SEGLOCK_FRESH;
+		if (taken ? !fresh && !in_set(set, hold->lock) : fresh) {
+			seglock_release(me, i);
+			me->used--;
+		}
+	}
+	if (!me->used)
+		me->nr = 0;
+}
+
+/* Those that are not held, without waiting; nothing changes unless all can be. */
+static int try_others(struct lock_thread *me, const struct lockset *set)
 {
 	const struct lock_wait try = { .try = true };
-	int err;
+	const struct lockset_entry *e = set->entries;
+	const struct seglock_hold *have;
+	unsigned int n, i;
+	int err = 0;
 
-	err = take_more(set, &try);
-	if (err == -EBUSY && !wait->try) {
-		err = held ? be->enter(VAS_HOME, prev, false) : 0;
-		if (err)
-			return err;
-		release_all();
-		err = take_more(set, wait);
+	for (n = 0; n < set->nr && !err; n++, e++) {
+		have = find_held(me, e->lock->sid);
+		if (!have) {
+			i = unused_entry(me);
+			err = seglock_take(me, i, e->lock, e->flags, &try);
+			if (!err) {
+				me->held[i].flags |= SEGLOCK_FRESH;
+				me->used++;
+			}
+		} else if (e->flags & ~have->flags) {
+			err = -EBUSY;	/* no upgrade without giving it back */
+		}
 	}
-	if (!err)
-		replace(set);
+	settle(me, set, !err);
 	return err;
 }
 
-static bool somebody_died(void)
+static int take_set(const struct pvvas_backend *be, struct lock_thread *me,
+		    const struct lockset *set, int prev,
+		    const struct lock_wait *wait)
+{
+	int err;
+
+	if (!me->used)
+		return take_all(me, set, wait);
+	err = try_others(me, set);
+	if (err != -EBUSY || wait->try)
+		return err;
+	err = be->enter(VAS_HOME, prev, false);
+	if (err)
+		return err;
+	locks_release(me);
+	return take_all(me, set, wait);
+}
+
+static bool writer_died(const struct lock_thread *me)
 {
 	unsigned int i;
 
-	for (i = 0; i < held->nr; i++)
-		if (held->entries[i].hold.owner_died)
+	for (i = 0; i < me->nr; i++)
+		if (me->held[i].lock && me->held[i].flags & SEGLOCK_DIED)
 			return true;
 	return false;
 }
 
 /*
- * Into a VAS with locks; the thread's next switch has to come here, too.
- * @set belongs to the thread, or is freed.
+ * Into the VAS, with the locks taken; the thread's next switch has to come here,
+ * too.
  */
-static int enter_with(const struct pvvas_backend *be, int vh, int prev,
-		      struct lockset *set, const struct lock_wait *wait)
+static int enter(const struct pvvas_backend *be, struct lock_thread *me,
+		 struct lockset *set, int vh, int prev)
 {
-	bool there = held && vas_current() == vh;
-	int err;
+	int err = be->enter(vh, prev, false);
 
-	/* a switch to where it is takes nothing again */
-	err = there ? 0 : take_set(be, set, prev, wait);
-	if (there || err) {
-		free(set);
-		return err;
-	}
-	err = be->enter(vh, vas_current(), false);
 	if (err) {
 		if (vas_current() != VAS_HOME)
 			be->enter(VAS_HOME, VAS_HOME, false);
-		release_all();
+		locks_release(me);
 		return err;
 	}
+	if (be->fast_switch)
+		atomic_store(&set->slot, (uint16_t)(be->slot() + 1));
+	if (__pvvas_self.slots != pvvas_no_slots)
+		me->slots = __pvvas_self.slots;
 	__pvvas_self.slots = pvvas_no_slots;
-	return somebody_died() ? -EOWNERDEAD : 0;
+	return writer_died(me) ? -EOWNERDEAD : 0;
+}
+
+static int enter_with(const struct pvvas_backend *be, struct lock_thread *me,
+		      struct lockset *set, int vh, int prev,
+		      const struct lock_wait *wait)
+{
+	int err;
+
+	/* a switch to where it is takes nothing again */
+	if (me->used && prev == vh)
+		return 0;
+	err = me->nr + set->nr > me->room ? lock_thread_prepare(set->nr) : 0;
+	if (!err)
+		err = take_set(be, me, set, prev, wait);
+	return err ? err : enter(be, me, set, vh, prev);
 }
 
 int locked_switch(const struct pvvas_backend *be, int vh, int prev,
@@ -154,20 +200,28 @@ int locked_switch(const struct pvvas_backend *be, int vh, int prev,
 	struct lockset *set;
 	int err;
 
-	set = lockset_get(vh, &err);
-	if (err)
-		return err;
-	if (set)
-		return enter_with(be, vh, prev, set, wait);
-	err = be->enter(vh, prev, true);
-	if (!err)
-		release_all();
+	if (!lock_self) {
+		err = lock_thread_prepare(0);
+		if (err)
+			return err;
+	}
+	set = lockset_enter(lock_self, vh);
+	if (set) {
+		err = enter_with(be, lock_self, set, vh, prev, wait);
+	} else {
+		err = be->enter(vh, prev, true);
+		if (!err)
+			locks_release(lock_self);
+	}
+	lockset_leave(lock_self);
 	return err;
 }
 
 int lockset_consistent(int sid)
 {
-	struct seglock_hold *have = sid > 0 ? find_held(sid) : NULL;
+	struct seglock_hold *hold = NULL;
 
-	return have ? seglock_consistent(have) : -EINVAL;
+	if (sid > 0 && lock_self)
+		hold = find_held(lock_self, sid);
+	return hold ? seglock_consistent(hold) : -EINVAL;
 }

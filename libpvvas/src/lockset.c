@@ -1,89 +1,144 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The sets of locks of this process's attachments.
+ * The sets of locks of this process's attachments, and the threads that take
+ * them.
+ *
+ * A switch takes no mutex: a thread says in @using which set it looks at, and
+ * in @held which locks it has.  What is taken away meanwhile is freed once no
+ * thread says so any more.
  */
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "lockset.h"
 
+#define ROOM		16	/* for locks of a thread, at first */
+#define ARRAY_BYTES	4096UL	/* of its array, at first */
+
+/* Guards all below; and, against reap(), @room and @held of each thread. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-/* By index of the handle; the table exists once a set does. */
-static _Atomic(struct lockset **) sets;
+_Atomic(lockset_ptr *) lock_sets;
 
-/* Locks of this process, each mapped once and for good: others may hold it. */
-struct mapped {
-	struct mapped *next;
-	int sid;
-	struct seglock *lock;
-};
+static struct lockset *retired;
+static struct seglock *locks;
+static struct lock_thread *threads;
 
-static struct mapped *mapped;
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static int key_err;
 
-static int map_lock(int sid, struct seglock **lock)
+__thread struct lock_thread *lock_self;
+
+static bool set_in_use(const struct lockset *set)
 {
-	const struct pvvas_backend *be;
-	struct mapped *m;
-	int err;
+	const struct lock_thread *t;
 
-	for (m = mapped; m; m = m->next) {
-		if (m->sid == sid) {
-			*lock = m->lock;
-			return 0;
+	for (t = threads; t; t = t->next)
+		if (atomic_load(&t->using) == set)
+			return true;
+	return false;
+}
+
+static bool lock_in_use(const struct seglock *lock)
+{
+	const struct lock_thread *t;
+	unsigned int i;
+
+	for (t = threads; t; t = t->next)
+		for (i = 0; i < t->room; i++)
+			if (__atomic_load_n(&t->held[i].lock,
+					    __ATOMIC_ACQUIRE) == lock)
+				return true;
+	return false;
+}
+
+static void put_locks(const struct lockset *set)
+{
+	unsigned int i;
+
+	/* the entries are const for those who only look */
+	for (i = 0; i < set->nr; i++)
+		((struct seglock *)set->entries[i].lock)->refs--;
+}
+
+/* Free what no attachment needs and no thread uses; the mutex is held. */
+static void reap(void)
+{
+	struct lockset **s = &retired, *set;
+	struct seglock **l = &locks, *lock;
+
+	/* See lockset_enter(): it looks again after it has said what it uses. */
+	atomic_thread_fence(memory_order_seq_cst);
+	while ((set = *s)) {
+		if (set_in_use(set)) {
+			s = &set->next;
+			continue;
 		}
+		*s = set->next;
+		put_locks(set);
+		free(set);
 	}
-	be = pvvas_backend(&err);
-	if (!be)
-		return err;
-	m = malloc(sizeof(*m));
-	if (!m)
-		return -ENOMEM;
-	m->sid = sid;
-	err = be->map_lock(sid, (void **)&m->lock);
-	if (!err) {
-		err = seglock_init(m->lock);
-		if (err)
-			munmap(m->lock, SEGLOCK_BYTES);
+	while ((lock = *l)) {
+		if (lock->refs || lock_in_use(lock)) {
+			l = &lock->next;
+			continue;
+		}
+		*l = lock->next;
+		pvvas_backend_opened()->unmap_lock(lock);
+		free(lock);
 	}
-	if (err) {
-		free(m);
-		return err;
-	}
-	m->next = mapped;
-	mapped = m;
-	*lock = m->lock;
-	return 0;
 }
 
-static int by_sid(const void *a, const void *b)
+static struct seglock *find_lock(int sid)
 {
-	return ((const struct lockset_entry *)a)->sid -
-	       ((const struct lockset_entry *)b)->sid;
+	struct seglock *lock;
+
+	for (lock = locks; lock; lock = lock->next)
+		if (lock->sid == sid)
+			return lock;
+	lock = calloc(1, sizeof(*lock));
+	if (!lock)
+		return NULL;
+	lock->sid = sid;
+	lock->next = locks;
+	locks = lock;
+	return lock;
 }
 
-static int add(struct lockset **set, const struct pvvas_ioc_link *link)
+static int add(struct lockset **set, int vh, const struct pvvas_ioc_link *link)
 {
 	unsigned int nr = *set ? (*set)->nr : 0;
-	struct lockset_entry *e;
+	bool exclusive = link->prot & PVVAS_WRITE;
 	struct lockset *bigger;
-	int err;
+	struct seglock *lock;
+	int err = 0;
 
-	bigger = realloc(*set, sizeof(**set) + (nr + 1) * sizeof(*e));
+	bigger = realloc(*set, sizeof(**set) +
+			 (nr + 1) * sizeof(bigger->entries[0]));
 	if (!bigger)
 		return -ENOMEM;
+	bigger->nr = nr;
+	bigger->slot = 0;
 	*set = bigger;
-	e = &bigger->entries[nr];
-	memset(e, 0, sizeof(*e));
-	e->sid = (int)link->seg;
-	e->exclusive = link->prot & PVVAS_WRITE;
-	err = map_lock(e->sid, &e->lock);
-	bigger->nr = nr + !err;
-	return err;
+	lock = find_lock((int)link->seg);
+	if (!lock)
+		return -ENOMEM;
+	if (!lock->word || (exclusive && !lock->writable))
+		err = pvvas_backend_opened()->map_lock(vh, lock);
+	if (!err && exclusive && !lock->writable)
+		err = -EACCES;
+	if (err)
+		return err;
+	lock->refs++;
+	bigger->entries[bigger->nr++] = (struct lockset_entry){
+		.lock = lock,
+		.flags = exclusive ? SEGLOCK_EXCLUSIVE : 0,
+	};
+	return 0;
 }
 
 /* All lockable segments that the attachment shows; NULL if none. */
@@ -96,12 +151,13 @@ static int collect(int vh, struct lockset **set)
 	int err;
 
 	*set = NULL;
+	/* in the order of their ids */
 	for (;;) {
 		err = pvvas_call(PVVAS_IOC_LINK_NEXT, &link);
 		if (err)
 			break;
 		if (link.flags & PVVAS_LINK_LOCKABLE && link.prot)
-			err = add(set, &link);
+			err = add(set, vh, &link);
 		if (err)
 			break;
 		link.prot = 0;
@@ -110,10 +166,8 @@ static int collect(int vh, struct lockset **set)
 	/* the end, or a driver that knows nothing of this */
 	if (err == -ENOENT || err == -ENOTTY)
 		err = 0;
-	if (!err && *set)
-		qsort((*set)->entries, (*set)->nr, sizeof((*set)->entries[0]),
-		      by_sid);
-	if (err) {
+	if (err && *set) {
+		put_locks(*set);
 		free(*set);
 		*set = NULL;
 	}
@@ -122,107 +176,211 @@ static int collect(int vh, struct lockset **set)
 
 static int need_table(void)
 {
-	size_t bytes = PVVAS_HANDLE_INDICES * sizeof(struct lockset *);
+	size_t bytes = PVVAS_HANDLE_INDICES * sizeof(lock_sets[0]);
 	void *p;
 
-	if (atomic_load(&sets))
+	if (atomic_load(&lock_sets))
 		return 0;
 	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		return -ENOMEM;
-	atomic_store(&sets, p);
+	atomic_store(&lock_sets, p);
 	return 0;
 }
 
-static struct lockset **entry(int vh)
+static void replace(lockset_ptr *e, struct lockset *set)
 {
-	struct lockset **table = atomic_load(&sets);
+	struct lockset *old = atomic_exchange(e, set);
 
-	return table ? &table[PVVAS_HANDLE_INDEX(vh)] : NULL;
+	if (old) {
+		old->next = retired;
+		retired = old;
+	}
 }
 
 int lockset_update(int vh)
 {
-	struct lockset *set, **e;
+	struct lockset *set;
 	int err;
 
 	pthread_mutex_lock(&mutex);
 	err = collect(vh, &set);
-	if (!err && set)
+	if (!err && set) {
 		err = need_table();
-	e = entry(vh);
-	if (!err && e) {
-		free(*e);
-		__atomic_store_n(e, set, __ATOMIC_RELEASE);
-	} else {
-		free(set);
+		if (err) {
+			put_locks(set);
+			free(set);
+		}
 	}
+	if (!err && lockset_entry(vh))
+		replace(lockset_entry(vh), set);
+	reap();
 	pthread_mutex_unlock(&mutex);
 	return err;
 }
 
 void lockset_forget(int vh)
 {
-	struct lockset **e;
-
 	pthread_mutex_lock(&mutex);
-	e = entry(vh);
-	if (e) {
-		free(*e);
-		__atomic_store_n(e, NULL, __ATOMIC_RELEASE);
+	if (lockset_entry(vh)) {
+		replace(lockset_entry(vh), NULL);
+		reap();
 	}
 	pthread_mutex_unlock(&mutex);
 }
 
-bool lockset_exists(int vh)
+static void free_thread(struct lock_thread *me)
 {
-	struct lockset **e = entry(vh);
+	struct lock_thread **t;
 
-	return e && __atomic_load_n(e, __ATOMIC_ACQUIRE);
+	for (t = &threads; *t && *t != me; t = &(*t)->next)
+		;
+	if (*t)
+		*t = me->next;
+	free(me->held);
+	free(me);
 }
 
-struct lockset *lockset_get(int vh, int *err)
+/* The thread ends; what it still holds the driver takes when it is dead. */
+static void thread_exits(void *arg)
 {
-	struct lockset **e, *copy = NULL;
-	size_t bytes;
+	struct lock_thread *me = arg;
 
-	*err = 0;
-	if (!lockset_exists(vh))
-		return NULL;
 	pthread_mutex_lock(&mutex);
-	e = entry(vh);
-	if (e && *e) {
-		bytes = sizeof(**e) + (*e)->nr * sizeof((*e)->entries[0]);
-		copy = malloc(bytes);
-		if (copy)
-			memcpy(copy, *e, bytes);
-		else
-			*err = -ENOMEM;
-	}
+	lock_self = NULL;
+	if (me->array)
+		munmap(me->array, me->array_bytes);
+	free_thread(me);
+	reap();
 	pthread_mutex_unlock(&mutex);
-	return copy;
 }
 
+static void make_key(void)
+{
+	key_err = -pthread_key_create(&key, thread_exits);
+}
+
+static int new_thread(const struct pvvas_backend *be)
+{
+	struct lock_thread *me;
+	int err;
+
+	pthread_once(&key_once, make_key);
+	if (key_err)
+		return key_err;
+	me = calloc(1, sizeof(*me));
+	if (!me)
+		return -ENOMEM;
+	err = be->lock_thread(&me->number);
+	if (!err)
+		err = -pthread_setspecific(key, me);
+	if (err) {
+		free(me);
+		return err;
+	}
+	pthread_mutex_lock(&mutex);
+	me->next = threads;
+	threads = me;
+	pthread_mutex_unlock(&mutex);
+	lock_self = me;
+	return 0;
+}
+
+/* The new array shows what the old one does. */
+static int grow_array(const struct pvvas_backend *be, struct lock_thread *me,
+		      unsigned int room)
+{
+	size_t bytes = ARRAY_BYTES;
+	void *array;
+	int err;
+
+	while (bytes < room * sizeof(me->array[0]))
+		bytes *= 2;
+	if (bytes <= me->array_bytes)
+		return 0;
+	err = be->map_array(bytes, &array);
+	if (err)
+		return err;
+	if (me->array)
+		munmap(me->array, me->array_bytes);
+	me->array = array;
+	me->array_bytes = bytes;
+	return 0;
+}
+
+static int grow(const struct pvvas_backend *be, struct lock_thread *me,
+		unsigned int nr)
+{
+	struct seglock_hold *held, *old = me->held;
+	unsigned int room = ROOM;
+	int err;
+
+	while (room < nr)
+		room *= 2;
+	err = grow_array(be, me, room);
+	if (err)
+		return err;
+	held = calloc(room, sizeof(*held));
+	if (!held)
+		return -ENOMEM;
+	pthread_mutex_lock(&mutex);
+	if (old)
+		memcpy(held, old, me->room * sizeof(*held));
+	me->held = held;
+	me->room = room;
+	pthread_mutex_unlock(&mutex);
+	free(old);
+	return 0;
+}
+
+int lock_thread_prepare(unsigned int nr)
+{
+	const struct pvvas_backend *be = pvvas_backend_opened();
+	int err = lock_self ? 0 : new_thread(be);
+
+	if (!err && lock_self->nr + nr > lock_self->room)
+		err = grow(be, lock_self, lock_self->nr + nr);
+	return err;
+}
+
+void lockset_before_fork(void)
+{
+	pthread_mutex_lock(&mutex);
+}
+
+void lockset_after_fork(void)
+{
+	pthread_mutex_unlock(&mutex);
+}
+
+/* The mappings of words and arrays are not in the child. */
 void lockset_forked(void)
 {
-	struct lockset **table = atomic_load(&sets);
-	struct mapped *m;
+	lockset_ptr *table = atomic_load(&lock_sets);
+	struct lockset *set;
+	struct seglock *lock;
 	int i;
 
 	for (i = 0; table && i < PVVAS_HANDLE_INDICES; i++)
-		free(table[i]);
+		free(atomic_load(&table[i]));
 	if (table)
-		munmap(table, PVVAS_HANDLE_INDICES * sizeof(*table));
-	atomic_store(&sets, NULL);
-	while (mapped) {
-		m = mapped;
-		mapped = m->next;
-		munmap(m->lock, SEGLOCK_BYTES);
-		free(m);
+		munmap(table, PVVAS_HANDLE_INDICES * sizeof(table[0]));
+	atomic_store(&lock_sets, NULL);
+	while ((set = retired)) {
+		retired = set->next;
+		free(set);
 	}
+	while ((lock = locks)) {
+		locks = lock->next;
+		free(lock);
+	}
+	while (threads)
+		free_thread(threads);
+	if (lock_self)
+		pthread_setspecific(key, NULL);
+	lock_self = NULL;
 	pthread_mutex_init(&mutex, NULL);
-	locks_forked();
 }
 
 int lockset_enable(int sid, bool on)
@@ -237,5 +395,19 @@ int lockset_enable(int sid, bool on)
 	if (sid <= 0)
 		return -EINVAL;
 	err = pvvas_call(PVVAS_IOC_SEG_LOCKING, &arg);
+	return err == -ENOTTY ? -EOPNOTSUPP : err;
+}
+
+int lockset_reset(int sid)
+{
+	struct pvvas_ioc_id arg = {
+		.size = sizeof(arg),
+		.id = (uint32_t)sid,
+	};
+	int err;
+
+	if (sid <= 0)
+		return -EINVAL;
+	err = pvvas_call(PVVAS_IOC_SEG_LOCK_RESET, &arg);
 	return err == -ENOTTY ? -EOPNOTSUPP : err;
 }

@@ -4,8 +4,8 @@
  *
  * An attachment whose VAS shows lockable segments has a set of their locks.
  * Its entry in the table of the fast switch stays empty, and so does the table
- * of a thread that holds locks: every switch that has to do with locks goes the
- * slow way, and no other one pays anything.
+ * of a thread that holds locks: every switch that has to do with locks goes
+ * another way, and no other one pays anything.
  */
 #ifndef PVVAS_LOCKSET_H
 #define PVVAS_LOCKSET_H
@@ -16,44 +16,90 @@
 #include "seglock.h"
 
 struct lockset_entry {
-	int sid;
-	bool exclusive;
-	struct seglock *lock;
-	struct seglock_hold hold;	/* in a thread's copy: how it has it */
+	const struct seglock *lock;
+	unsigned int flags;	/* SEGLOCK_EXCLUSIVE or 0 */
 };
 
+/* It does not change once others can find it, but for @slot. */
 struct lockset {
+	struct lockset *next;	/* of those that are to be freed */
 	unsigned int nr;
+	atomic_ushort slot;	/* as in the tables of the inline switch, or 0 */
 	struct lockset_entry entries[];	/* in the order of sid */
 };
+
+/* By index of the handle; NULL before there is any set. */
+extern _Atomic(lockset_ptr *) lock_sets
+	__attribute__((visibility("hidden")));
+
+static inline lockset_ptr *lockset_entry(int vh)
+{
+	lockset_ptr *table = atomic_load_explicit(&lock_sets,
+						  memory_order_acquire);
+
+	return table ? &table[PVVAS_HANDLE_INDEX(vh)] : NULL;
+}
 
 /* Find out what the attachment's set is; 0 or -errno. */
 int lockset_update(int vh);
 void lockset_forget(int vh);
-/* In a forked child: attachments and locks are the parent's. */
+/* Around a fork; in the child attachments and locks are the parent's. */
+void lockset_before_fork(void);
+void lockset_after_fork(void);
 void lockset_forked(void);
-/*
- * A copy with nothing held, to be freed, or NULL: none; *err is -errno if that
- * is not known.
- */
-struct lockset *lockset_get(int vh, int *err);
-bool lockset_exists(int vh);
 
-/* Switch lockable on or off, and the mark of consistence. */
+/*
+ * The attachment's set or NULL.  With a thread, the set stays until the thread
+ * calls lockset_leave(), whatever becomes of the attachment.
+ */
+static inline struct lockset *lockset_enter(struct lock_thread *me, int vh)
+{
+	/* there is a table: no thread is prepared before it is needed */
+	lockset_ptr *e =
+		&atomic_load_explicit(&lock_sets, memory_order_acquire)
+			[PVVAS_HANDLE_INDEX(vh)];
+	struct lockset *set;
+
+	do {
+		set = atomic_load_explicit(e, memory_order_acquire);
+		if (!set)
+			return NULL;
+		atomic_store(&me->using, set);
+		/* who takes it away looks at @using after that */
+	} while (__builtin_expect(atomic_load(e) != set, 0));
+	return set;
+}
+
+static inline void lockset_leave(struct lock_thread *me)
+{
+	atomic_store_explicit(&me->using, NULL, memory_order_release);
+}
+
+static inline bool lockset_exists(int vh)
+{
+	lockset_ptr *e = lockset_entry(vh);
+
+	return e && atomic_load_explicit(e, memory_order_acquire);
+}
+
+/* The calling thread, known to the backend, with room for @nr more locks. */
+int lock_thread_prepare(unsigned int nr);
+
+/* Switch lockable on or off; the mark of consistence; a lost lock as new. */
 int lockset_enable(int sid, bool on);
 int lockset_consistent(int sid);
+int lockset_reset(int sid);
 
-/* How to wait for locks. */
-struct lock_wait {
-	bool try;
-	const struct timespec *deadline;	/* or NULL: for ever */
-};
-
-/* Does the calling thread hold locks? */
-bool locks_held(void);
 /* A switch with locks on either side. */
 int locked_switch(const struct pvvas_backend *be, int vh, int prev,
 		  const struct lock_wait *wait);
-void locks_forked(void);
+/* Let go of all that the thread holds; it is home. */
+void locks_release(struct lock_thread *me);
+
+/* Does the calling thread hold locks? */
+static inline bool locks_held(void)
+{
+	return lock_self && lock_self->used;
+}
 
 #endif /* PVVAS_LOCKSET_H */

@@ -1,54 +1,173 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The lock of a lockable segment: shared or exclusive, between the threads of
- * all processes, robust against their death.
+ * The lock of a lockable segment, as one thread takes it: shared or exclusive,
+ * between the threads of all processes, robust against their death.
  *
- * It is made of robust mutexes.  Who reads holds one of the slots; who writes
- * holds the gate and all slots that were ever used.  Whoever wants either goes
- * through the gate, so writers are not starved.  The page it is in is ordinary
- * shared memory outside the window, where futexes work.
+ * linux/pvvas.h has the protocol: a word that only those with the right to
+ * write to the segment can write, an array of the thread's own for what it
+ * holds shared, and the driver for all else.  What is uncontended is done here,
+ * inline and without a system call.
  */
 #ifndef PVVAS_SEGLOCK_H
 #define PVVAS_SEGLOCK_H
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 
-#define SEGLOCK_SLOTS	64
-#define SEGLOCK_BYTES	4096
+#include "internal.h"
 
+struct lockset;
+typedef _Atomic(struct lockset *) lockset_ptr;
+
+/* A lock of this process, shared by the sets that have it (lockset.c). */
 struct seglock {
-	_Atomic uint32_t ready;		/* SEGLOCK_* */
-	uint32_t used;			/* slots that were ever used */
-	uint32_t writer;		/* held exclusively, or the owner died */
-	uint32_t broken;		/* unlocked, but not made consistent */
-	pthread_mutex_t gate;
-	pthread_mutex_t slots[SEGLOCK_SLOTS];
+	struct seglock *next;
+	int sid;
+	unsigned int refs;
+	uint32_t number;
+	const atomic_uint *word;
+	atomic_uint *writable;	/* the same, or NULL */
 };
 
-_Static_assert(sizeof(struct seglock) <= SEGLOCK_BYTES, "one page");
-
-/* How one thread holds it. */
+/* How a thread holds one. */
 struct seglock_hold {
-	struct seglock *lock;
-	int slot;		/* shared: which; exclusive: -1 */
-	bool exclusive;
-	bool owner_died;	/* and nobody has said yet that all is well */
+	const struct seglock *lock;	/* NULL: an unused entry */
+	unsigned int flags;		/* SEGLOCK_* */
 };
 
-/* Make the page a lock unless it is one. */
-int seglock_init(struct seglock *lock);
+#define SEGLOCK_EXCLUSIVE	(1U << 0)
+/* a writer has died, and nobody has said that all is well */
+#define SEGLOCK_DIED		(1U << 1)
+/* taken by the switch that is being made */
+#define SEGLOCK_FRESH		(1U << 2)
 
 /*
- * Take it, until @deadline (CLOCK_MONOTONIC) or for as long as it takes (NULL),
- * or not at all if it is taken (@try).  0; -EBUSY, -ETIMEDOUT,
- * -ENOTRECOVERABLE; with hold->owner_died set if a writer died in it.
+ * A thread that takes locks.  Entry i of @held goes with element i of @array,
+ * which the driver reads.  Other threads look at @using and at the locks in
+ * @held, to know what they may free.
  */
-int seglock_take(struct seglock *lock, bool exclusive, bool try,
-		 const struct timespec *deadline, struct seglock_hold *hold);
-void seglock_release(struct seglock_hold *hold);
+struct lock_thread {
+	struct lock_thread *next;
+	lockset_ptr using;
+	unsigned int nr;	/* entries of @held that may be in use */
+	uint32_t number;
+	unsigned int used;	/* entries that are in use */
+	unsigned int room;
+	atomic_uint *array;
+	struct seglock_hold *held;
+	size_t array_bytes;
+	/* The table of the inline switch, put away while there are locks. */
+	const volatile uint16_t *slots;
+};
+
+extern __thread struct lock_thread *lock_self
+	__attribute__((tls_model("initial-exec")));
+
+/* How to wait for locks. */
+struct lock_wait {
+	bool try;
+	uint64_t deadline;	/* PVVAS_NO_DEADLINE: for ever */
+};
+
+static inline bool seglock_try_exclusive(const struct lock_thread *me,
+					 const struct seglock *lock)
+{
+	uint32_t word = atomic_load_explicit(lock->word, memory_order_relaxed);
+
+	/* the last thread that read was this one, and it does not now */
+	if (word && word != (PVVAS_LOCK_READERS | me->number))
+		return false;
+	return atomic_compare_exchange_strong(lock->writable, &word,
+					      me->number);
+}
+
+/*
+ * The caller's number is in its array.  Does the word let it read, or can the
+ * caller make it?
+ */
+static inline bool seglock_may_read(const struct lock_thread *me,
+				    const struct seglock *lock)
+{
+	uint32_t mine = PVVAS_LOCK_READERS | me->number, word;
+
+	word = atomic_load_explicit(lock->word, memory_order_acquire);
+	if (__builtin_expect(word == PVVAS_LOCK_READERS || word == mine, 1))
+		return true;
+	return !word && lock->writable &&
+		atomic_compare_exchange_strong(lock->writable, &word, mine);
+}
+
+/* @at: the element of the array. */
+static inline bool seglock_try_shared(const struct lock_thread *me,
+				      atomic_uint *at,
+				      const struct seglock *lock)
+{
+	atomic_store_explicit(at, lock->number, memory_order_relaxed);
+	/* Who wants to write makes the word say so, and then looks here. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (seglock_may_read(me, lock))
+		return true;
+	atomic_store_explicit(at, 0, memory_order_release);
+	return false;
+}
+
+/* Ask the driver for what could not be had inline. */
+int seglock_ask(struct lock_thread *me, unsigned int i,
+		const struct lock_wait *wait);
+
+/*
+ * Take @lock, shared or with SEGLOCK_EXCLUSIVE in @flags, as entry @i of what
+ * the thread holds.  0; -EBUSY, -ETIMEDOUT,
+ * -ENOTRECOVERABLE; with SEGLOCK_DIED set in the entry if a writer died in it.
+ */
+static inline int seglock_take(struct lock_thread *me, unsigned int i,
+			       const struct seglock *lock, unsigned int flags,
+			       const struct lock_wait *wait)
+{
+	struct seglock_hold *hold = &me->held[i];
+
+	hold->flags = flags;
+	hold->lock = lock;
+	if (flags ? seglock_try_exclusive(me, lock) :
+			seglock_try_shared(me, &me->array[i], lock))
+		return 0;
+	return seglock_ask(me, i, wait);
+}
+
+/* Tell the driver: others wait, or the lock is lost. */
+void seglock_tell(const struct seglock_hold *hold);
+
+/* False: the driver has to be told, or it is tried once more. */
+static inline bool seglock_try_release(struct lock_thread *me, unsigned int i)
+{
+	struct seglock_hold *hold = &me->held[i];
+	const struct seglock *lock = hold->lock;
+	uint32_t mine = me->number;
+
+	if (hold->flags & SEGLOCK_EXCLUSIVE) {
+		if (!atomic_compare_exchange_strong(lock->writable, &mine, 0))
+			return false;
+	} else {
+		atomic_store_explicit(&me->array[i], 0, memory_order_release);
+		/* Who waits makes the word say so, and then looks here. */
+		atomic_thread_fence(memory_order_seq_cst);
+		if (atomic_load_explicit(lock->word, memory_order_relaxed) &
+		    PVVAS_LOCK_WAITERS)
+			return false;
+	}
+	__atomic_store_n(&hold->lock, NULL, __ATOMIC_RELEASE);
+	return true;
+}
+
+static inline void seglock_release(struct lock_thread *me, unsigned int i)
+{
+	if (seglock_try_release(me, i))
+		return;
+	seglock_tell(&me->held[i]);
+	__atomic_store_n(&me->held[i].lock, NULL, __ATOMIC_RELEASE);
+}
+
 /* The data are in order again; -EINVAL if nobody had died, or held shared. */
 int seglock_consistent(struct seglock_hold *hold);
 

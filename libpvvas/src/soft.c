@@ -107,6 +107,16 @@ uint32_t soft_shown_rights(uint32_t seg)
 	return 0;
 }
 
+uint32_t soft_rights_at(uint64_t addr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_shown; i++)
+		if (addr - shown[i].base < shown[i].length)
+			return shown[i].rights;
+	return 0;
+}
+
 void soft_range_changed(const struct soft_object *seg, uint64_t offset,
 			uint64_t length)
 {
@@ -236,6 +246,11 @@ static int soft_call(unsigned long request, void *arg)
 
 	if (request == PVVAS_IOC_INFO)
 		return info(arg);
+	if (request == PVVAS_IOC_SEG_WAIT || request == PVVAS_IOC_SEG_WAKE)
+		return soft_wait_call(request, arg);
+	err = soft_lock_call(request, arg);
+	if (err != -ENOTTY)
+		return err;
 	soft_lock();
 	err = soft_objects_call(request, arg);
 	if (err == -ENOTTY)
@@ -249,29 +264,6 @@ static int soft_call(unsigned long request, void *arg)
 	if (att && seen_changes != soft_reg->changes)
 		show_all(att);
 	soft_unlock();
-	return err;
-}
-
-static int soft_map_lock(int sid, void **page)
-{
-	int fd, err = 0;
-	void *p;
-
-	soft_lock();
-	fd = soft_object(PVVAS_KIND_SEG, (uint32_t)sid) ?
-		soft_lock_file((uint32_t)sid, O_RDWR | O_CREAT) : -ENOENT;
-	soft_unlock();
-	if (fd < 0)
-		return fd;
-	if (ftruncate(fd, PVVAS_LOCK_BYTES) < 0)
-		err = -errno;
-	p = err ? MAP_FAILED : mmap(NULL, PVVAS_LOCK_BYTES,
-				    PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (!err && p == MAP_FAILED)
-		err = -errno;
-	close(fd);
-	if (!err)
-		*page = p;
 	return err;
 }
 
@@ -297,6 +289,9 @@ const struct pvvas_backend pvvas_soft_backend = {
 	.forget = soft_forget,
 	.enter = soft_enter,
 	.map_lock = soft_map_lock,
+	.unmap_lock = soft_unmap_lock,
+	.lock_thread = soft_lock_thread,
+	.map_array = soft_map_array,
 	.token = soft_token,
 	.alive = soft_alive,
 	.stale = soft_stale,

@@ -10,19 +10,21 @@
 #ifndef PVVAS_SOFT_H
 #define PVVAS_SOFT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "internal.h"
 
-#define SOFT_MAGIC	0x0004536f66747650ULL
+#define SOFT_MAGIC	0x0005536f66747650ULL
 #define SOFT_WINDOW	(4ULL << 40)
 /* Segments share no block in a VAS, as the driver has it: see seg_attach(3). */
 #define SOFT_BLOCK	(2ULL << 20)
 #define SOFT_OBJECTS	4096
 #define SOFT_LINKS	16384
 #define SOFT_ATTS	16384
+#define SOFT_HOLDS	4096
 
 /* A process that may have died since. */
 struct soft_process {
@@ -43,6 +45,8 @@ struct soft_object {
 	uint16_t pager;
 	uint32_t memory;	/* whose file it shows; 0: its own */
 	uint64_t unique;	/* of the memory; at random */
+	uint32_t lock_state;	/* PVVAS_LOCK_DIED, PVVAS_LOCK_LOST */
+	uint32_t reserved;
 	uint64_t base;
 	uint64_t length;
 	char name[PVVAS_NAME_MAX + 1];
@@ -65,6 +69,17 @@ struct soft_att {
 	struct soft_process process;
 };
 
+/* A thread that has the lock of a segment, or waits to have it exclusively. */
+struct soft_hold {
+	uint64_t token;
+	uint32_t seg;		/* 0: unused entry */
+	uint32_t how;		/* SOFT_HOLD_* */
+};
+
+#define SOFT_HOLD_SHARED	1
+#define SOFT_HOLD_EXCLUSIVE	2
+#define SOFT_HOLD_WANTED	3
+
 struct soft_registry {
 	uint64_t magic;
 	uint32_t next_id[3];	/* by kind */
@@ -73,6 +88,8 @@ struct soft_registry {
 	struct soft_object objects[SOFT_OBJECTS];
 	struct soft_link links[SOFT_LINKS];
 	struct soft_att atts[SOFT_ATTS];
+	atomic_uint lock_changes;	/* a futex */
+	struct soft_hold holds[SOFT_HOLDS];
 };
 
 /* soft_registry.c */
@@ -85,7 +102,6 @@ int soft_alive(uint64_t token);
 void soft_lock(void);
 void soft_unlock(void);
 int soft_segment_file(const struct soft_object *seg, int flags);
-int soft_lock_file(uint32_t id, int flags);
 /* of a segment: rights of protected pages, a byte each; what was clean */
 int soft_prot_file(const struct soft_object *seg, int flags);
 int soft_clean_file(const struct soft_object *seg, int flags);
@@ -115,6 +131,8 @@ struct soft_object *soft_segment_at(uint32_t id, uint32_t rights, int *err);
 
 /* soft.c: the lock is held; what of a segment is mapped now, or 0 */
 uint32_t soft_shown_rights(uint32_t seg);
+/* what may be done at an address of the window now, or 0 */
+uint32_t soft_rights_at(uint64_t addr);
 /* pages of a segment have other rights now: here at once */
 void soft_range_changed(const struct soft_object *seg, uint64_t offset,
 			uint64_t length);
@@ -129,6 +147,19 @@ int soft_page_allows(const struct soft_object *seg, uint64_t offset, bool write)
 
 /* soft_clone.c: the lock is held */
 int soft_clone_call(unsigned long request, void *arg);
+
+/* soft_lock.c: the lock is not held, but for soft_lock_reset() */
+int soft_lock_call(unsigned long request, void *arg);
+int soft_lock_reset(struct soft_object *seg);
+int soft_map_lock(int vh, struct seglock *lock);
+void soft_unmap_lock(struct seglock *lock);
+int soft_lock_thread(uint32_t *number);
+int soft_map_array(size_t bytes, void **array);
+
+/* soft_wait.c: the lock is not held */
+int soft_wait_call(unsigned long request, struct pvvas_ioc_wait *arg);
+int soft_futex_wait(uint32_t *word, uint32_t expected, uint64_t deadline);
+int soft_futex_wake(uint32_t *word, uint32_t n);
 
 /* soft_attach.c: the lock is held */
 int soft_attach_call(unsigned long request, void *arg);

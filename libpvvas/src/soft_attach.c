@@ -229,8 +229,21 @@ static int set_lockable(const struct pvvas_ioc_seg_locking *arg)
 		return -ENOENT;
 	if (geteuid() && seg->uid != geteuid())
 		return -EPERM;
+	if (arg->on && !seg->lockable)
+		soft_lock_reset(seg);
 	seg->lockable = arg->on;
 	return 0;
+}
+
+static int reset_lock(const struct pvvas_ioc_id *arg)
+{
+	struct soft_object *seg = soft_object(PVVAS_KIND_SEG, arg->id);
+
+	if (!seg)
+		return -ENOENT;
+	if (geteuid() && seg->uid != geteuid())
+		return -EPERM;
+	return seg->lockable ? soft_lock_reset(seg) : -EINVAL;
 }
 
 int soft_attach_call(unsigned long request, void *arg)
@@ -248,6 +261,8 @@ int soft_attach_call(unsigned long request, void *arg)
 		return next_link(arg);
 	case PVVAS_IOC_SEG_LOCKING:
 		return set_lockable(arg);
+	case PVVAS_IOC_SEG_LOCK_RESET:
+		return reset_lock(arg);
 	default:
 		return -ENOTTY;
 	}

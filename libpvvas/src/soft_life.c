@@ -20,7 +20,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 static int once_err;
 
-/* What holds this thread's token. */
+/* This thread's token, and what holds it. */
+static __thread uint64_t mine;
 static __thread void *held;
 
 static void before_fork(void)
@@ -112,11 +113,13 @@ static int hold(int fd, uint64_t *token)
 		err = -pthread_setspecific(key, p);
 	if (!err)
 		err = lock_byte(fd, token);
-	if (err)
+	if (err) {
 		munmap(p, PAGE);
-	else
-		held = p;
-	return err;
+		return err;
+	}
+	held = p;
+	mine = *token;
+	return 0;
 }
 
 int soft_life_hold(int dir, const char *path, uint64_t *token)
@@ -126,6 +129,10 @@ int soft_life_hold(int dir, const char *path, uint64_t *token)
 	pthread_once(&once, init_once);
 	if (once_err)
 		return once_err;
+	if (held) {
+		*token = mine;
+		return 0;
+	}
 	pthread_mutex_lock(&lock);
 	fd = open_file(dir, path);
 	err = fd < 0 ? fd : hold(fd, token);

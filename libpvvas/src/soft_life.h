@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 /*
- * A token for the calling thread, not 0, held by a mapping of @path in the
+ * The token of the calling thread, not 0, held by a mapping of @path in the
  * folder @dir, which is made if it is not there.  0 or -errno.
  *
  * A thread that ends by a bare exit system call holds it until the process

@@ -218,7 +218,12 @@ static int fill(const struct soft_object *seg, struct pvvas_ioc_range *arg,
 		}
 		err = soft_write(fd, data ? data + at : zeroes, PAGE,
 				arg->offset + at);
-		if (!err && data)
+		/* a page is there with its content, or not at all */
+		if (err)
+			fallocate(fd, FALLOC_FL_PUNCH_HOLE |
+				  FALLOC_FL_KEEP_SIZE,
+				  (off_t)(arg->offset + at), PAGE);
+		else if (data)
 			arg->done++;
 	}
 	close(fd);

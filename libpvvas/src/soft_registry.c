@@ -221,11 +221,6 @@ int soft_clean_file(const struct soft_object *seg, int flags)
 	return open_file("clean", memory_of(seg), flags);
 }
 
-int soft_lock_file(uint32_t id, int flags)
-{
-	return open_file("lock", id, flags);
-}
-
 int soft_read(int fd, void *data, size_t n, uint64_t at)
 {
 	char *p = data;
@@ -289,7 +284,6 @@ void soft_free(struct soft_object *obj)
 	memset(obj, 0, sizeof(*obj));
 	if (kind != PVVAS_KIND_SEG)
 		return;
-	remove_file("lock", id);
 	remove_file("prot", id);
 	if (!memory_used(memory)) {
 		remove_file("segment", memory);

@@ -28,6 +28,8 @@ static const struct command {
 	{ "chmod", cmd_chmod, "MODE vas|seg NAME...", "change modes" },
 	{ "attach", cmd_attach, "VAS SEG [ro]", "show a segment in a VAS" },
 	{ "detach", cmd_detach, "VAS SEG", "undo it" },
+	{ "unlock", cmd_unlock, "SEG...",
+	  "make locks new that died with their holders" },
 	{ "cp", cmd_cp, "seg:NAME FILE | FILE seg:NAME",
 	  "copy a segment to a file, or back" },
 	{ "run", cmd_run, "VAS -- PROGRAM [ARGUMENT...]",

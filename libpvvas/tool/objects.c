@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * pvvas create, rm, chmod, attach, detach.
+ * pvvas create, rm, chmod, attach, detach, unlock.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -136,4 +136,19 @@ int cmd_detach(int argc, char **argv)
 	err = seg_detach(vid, sid);
 	return err ? tool_error(err, "detach %s from %s", argv[1], argv[0]) :
 		     TOOL_OK;
+}
+
+int cmd_unlock(int argc, char **argv)
+{
+	int i, sid, err, status = TOOL_OK;
+
+	if (argc < 1)
+		return tool_usage();
+	for (i = 0; i < argc; i++) {
+		sid = tool_find(TOOL_SEG, argv[i]);
+		err = sid < 0 ? sid : seg_ctl(sid, SEG_CTL_LOCK_RESET);
+		if (err)
+			status = tool_error(err, "seg %s", argv[i]);
+	}
+	return status;
 }

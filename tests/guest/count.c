@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How many instructions vas_switch() has beside VMFUNC, counted by executing
- * them one at a time; that none of them is a system call where the slot is
- * known, and one is where it is not.
+ * How many instructions vas_switch() has beside VMFUNC, and the lock of a
+ * segment beside vas_switch(), counted by executing them one at a time; that
+ * none of them is a system call where the slot is known, and one is where it is
+ * not.
  */
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -222,9 +224,77 @@ static void a_switch_costs_a_system_call_at_first_and_after_an_eviction(void)
 	check_eq(evicted.syscalls, 1);
 }
 
+/* More than a switch without locks, on the average of in and out. */
+#define MOST_SHARED	60
+#define MOST_EXCLUSIVE	100
+
+static int locked_vas(int sid, int prot)
+{
+	int vid = tcase_vas(NULL, 0600);
+
+	check_eq(seg_attach_prot(vid, sid, prot), 0);
+	return check_id(vas_attach(vid));
+}
+
+static void tracee_with_locks(void)
+{
+	int sid = tcase_seg(NULL, BASE, 4096, 0600), vh[3], i;
+	volatile int sum = 0;
+
+	vh[0] = locked_vas(sid, PROT_READ);
+	check_eq(seg_ctl(sid, SEG_CTL_LOCK_ON), 0);
+	vh[1] = locked_vas(sid, PROT_READ);
+	vh[2] = locked_vas(sid, PROT_READ | PROT_WRITE);
+	for (i = 0; i < 3; i++) {
+		check_eq(vas_switch(vh[i]), 0);
+		check_eq(vas_switch(VAS_HOME), 0);
+	}
+	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+	raise(SIGSTOP);
+	for (i = 0; i < 3; i++) {
+		sum += with_switch(vh[i]);
+		sum += with_switch(VAS_HOME);
+	}
+	_exit(sum != 0);
+}
+
+/* Shared after exclusive and the other way round, too: one thread, no rival. */
+static void an_uncontended_lock_is_60_or_100_instructions_and_no_system_call(void)
+{
+	static const char *const names[] = { "none", "shared", "exclusive" };
+	int status, i, total[3];
+	struct count in, out;
+	pid_t pid;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	pid = fork();
+	if (!pid)
+		tracee_with_locks();
+	check(pid > 0);
+	check_eq(waitpid(pid, &status, 0), pid);
+	check(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+	for (i = 0; i < 3; i++) {
+		in = follow(pid, with_switch);
+		out = follow(pid, with_switch);
+		total[i] = in.instructions + out.instructions;
+		tcase_note("%s: in %d, out %d", names[i], in.instructions,
+			   out.instructions);
+		check_eq(in.vmfuncs, 1);
+		check_eq(out.vmfuncs, 1);
+		check_eq(in.syscalls, 0);
+		check_eq(out.syscalls, 0);
+	}
+	check_eq(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
+	check_eq(waitpid(pid, &status, 0), pid);
+	check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	check(total[1] - total[0] <= 2 * MOST_SHARED);
+	check(total[2] - total[0] <= 2 * MOST_EXCLUSIVE);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_switch_is_at_most_15_instructions_beside_vmfunc),
 	CASE(a_switch_costs_a_system_call_at_first_and_after_an_eviction),
+	CASE(an_uncontended_lock_is_60_or_100_instructions_and_no_system_call),
 };
 
 TCASE_MAIN(cases, 0)

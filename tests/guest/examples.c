@@ -80,6 +80,11 @@ static void a_list_that_everybody_changes(void)
 	run("shared-list delete", "");
 }
 
+static void a_condition_variable_in_a_segment(void)
+{
+	run("condition", "1000 items, sum 500500");
+}
+
 static const struct tcase cases[] = {
 	CASE(the_figure_of_the_paper),
 	CASE(a_collectors_write_barrier_by_dirty_pages),
@@ -88,6 +93,7 @@ static const struct tcase cases[] = {
 	CASE(a_second_face_for_a_collector),
 	CASE(two_processes_one_after_the_other),
 	CASE(a_list_that_everybody_changes),
+	CASE(a_condition_variable_in_a_segment),
 };
 
 TCASE_MAIN(cases, 0)

@@ -100,6 +100,18 @@ static void a_futex_in_a_segment_works(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
+/* The key of a shared futex is a page of the kernel's, which a segment has not. */
+static void a_shared_futex_in_a_segment_is_efault(void)
+{
+	int vh = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
+
+	check_eq(vas_switch(vh), 0);
+	*(int *)BASE = 1;
+	check_eq(futex(BASE, FUTEX_WAIT, 1, NULL, NULL, 0), -EFAULT);
+	check_eq(futex(BASE, FUTEX_WAKE, 1, NULL, NULL, 0), -EFAULT);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
 static void try_it(void *arg)
 {
 	atomic_int *going = arg;
@@ -157,6 +169,7 @@ static const struct tcase cases[] = {
 	CASE_SECONDS(a_futex_outside_every_segment_is_efault, 10),
 	CASE_SECONDS(a_futex_in_a_read_only_segment_is_efault, 10),
 	CASE(a_futex_in_a_segment_works),
+	CASE(a_shared_futex_in_a_segment_is_efault),
 	CASE(who_tries_for_ever_can_be_killed),
 	CASE(a_robust_list_may_lead_into_the_window),
 };

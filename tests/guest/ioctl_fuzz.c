@@ -33,7 +33,7 @@ static unsigned long calls = 100000;
 static int secret_vas, secret_seg, open_vas, open_seg;
 
 struct known {
-	uint32_t vas[NR], seg[NR], handle[NR];
+	uint32_t vas[NR], seg[NR], handle[NR], lock[NR];
 };
 
 static struct known known;
@@ -117,7 +117,9 @@ union arg {
 	struct pvvas_ioc_seg_attach seg_attach;
 	struct pvvas_ioc_link link;
 	struct pvvas_ioc_seg_locking locking;
-	struct pvvas_ioc_lock_file lock_file;
+	struct pvvas_ioc_lock_open lock_open;
+	struct pvvas_ioc_lock_thread lock_thread;
+	struct pvvas_ioc_lock lock;
 	struct pvvas_ioc_seg_data seg_data;
 	struct pvvas_ioc_life life;
 	struct pvvas_ioc_attr attr;
@@ -126,6 +128,7 @@ union arg {
 	struct pvvas_ioc_range range;
 	struct pvvas_ioc_seg_pager pager;
 	struct pvvas_ioc_seg_stat seg_stat;
+	struct pvvas_ioc_wait wait;
 	unsigned char bytes[512];
 };
 
@@ -196,20 +199,64 @@ static unsigned long fill_link(union arg *a)
 	}
 }
 
+static unsigned long fill_wait(union arg *a)
+{
+	a->wait.addr = below(2) ? PVVAS_WINDOW_FIRST + below(1 << 26) :
+				  odd_number();
+	a->wait.value = below(3);
+	if (below(2))
+		return PVVAS_IOC_SEG_WAKE;
+	/* over before it begins: nobody would end it */
+	a->wait.deadline = below(1 << 20);
+	return PVVAS_IOC_SEG_WAIT;
+}
+
+/* Of a lock that this process has mapped, or of any. */
+static unsigned long fill_lock(union arg *a)
+{
+	static const unsigned long on_number[] = {
+		PVVAS_IOC_LOCK_TAKE, PVVAS_IOC_LOCK_RELEASE,
+		PVVAS_IOC_LOCK_CONSISTENT,
+	};
+
+	switch (below(6)) {
+	case 0:
+	case 1:
+		a->lock_open.handle = an_id(known.handle, secret_vas, open_vas);
+		a->lock_open.seg = an_id(known.seg, secret_seg, open_seg);
+		return PVVAS_IOC_LOCK_OPEN;
+	case 2:
+		return PVVAS_IOC_LOCK_THREAD;
+	case 3:
+		a->id.id = an_id(known.seg, secret_seg, open_seg);
+		return PVVAS_IOC_SEG_LOCK_RESET;
+	default:
+		a->lock.lock = below(4) ? known.lock[below(NR)] : below(100);
+		a->lock.flags = below(4);
+		if (below(2))
+			return on_number[below(3)];
+		a->lock.hold = below(2) ? below(2048) : (uint32_t)odd_number();
+		/* over before it begins: nobody would end it */
+		a->lock.deadline = below(1 << 20);
+		return PVVAS_IOC_LOCK_TAKE;
+	}
+}
+
 static unsigned long fill_other(union arg *a)
 {
-	switch (below(7)) {
+	switch (below(8)) {
 	case 6:
 		a->life.alive = !below(8);
 		a->life.token = below(2) ? 0 : odd_number();
 		return below(2) ? PVVAS_IOC_LIFE_TOKEN : PVVAS_IOC_LIFE_ALIVE;
+	case 7:
+		return fill_wait(a);
 	case 0:
 		a->locking.seg = an_id(known.seg, secret_seg, open_seg);
 		a->locking.on = below(3);
 		return PVVAS_IOC_SEG_LOCKING;
 	case 1:
-		a->lock_file.seg = an_id(known.seg, secret_seg, open_seg);
-		return PVVAS_IOC_SEG_LOCK_FILE;
+		return fill_lock(a);
 	case 2:
 		a->seg_data.seg = an_id(known.seg, secret_seg, open_seg);
 		a->seg_data.offset = odd_number();
@@ -342,6 +389,52 @@ static unsigned long fill(union arg *a)
 	return request;
 }
 
+/* Now and then with garbage in what may be written to. */
+static void scribble(uint32_t *words, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n && below(2); i++)
+		words[below((uint32_t)n)] = below(2) ? below(100) :
+			below(2) ? 1U << below(32) : (uint32_t)rnd();
+}
+
+static void map_lock(const struct pvvas_ioc_lock_open *open)
+{
+	static void *maps[NR];
+	int prot = PROT_READ | (open->rights & PVVAS_WRITE ? PROT_WRITE : 0);
+	uint32_t i = below(NR);
+
+	check(prot & PROT_WRITE ||
+	      mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, open->fd, 0) ==
+	      MAP_FAILED);
+	if (maps[i])
+		munmap(maps[i], 4096);
+	maps[i] = mmap(NULL, 4096, prot, MAP_SHARED, open->fd, 0);
+	close(open->fd);
+	if (maps[i] == MAP_FAILED)
+		maps[i] = NULL;
+	else if (prot & PROT_WRITE)
+		scribble(maps[i], 1);
+	known.lock[i] = open->lock;
+}
+
+static void map_array(void)
+{
+	static uint32_t *array;
+	static size_t bytes;
+
+	if (array)
+		munmap(array, bytes);
+	bytes = (1 + below(70)) * 4096UL;
+	array = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, dev,
+		     (off_t)PVVAS_HOLDS_OFFSET);
+	if (array == MAP_FAILED)
+		array = NULL;
+	else
+		scribble(array, bytes / sizeof(*array));
+}
+
 static void remember(unsigned long request, const union arg *a)
 {
 	if (request == PVVAS_IOC_VAS_CREATE)
@@ -354,8 +447,10 @@ static void remember(unsigned long request, const union arg *a)
 		known.seg[below(NR)] = a->clone.id;
 	else if (request == PVVAS_IOC_VAS_ATTACH)
 		known.handle[below(NR)] = a->attach.handle;
-	else if (request == PVVAS_IOC_SEG_LOCK_FILE)
-		close(a->lock_file.fd);
+	else if (request == PVVAS_IOC_LOCK_OPEN)
+		map_lock(&a->lock_open);
+	else if (request == PVVAS_IOC_LOCK_THREAD)
+		map_array();
 }
 
 /* Into a view and out; whatever is there, or not. */
@@ -376,10 +471,14 @@ static void nothing_gained(unsigned long request, const union arg *a)
 	if (request == PVVAS_IOC_SEG_ATTACH)
 		check(a->seg_attach.seg != (uint32_t)secret_seg &&
 		      a->seg_attach.target != (uint32_t)secret_vas);
-	if (request == PVVAS_IOC_SEG_LOCK_FILE ||
-	    request == PVVAS_IOC_SEG_NEXT_DATA ||
+	if (request == PVVAS_IOC_SEG_NEXT_DATA ||
 	    request == PVVAS_IOC_SEG_PAGER || request == PVVAS_IOC_SEG_STAT)
-		check(a->lock_file.seg != (uint32_t)secret_seg);
+		check(a->seg_data.seg != (uint32_t)secret_seg);
+	if (request == PVVAS_IOC_LOCK_OPEN)
+		check(a->lock_open.seg != (uint32_t)secret_seg);
+	if (request == PVVAS_IOC_SEG_LOCK_RESET)
+		check(a->id.id != (uint32_t)secret_seg &&
+		      a->id.id != (uint32_t)open_seg);
 	if (request == PVVAS_IOC_VAS_CLONE)
 		check(a->clone.source != (uint32_t)secret_vas);
 	if (request == PVVAS_IOC_SEG_CLONE || request == PVVAS_IOC_SEG_MAP2)

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Lockable segments: who may be in a VAS with whom, and what becomes of the
- * locks of the dead.
+ * Lockable segments: who may be in a VAS with whom.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -217,80 +218,189 @@ static void from_reading_to_writing_and_back(void)
 	tcase_join(tcase_spawn(write_until_told, s));
 }
 
-static void die_inside(struct stage *s, void (*fn)(void *arg))
-{
-	pid_t pid = tcase_spawn(fn, s);
-
-	wait_for(&s->inside, 1);
-	check_eq(kill(pid, SIGKILL), 0);
-	tcase_join_killed(pid, SIGKILL);
-	atomic_store(&s->inside, 0);
-}
-
-static void the_death_of_a_writer_is_told_once(void)
-{
-	struct stage *s = new_stage();
-	int w = check_id(vas_attach(s->vid));
-
-	die_inside(s, write_until_told);
-	check_eq(vas_switch(w), -EOWNERDEAD);
-	check_eq(vas_current(), w);
-	check_eq(BASE[0], 42);
-	check_eq(seg_ctl(s->sid, SEG_CTL_CONSISTENT), 0);
-	check_eq(seg_ctl(s->sid, SEG_CTL_CONSISTENT), -EINVAL);
-	check_eq(vas_switch(VAS_HOME), 0);
-	check_eq(vas_switch(w), 0);
-	check_eq(vas_switch(VAS_HOME), 0);
-}
-
-static void data_that_nobody_repairs_are_lost(void)
-{
-	struct stage *s = new_stage();
-	int w = check_id(vas_attach(s->vid)), r = check_id(vas_attach(s->other));
-
-	die_inside(s, write_until_told);
-	/* a reader cannot repair, and hears of it, too */
-	check_eq(vas_switch(r), -EOWNERDEAD);
-	check_eq(seg_ctl(s->sid, SEG_CTL_CONSISTENT), -EINVAL);
-	check_eq(vas_switch(VAS_HOME), 0);
-	check_eq(vas_switch(w), -EOWNERDEAD);
-	check_eq(vas_switch(VAS_HOME), 0);
-	check_eq(vas_switch(w), -ENOTRECOVERABLE);
-	check_eq(vas_current(), VAS_HOME);
-	check_eq(vas_switch(r), -ENOTRECOVERABLE);
-}
-
-static void the_death_of_a_reader_does_not_matter(void)
-{
-	struct stage *s = new_stage();
-	int w = check_id(vas_attach(s->vid));
-
-	die_inside(s, read_until_told);
-	check_eq(vas_switch(w), 0);
-	check_eq(vas_switch(VAS_HOME), 0);
-}
-
-static void wait_inside_for_death(void *arg)
+static void read_over_and_over(void *arg)
 {
 	struct stage *s = arg;
-	int err = vas_switch(check_id(vas_attach(s->vid)));
+	int r = check_id(vas_attach(s->other));
 
-	check_eq(err, -EOWNERDEAD);
-	check_eq(seg_ctl(s->sid, SEG_CTL_CONSISTENT), 0);
+	while (!atomic_load(&s->leave)) {
+		check_eq(vas_switch(r), 0);
+		atomic_fetch_add(&s->inside, 1);
+		usleep(2000);
+		check_eq(vas_switch(VAS_HOME), 0);
+	}
+}
+
+/* They overlap, so that there is never a moment without one. */
+static void readers_who_come_and_go_do_not_keep_writers_out(void)
+{
+	struct stage *s = new_stage();
+	int w = check_id(vas_attach(s->vid)), i;
+	pid_t pids[4];
+
+	for (i = 0; i < 4; i++)
+		pids[i] = tcase_spawn(read_over_and_over, s);
+	wait_for(&s->inside, 20);
+	for (i = 0; i < 20; i++) {
+		check_eq(vas_switch_timed(w, 20000), 0);
+		BASE[0]++;
+		check_eq(vas_switch(VAS_HOME), 0);
+	}
+	atomic_store(&s->leave, true);
+	for (i = 0; i < 4; i++)
+		tcase_join(pids[i]);
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+static void wait_through_signals(void *arg)
+{
+	const struct sigaction sa = { .sa_handler = nothing };
+	struct stage *s = arg;
+
+	check_eq(sigaction(SIGUSR1, &sa, NULL), 0);
+	atomic_fetch_add(&s->inside, 1);
+	check_eq(vas_switch(check_id(vas_attach(s->vid))), 0);
+	check_eq(BASE[0], 42);
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
-static void who_waits_is_woken_by_death(void)
+static void a_signal_does_not_end_the_wait(void)
 {
 	struct stage *s = new_stage();
 	pid_t owner = tcase_spawn(write_until_told, s), waiter;
+	int i;
 
 	wait_for(&s->inside, 1);
-	waiter = tcase_spawn(wait_inside_for_death, s);
-	usleep(100000);
-	check_eq(kill(owner, SIGKILL), 0);
-	tcase_join_killed(owner, SIGKILL);
+	waiter = tcase_spawn(wait_through_signals, s);
+	wait_for(&s->inside, 2);
+	usleep(50000);
+	for (i = 0; i < 10; i++) {
+		check_eq(kill(waiter, SIGUSR1), 0);
+		usleep(2000);
+	}
+	atomic_store(&s->leave, true);
+	tcase_join(owner);
 	tcase_join(waiter);
+}
+
+struct counter {
+	int w, r;
+	long last;
+};
+
+static void *count_in_thread(void *arg)
+{
+	const struct counter *c = arg;
+	long seen;
+	int i;
+
+	for (i = 0; i < 300; i++) {
+		check_eq(vas_switch(c->w), 0);
+		seen = BASE[0];
+		if (i % 20 == 0)
+			sched_yield();
+		BASE[0] = seen + 1;
+		if (i % 3 == 0) {
+			check_eq(vas_switch(c->r), 0);
+			check_eq(BASE[0], seen + 1);
+		}
+		check_eq(vas_switch(VAS_HOME), 0);
+		check_eq(vas_switch(c->r), 0);
+		seen = BASE[0];
+		if (i % 20 == 1)
+			sched_yield();
+		check_eq(BASE[0], seen);
+		check_eq(vas_switch(VAS_HOME), 0);
+	}
+	return NULL;
+}
+
+static void threads_of_one_process_exclude_each_other(void)
+{
+	struct stage *s = new_stage();
+	struct counter c;
+	pthread_t threads[4];
+	int i;
+
+	tcase_need(PVVAS_FEATURE_PER_THREAD);
+	c.w = check_id(vas_attach(s->vid));
+	c.r = check_id(vas_attach(s->other));
+	for (i = 0; i < 4; i++)
+		check_eq(pthread_create(&threads[i], NULL, count_in_thread,
+					&c), 0);
+	for (i = 0; i < 4; i++)
+		check_eq(pthread_join(threads[i], NULL), 0);
+	check_eq(vas_switch(c.r), 0);
+	check_eq(BASE[0], 1200);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+/* First one that can only read, then, of the same process, one that can write. */
+static void an_attachment_to_write_comes_after_one_to_read(void)
+{
+	struct stage *s = new_stage();
+	int r = check_id(vas_attach(s->other)), w, i;
+
+	check_eq(vas_switch(r), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	w = check_id(vas_attach(s->vid));
+	for (i = 0; i < 3; i++) {
+		check_eq(vas_switch(w), 0);
+		BASE[0] = i;
+		check_eq(vas_switch(VAS_HOME), 0);
+		check_eq(vas_switch(r), 0);
+		check_eq(BASE[0], i);
+		check_eq(vas_switch(VAS_HOME), 0);
+	}
+	check_eq(vas_detach(w), 0);
+	check_eq(vas_switch(r), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_detach(r), 0);
+	w = check_id(vas_attach(s->vid));
+	check_eq(vas_switch(w), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+#define MANY	1100
+
+/* More than a page of a thread's array has room for. */
+static void a_vas_may_have_more_than_a_thousand_lockable_segments(void)
+{
+	int w = tcase_vas(NULL, 0600), r = tcase_vas(NULL, 0600), i, sid, wh, rh;
+	int last;
+
+	/* the software backend shows 1024 */
+	tcase_need(PVVAS_FEATURE_PER_THREAD);
+	for (i = 0; i < MANY; i++) {
+		sid = tcase_seg(NULL, (char *)BASE + i * 2 * MIB, 4096, 0600);
+		check_eq(seg_ctl(sid, SEG_CTL_LOCK_ON), 0);
+		check_eq(seg_attach(w, sid), 0);
+		check_eq(seg_attach_prot(r, sid, PROT_READ), 0);
+	}
+	last = tcase_vas(NULL, 0600);
+	check_eq(seg_attach(last, sid), 0);
+	wh = check_id(vas_attach(w));
+	rh = check_id(vas_attach(r));
+	check_eq(vas_switch(wh), 0);
+	*(volatile int *)((char *)BASE + (MANY - 1) * 2 * MIB) = 7;
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_switch(rh), 0);
+	check_eq(*(volatile int *)((char *)BASE + (MANY - 1) * 2 * MIB), 7);
+	if (!fork())
+		_exit(vas_switch_try(check_id(vas_attach(last))) != -EBUSY);
+	wait(&i);
+	check_eq(i, 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	if (!fork())
+		_exit(vas_switch_try(check_id(vas_attach(last))));
+	wait(&i);
+	check_eq(i, 0);
+	check_eq(vas_detach(wh), 0);
+	check_eq(vas_detach(rh), 0);
 }
 
 static void to_and_fro(void *arg)
@@ -400,14 +510,15 @@ static const struct tcase cases[] = {
 	CASE(a_timed_switch_waits_so_long),
 	CASE(a_switch_to_where_one_is_takes_nothing_again),
 	CASE(from_reading_to_writing_and_back),
-	CASE(the_death_of_a_writer_is_told_once),
-	CASE(data_that_nobody_repairs_are_lost),
-	CASE(the_death_of_a_reader_does_not_matter),
-	CASE(who_waits_is_woken_by_death),
+	CASE(readers_who_come_and_go_do_not_keep_writers_out),
+	CASE(a_signal_does_not_end_the_wait),
+	CASE(threads_of_one_process_exclude_each_other),
+	CASE(an_attachment_to_write_comes_after_one_to_read),
 	CASE(switches_do_not_wait_in_a_circle),
 	CASE(a_forked_child_holds_nothing),
 	CASE(a_private_lockable_segment_is_locked),
 	CASE(lock_off_is_for_attachments_to_come),
+	CASE_SECONDS(a_vas_may_have_more_than_a_thousand_lockable_segments, 300),
 };
 
 TCASE_MAIN(cases, 0)

@@ -185,6 +185,31 @@ static void modes_bind_the_owner_too(void)
 	check_eq(vas_clone(vid) > 0 ? 0 : -EACCES, denied);
 }
 
+/* What the mode says later changes nothing for a handle that is there. */
+static void a_handle_has_the_rights_of_the_time_it_was_made(void)
+{
+	struct vas_attr a = { .size = sizeof(a), .valid = VAS_ATTR_MODE,
+			      .mode = 0400 };
+	int vid, sid, before, after, prot;
+	bool root = !geteuid();
+
+	vid = tcase_vas_with_seg(BASE, MIB, &sid);
+	before = check_id(vas_attach(vid));
+	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &a), 0);
+	after = check_id(vas_attach(vid));
+	a.mode = 0600;
+	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &a), 0);
+	check_eq(vas_switch(before), 0);
+	check_eq(tcase_try_write(BASE).sig, 0);
+	check_eq(vas_switch(after), 0);
+	check_eq(tcase_try_write(BASE).sig, root ? 0 : 11);
+	check_eq(tcase_try_read(BASE).sig, 0);
+	check_eq(vas_next_seg(before, 0, &prot), sid);
+	check_eq(prot, PROT_READ | PROT_WRITE);
+	check_eq(vas_next_seg(after, 0, &prot), sid);
+	check_eq(prot, root ? PROT_READ | PROT_WRITE : PROT_READ);
+}
+
 static void ctl_deletes(void)
 {
 	int vid = tcase_vas(tcase_name("v"), 0600);
@@ -316,6 +341,7 @@ static const struct tcase cases[] = {
 	CASE(attributes_are_what_was_asked_for),
 	CASE(attributes_can_be_changed),
 	CASE(modes_bind_the_owner_too),
+	CASE(a_handle_has_the_rights_of_the_time_it_was_made),
 	CASE(ctl_deletes),
 	CASE(modes_keep_strangers_out),
 	CASE(attaching_gives_no_more_than_the_mode_does),

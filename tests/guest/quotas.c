@@ -144,12 +144,17 @@ static void a_user_has_so_many_links(void)
 
 static void fill_machine(void *arg)
 {
-	int i;
+	int vid, sid;
 
 	(void)arg;
-	for (i = 0; i < 3; i++)
-		check_id(vas_create(NULL, 0600));
+	check_id(vas_create(NULL, 0600));
+	vid = check_id(vas_create(NULL, 0600));
+	sid = check_id(seg_alloc(NULL, NULL, 4096, 0600));
 	check_eq(vas_create(NULL, 0600), -ENOSPC);
+	check_eq(seg_alloc(NULL, NULL, 4096, 0600), -ENOSPC);
+	check_eq(vas_clone(vid), -ENOSPC);
+	check_eq(seg_clone(sid), -ENOSPC);
+	check_eq(seg_map2(sid, NULL), -ENOSPC);
 }
 
 static void the_machine_has_so_many_objects(void)

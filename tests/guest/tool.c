@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,12 +175,44 @@ static void doctor_finds_nothing_wrong(void)
 	check(strstr(output, "\"driver\":\"yes\""));
 }
 
+static void die_in_it(void *arg)
+{
+	int vh = check_id(vas_attach(*(int *)arg));
+
+	check_eq(vas_switch(vh), 0);
+	raise(SIGKILL);
+}
+
+static void makes_a_lost_lock_new(void)
+{
+	const char *name = tcase_name("locked");
+	int vid = tcase_vas(NULL, 0600), sid = tcase_seg(name, BASE, MIB, 0600);
+	char command[512];
+	int vh;
+
+	snprintf(command, sizeof(command), "unlock %s", name);
+	check_eq(pvvas(command), 1);
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_LOCK_ON), 0);
+	tcase_join_killed(tcase_spawn(die_in_it, &vid), SIGKILL);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_switch(vh), -EOWNERDEAD);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_switch(vh), -ENOTRECOVERABLE);
+	check_eq(pvvas(command), 0);
+	check_eq(vas_switch(vh), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(pvvas("unlock there-is-none"), 3);
+	check_eq(pvvas("unlock"), 2);
+}
+
 static const struct tcase cases[] = {
 	CASE(makes_lists_and_removes),
 	CASE(exit_statuses_mean_something),
 	CASE(copies_a_sparse_segment_out_and_in),
 	CASE(runs_a_program_in_a_vas),
 	CASE(doctor_finds_nothing_wrong),
+	CASE(makes_a_lost_lock_new),
 };
 
 int main(int argc, char **argv)

@@ -118,7 +118,7 @@ ssize_t __wrap_pwrite(int fd, const void *p, size_t n, off_t at)
  * Operations: on a VAS with two segments, in which the process is.
  */
 
-static int vid, sid, other, vh, second;
+static int vid, sid, other, big, vh, second;
 static char page[4096];
 
 static void prepare(void)
@@ -128,6 +128,7 @@ static void prepare(void)
 	vid = tcase_vas("v", 0600);
 	sid = tcase_seg("s", BASE, 4 * MIB, 0600);
 	other = tcase_seg("o", BASE + 8 * MIB, 300000, 0600);
+	big = tcase_seg("b", BASE + 128 * MIB, 64 * MIB, 0600);
 	check_eq(seg_attach(vid, sid), 0);
 	check_eq(seg_attach(vid, other), 0);
 	vh = check_id(vas_attach(vid));
@@ -178,6 +179,12 @@ static int switch_over(void)
 static int protect(void)
 {
 	return seg_protect(sid, BASE, 8192, PROT_READ);
+}
+
+/* More than is written at a time */
+static int protect_much(void)
+{
+	return seg_protect(big, BASE + 128 * MIB, 40 * MIB, PROT_READ);
 }
 
 static int unprotect(void)
@@ -251,6 +258,7 @@ static const struct operation operations[] = {
 	{ "vas_attach", attach, false },
 	{ "vas_switch", switch_over, false },
 	{ "seg_protect", protect, false },
+	{ "seg_protect of much", protect_much, false },
 	{ "seg_unprot", unprotect, false },
 	{ "seg_dirty", dirty, true },
 	{ "seg_fill", fill, true },

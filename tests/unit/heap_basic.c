@@ -546,6 +546,29 @@ static void a_block_grows_and_shrinks_any_number_of_times(void **state)
 	assert_int_equal(u.recoveries, 0);
 }
 
+/* Runs of nearly the same length are in one list: it is searched to its end. */
+static void a_run_that_fits_is_found_behind_many_that_do_not(void **state)
+{
+	void *p[16], *longer, *q;
+	size_t size;
+	int i;
+
+	(void)state;
+	longer = pvvas_heap_malloc(&heap, 67 * GRANULE);
+	for (i = 0; i < 16; i++) {
+		assert_non_null(pvvas_heap_malloc(&heap, 9 * GRANULE));
+		p[i] = pvvas_heap_malloc(&heap, 64 * GRANULE);
+	}
+	for (size = 2 * MIB; size > 16; size /= 2)
+		while (pvvas_heap_malloc(&heap, size))
+			;
+	assert_int_equal(pvvas_heap_free(&heap, longer), 0);
+	for (i = 0; i < 16; i++)
+		assert_int_equal(pvvas_heap_free(&heap, p[i]), 0);
+	q = pvvas_heap_malloc(&heap, 66 * GRANULE);
+	assert_ptr_equal(q, longer);
+}
+
 static void small_aligned_blocks_come_from_slabs(void **state)
 {
 	void *p;
@@ -629,6 +652,7 @@ int main(void)
 		TEST(memory_that_a_growth_took_is_not_fresh),
 		TEST(all_of_an_empty_heap_can_be_one_block),
 		TEST(a_block_grows_and_shrinks_any_number_of_times),
+		TEST(a_run_that_fits_is_found_behind_many_that_do_not),
 		TEST(small_aligned_blocks_come_from_slabs),
 		TEST(pointers_outside_have_no_size),
 		TEST(a_freed_slab_is_used_before_a_new_one),

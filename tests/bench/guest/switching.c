@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <pvvas.h>
 
@@ -108,7 +109,7 @@ static void go_home(unsigned long n, void *arg)
 }
 
 /* A VAS with @nr segments of a page each, 2 MiB apart. */
-static int new_vas(unsigned int nr, bool lockable)
+static int new_vas(unsigned int nr, bool lockable, int prot)
 {
 	int vid = bench_id(vas_create(NULL, 0600));
 	unsigned int i;
@@ -119,7 +120,7 @@ static int new_vas(unsigned int nr, bool lockable)
 
 		if (lockable)
 			bench_id(seg_ctl(sid, SEG_CTL_LOCK_ON));
-		bench_id(seg_attach(vid, sid));
+		bench_id(seg_attach_prot(vid, sid, prot));
 	}
 	return vid;
 }
@@ -134,7 +135,7 @@ static unsigned int slot_of(int vh)
 static void grow(struct ring *r, unsigned int to)
 {
 	while (r->nr < to) {
-		int vh = bench_id(vas_attach(new_vas(1, false)));
+		int vh = bench_id(vas_attach(new_vas(1, false, PROT_READ | PROT_WRITE)));
 
 		r->handles[r->nr] = vh;
 		bench_check(!vas_switch(vh));
@@ -186,12 +187,13 @@ static void with_attachments(struct ring *r, unsigned int nr)
 	check_ring(r);
 }
 
-static void with_locks(unsigned int nr)
+/* Uncontended: exclusively where the segments can be written to, else shared. */
+static void with_locks(unsigned int nr, const char *name, int prot)
 {
-	int vh = bench_id(vas_attach(new_vas(nr, true)));
+	int vh = bench_id(vas_attach(new_vas(nr, true, prot)));
 	struct ring r = { .handles = &vh, .nr = 1 };
 
-	bench_run(&(struct bench){ "switching", "vas_switch_locking",
+	bench_run(&(struct bench){ "switching", name,
 				   bench_text("\"locks\": %u", nr), in_and_out,
 				   .arg = &r, .per_turn = 2 });
 	bench_check(!vas_detach(vh));
@@ -211,8 +213,10 @@ int main(int argc, char **argv)
 	bench_init(argc, argv);
 	alternatives();
 	ping_pongs();
-	with_locks(1);
-	with_locks(8);
+	for (i = 1; i <= 8; i *= 8) {
+		with_locks(i, "vas_switch_locking", PROT_READ | PROT_WRITE);
+		with_locks(i, "vas_switch_locking_shared", PROT_READ);
+	}
 	if (!bench_wanted_any("switching", names))
 		return 0;
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)

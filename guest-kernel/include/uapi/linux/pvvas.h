@@ -121,9 +121,12 @@ struct pvvas_ioc_find {
 };
 
 /**
- * struct pvvas_ioc_id - PVVAS_IOC_VAS_DELETE, PVVAS_IOC_SEG_DELETE
+ * struct pvvas_ioc_id - PVVAS_IOC_VAS_DELETE, _SEG_DELETE, _SEG_LOCK_RESET
  * @size: sizeof(struct pvvas_ioc_id)
- * @id: the object whose name goes away; it lives on until its last user goes
+ * @id: DELETE: the object whose name goes away; it lives on until its last user
+ *	goes.  LOCK_RESET: a segment that was lockable once, and that the caller
+ *	owns: its lock is as new, whoever died in it.  -EBUSY if a thread holds
+ *	it exclusively, -EINVAL if it never was lockable
  */
 struct pvvas_ioc_id {
 	__u32 size;
@@ -230,22 +233,105 @@ struct pvvas_ioc_seg_locking {
 	__u32 reserved;
 };
 
-/* Bytes of the file that PVVAS_IOC_SEG_LOCK_FILE gives. */
+/*
+ * The lock of a lockable segment: one word, which whoever may write to the
+ * segment can write, and others can read; and for each thread an array of its
+ * own, where it puts the numbers of the locks that it holds shared.  The driver
+ * alone reads the arrays of others.
+ *
+ * Exclusively:
+ *   take:    compare and swap 0, or READERS | own number, for the own number
+ *   release: compare and swap the own number for 0
+ * Shared:
+ *   take:    store the lock's number in the array; full barrier; the word is
+ *	      READERS, or READERS | own number.  A thread that can write the word
+ *	      may make it so from 0, or from READERS | another's number.  If it is
+ *	      anything else: store 0 again, and ask the driver
+ *   release: store 0; full barrier; ask the driver if the word has WAITERS
+ *
+ * What does not succeed is for the driver: LOCK_TAKE, LOCK_RELEASE.  READERS
+ * with the number of a thread stands until another one reads.
+ */
+#define PVVAS_LOCK_OWNER	0x0fffffffU	/* number of a thread */
+#define PVVAS_LOCK_READERS	(1U << 28)	/* threads may hold it shared */
+#define PVVAS_LOCK_DIED		(1U << 29)	/* a thread died that held it */
+#define PVVAS_LOCK_LOST		(1U << 30)	/* and nobody repaired the data */
+#define PVVAS_LOCK_WAITERS	(1U << 31)	/* others wait in the driver */
+
 #define PVVAS_LOCK_BYTES	4096
 
 /**
- * struct pvvas_ioc_lock_file - PVVAS_IOC_SEG_LOCK_FILE: memory for the lock
- * @size: sizeof(struct pvvas_ioc_lock_file)
- * @seg: a segment that the caller may read and that was lockable once
- * @fd: out, a new descriptor, closed by exec: shared memory of
- *	PVVAS_LOCK_BYTES, zeroes at first, the same for everybody.  It is
- *	outside the window: futexes work in it.
- * @reserved: 0
+ * struct pvvas_ioc_lock_open - PVVAS_IOC_LOCK_OPEN: the word of a lock
+ * @size: sizeof(struct pvvas_ioc_lock_open)
+ * @handle: an attachment
+ * @seg: a segment that it shows and that was lockable once
+ * @fd: in, 0; out, a new descriptor, closed by exec: PVVAS_LOCK_BYTES to map
+ *	shared, at offset 0, that begin with the word.  A fork does not inherit
+ *	the mapping
+ * @lock: out, the lock's number
+ * @rights: out, PVVAS_READ, PVVAS_WRITE: how it can be mapped, which is as the
+ *	attachment shows the segment
  */
-struct pvvas_ioc_lock_file {
+struct pvvas_ioc_lock_open {
 	__u32 size;
+	__u32 handle;
 	__u32 seg;
 	__s32 fd;
+	__u32 lock;
+	__u32 rights;
+};
+
+/*
+ * Where /dev/pvvas is mapped for the array of the calling thread: shared, to
+ * read and write, of up to PVVAS_HOLDS_MAX pages.  Mapped again, it shows the
+ * same pages, and more if that is longer.  It begins with zeroes.  A fork does
+ * not inherit it.
+ */
+#define PVVAS_HOLDS_OFFSET	(1ULL << 60)
+#define PVVAS_HOLDS_MAX		64
+
+/**
+ * struct pvvas_ioc_lock_thread - PVVAS_IOC_LOCK_THREAD: before the thread maps
+ *	its array
+ * @size: sizeof(struct pvvas_ioc_lock_thread)
+ * @number: out, the calling thread's in the words of locks
+ */
+struct pvvas_ioc_lock_thread {
+	__u32 size;
+	__u32 number;
+};
+
+/* struct pvvas_ioc_lock.flags */
+#define PVVAS_LOCK_EXCLUSIVE	(1U << 0)
+#define PVVAS_LOCK_TRY		(1U << 1)	/* TAKE: do not wait */
+
+/**
+ * struct pvvas_ioc_lock - PVVAS_IOC_LOCK_TAKE, _RELEASE, _CONSISTENT
+ * @size: sizeof(struct pvvas_ioc_lock)
+ * @flags: PVVAS_LOCK_EXCLUSIVE, PVVAS_LOCK_TRY
+ * @lock: its number, of one that the process has mapped
+ * @hold: TAKE, shared: which element of the array gets the number
+ * @deadline: TAKE: nanoseconds of CLOCK_MONOTONIC, or PVVAS_NO_DEADLINE; else 0
+ * @state: in, 0; out, TAKE: PVVAS_LOCK_DIED if a thread died that held it
+ *	exclusively and nobody has said since that the data are in order
+ * @reserved: 0
+ *
+ * RELEASE gives up an exclusive hold; without PVVAS_LOCK_EXCLUSIVE it wakes
+ * those that wait, after the caller has taken the number out of its array.
+ * CONSISTENT says that the data are in order again.  An exclusive hold that is
+ * released without that makes the lock lost: -ENOTRECOVERABLE from then on.
+ *
+ * TAKE: -EBUSY, -ETIMEDOUT, -EINTR (with SA_RESTART it is made again).  -EACCES:
+ * the process may only read the word.  RELEASE, CONSISTENT: -EPERM: the caller
+ * does not hold it.
+ */
+struct pvvas_ioc_lock {
+	__u32 size;
+	__u32 flags;
+	__u32 lock;
+	__u32 hold;
+	__u64 deadline;
+	__u32 state;
 	__u32 reserved;
 };
 
@@ -356,6 +442,37 @@ struct pvvas_ioc_life {
 	__u64 token;
 };
 
+/* No time limit. */
+#define PVVAS_NO_DEADLINE	(~0ULL)
+
+/**
+ * struct pvvas_ioc_wait - PVVAS_IOC_SEG_WAIT, PVVAS_IOC_SEG_WAKE
+ * @size: sizeof(struct pvvas_ioc_wait)
+ * @value: WAIT: what the word is expected to be; WAKE: how many threads, of
+ *	those that may write to the word
+ * @addr: the word: four aligned bytes that the calling thread sees now in a
+ *	segment, to read (WAIT) or to write (WAKE)
+ * @deadline: WAIT: nanoseconds of CLOCK_MONOTONIC, or PVVAS_NO_DEADLINE; else 0
+ * @done: in, 0; out, WAKE: how many were woken
+ * @reserved: 0
+ *
+ * WAIT sleeps until a WAKE if the word is as expected, whatever VAS, segment or
+ * process the other thread reaches the same memory by.  Threads that may only
+ * read the word are all woken, whatever @value says.
+ *
+ * WAIT: -EAGAIN: the word is not @value.  -ETIMEDOUT.  -EINTR: a signal (and
+ * with SA_RESTART the request is made again).  -EFAULT: there is no such word.
+ * WAKE: -EACCES: it cannot be written to.
+ */
+struct pvvas_ioc_wait {
+	__u32 size;
+	__u32 value;
+	__u64 addr;
+	__u64 deadline;
+	__u32 done;
+	__u32 reserved;
+};
+
 /* struct pvvas_ioc_attr.valid */
 #define PVVAS_ATTR_MODE		(1U << 0)
 #define PVVAS_ATTR_UID		(1U << 1)
@@ -453,8 +570,13 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_SEG_DETACH	_IOWR(PVVAS_IOC_TYPE, 20, struct pvvas_ioc_seg_attach)
 #define PVVAS_IOC_LINK_NEXT	_IOWR(PVVAS_IOC_TYPE, 21, struct pvvas_ioc_link)
 #define PVVAS_IOC_SEG_LOCKING	_IOWR(PVVAS_IOC_TYPE, 22, struct pvvas_ioc_seg_locking)
-#define PVVAS_IOC_SEG_LOCK_FILE	_IOWR(PVVAS_IOC_TYPE, 23, struct pvvas_ioc_lock_file)
+#define PVVAS_IOC_LOCK_OPEN	_IOWR(PVVAS_IOC_TYPE, 23, struct pvvas_ioc_lock_open)
+#define PVVAS_IOC_LOCK_THREAD	_IOWR(PVVAS_IOC_TYPE, 24, struct pvvas_ioc_lock_thread)
 #define PVVAS_IOC_SEG_NEXT_DATA	_IOWR(PVVAS_IOC_TYPE, 25, struct pvvas_ioc_seg_data)
+#define PVVAS_IOC_LOCK_TAKE	_IOWR(PVVAS_IOC_TYPE, 26, struct pvvas_ioc_lock)
+#define PVVAS_IOC_LOCK_RELEASE	_IOWR(PVVAS_IOC_TYPE, 27, struct pvvas_ioc_lock)
+#define PVVAS_IOC_LOCK_CONSISTENT _IOWR(PVVAS_IOC_TYPE, 28, struct pvvas_ioc_lock)
+#define PVVAS_IOC_SEG_LOCK_RESET _IOWR(PVVAS_IOC_TYPE, 29, struct pvvas_ioc_id)
 #define PVVAS_IOC_GETATTR	_IOWR(PVVAS_IOC_TYPE, 32, struct pvvas_ioc_attr)
 #define PVVAS_IOC_SETATTR	_IOWR(PVVAS_IOC_TYPE, 33, struct pvvas_ioc_attr)
 #define PVVAS_IOC_STATS		_IOWR(PVVAS_IOC_TYPE, 34, struct pvvas_ioc_stats)
@@ -469,5 +591,7 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_SEG_FILL	_IOWR(PVVAS_IOC_TYPE, 54, struct pvvas_ioc_range)
 #define PVVAS_IOC_SEG_PAGER	_IOWR(PVVAS_IOC_TYPE, 55, struct pvvas_ioc_seg_pager)
 #define PVVAS_IOC_SEG_STAT	_IOWR(PVVAS_IOC_TYPE, 56, struct pvvas_ioc_seg_stat)
+#define PVVAS_IOC_SEG_WAIT	_IOWR(PVVAS_IOC_TYPE, 64, struct pvvas_ioc_wait)
+#define PVVAS_IOC_SEG_WAKE	_IOWR(PVVAS_IOC_TYPE, 65, struct pvvas_ioc_wait)
 
 #endif /* _UAPI_LINUX_PVVAS_H */
