@@ -146,7 +146,7 @@ static void an_unrelated_slot_with_many_leaves(void)
 	since = now();
 	vm_slot(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 64 * MIB, 0, 0, 0);
 	within("an unrelated slot deleted beside 32768 leaves", since,
-	       NR_TABLES * 512 * 400.0 + 2e6);
+	       NR_TABLES * 512 * 800.0);
 	vcpu_call(v, guest_write, WINDOW_FREE, 16, PAGE);
 	vm_free(vm);
 }

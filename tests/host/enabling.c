@@ -125,8 +125,8 @@ static void bad_windows_are_refused(void)
 	REFUSED(.window_size = WINDOW_UNIT + PAGE);
 	REFUSED(.window_size = limit);
 	REFUSED(.window_size = ~0ULL << 30);
-	REFUSED(.window_gpa = WINDOW_UNIT, .window_size = limit);
-	TAKEN(.window_gpa = WINDOW_UNIT, .window_size = WINDOW_UNIT);
+	REFUSED(.window_gpa = 8 * WINDOW_UNIT, .window_size = limit);
+	TAKEN(.window_gpa = 8 * WINDOW_UNIT, .window_size = WINDOW_UNIT);
 	TAKEN(.window_gpa = limit - WINDOW_UNIT, .window_size = WINDOW_UNIT);
 }
 

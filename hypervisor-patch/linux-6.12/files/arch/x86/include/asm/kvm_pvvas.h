@@ -6,10 +6,12 @@
 #define _ASM_X86_KVM_PVVAS_H
 
 #include <linux/bits.h>
+#include <linux/errno.h>
 #include <linux/jump_label_ratelimit.h>
 #include <linux/kvm_types.h>
 #include <linux/tracepoint-defs.h>
 #include <linux/types.h>
+#include <uapi/linux/kvm_para.h>
 
 struct kvm;
 struct kvm_vcpu;
@@ -67,6 +69,7 @@ struct kvm_vcpu_pvvas {
 	} fault;
 };
 
+#ifdef CONFIG_KVM_PVVAS
 /* On while a VM of this host may have views. */
 extern struct static_key_false_deferred kvm_pvvas_enabled;
 DECLARE_TRACEPOINT(kvm_pvvas_switch);
@@ -105,5 +108,52 @@ gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 bool kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list);
 int kvm_pvvas_page_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
 			 u64 error_code);
+
+#else /* !CONFIG_KVM_PVVAS */
+static inline int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
+{
+	return -EINVAL;
+}
+
+static inline int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp)
+{
+	return -ENOTTY;
+}
+
+static inline int kvm_pvvas_check_extension(void)
+{
+	return 0;
+}
+
+static inline u32 kvm_pvvas_features(void)
+{
+	return 0;
+}
+
+static inline void kvm_pvvas_destroy_vm(struct kvm *kvm) {}
+static inline void kvm_pvvas_reset_vcpu(struct kvm_vcpu *vcpu) {}
+
+static inline long kvm_pvvas_hypercall(struct kvm_vcpu *vcpu, u64 nr, u64 a0,
+				       u64 a1, u64 a2, u64 a3, bool op_64_bit)
+{
+	return -KVM_ENOSYS;
+}
+
+static inline bool kvm_pvvas_overlaps_window(struct kvm *kvm, gfn_t gfn,
+					     u64 npages)
+{
+	return false;
+}
+
+static inline void kvm_pvvas_inject_demand(struct kvm_vcpu *vcpu,
+					   const struct x86_exception *fault) {}
+
+static inline gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa,
+					    u64 access,
+					    struct x86_exception *exception)
+{
+	return gpa;
+}
+#endif /* CONFIG_KVM_PVVAS */
 
 #endif /* _ASM_X86_KVM_PVVAS_H */

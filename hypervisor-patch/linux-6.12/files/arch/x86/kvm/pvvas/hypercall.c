@@ -69,6 +69,21 @@ static long pvvas_stats(struct kvm *kvm, u64 gpa, u64 size)
 	return pvvas_answer(kvm, gpa, size, &s, sizeof(s));
 }
 
+/* Does it promise that something is reached no more? */
+static bool pvvas_takes_away(u64 nr)
+{
+	switch (nr) {
+	case PVVAS_HC_RESET:
+	case PVVAS_HC_CTX_DESTROY:
+	case PVVAS_HC_VIEW_DESTROY:
+	case PVVAS_HC_INVALIDATE:
+	case PVVAS_HC_INVALIDATE_LIST:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* kvm_pvvas.lock held */
 static long pvvas_change(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1, u64 a2,
 			 u64 a3)
@@ -185,10 +200,7 @@ static bool pvvas_emulates(struct kvm_vcpu *v)
 	       READ_ONCE(v->arch.pvvas.flushes) + 1;
 }
 
-/*
- * After hypercalls that promise that something is reached no more.  @vcpu's own
- * part is 0: else two that wait would wait for each other.
- */
+/* @vcpu's own part is 0: else two that wait would wait for each other. */
 static void pvvas_wait_for_emulators(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu *v;
@@ -259,7 +271,7 @@ long kvm_pvvas_hypercall(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1,
 		r = pvvas_change(vcpu, nr, a0, a1, a2, a3);
 		mutex_unlock(&pv->lock);
 	}
-	if (r >= 0)
+	if (r >= 0 && pvvas_takes_away(nr))
 		pvvas_wait_for_emulators(vcpu);
 	return r;
 }

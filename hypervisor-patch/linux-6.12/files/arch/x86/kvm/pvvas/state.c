@@ -11,7 +11,9 @@
 #include <linux/uaccess.h>
 
 #include "internal.h"
+#include "cpuid.h"
 #include "mmu.h"
+#include "smm.h"
 
 /* A record sink that counts, and writes while there is room. */
 struct pvvas_out {
@@ -142,10 +144,22 @@ static bool pvvas_record_padded(const struct kvm_pvvas_record *rec)
 	return rec->type != KVM_PVVAS_CONTEXT || !rec->arg;
 }
 
+/* Whose guest_mmu and caches may serve for the roots: one that does not nest. */
+static struct kvm_vcpu *pvvas_any_vcpu(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm)
+		if (!guest_cpu_cap_has(vcpu, X86_FEATURE_VMX) && !is_smm(vcpu))
+			return vcpu;
+	return NULL;
+}
+
 static int pvvas_load_record(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 {
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
-	struct kvm_vcpu *vcpu = kvm_get_vcpu(kvm, 0);
+	struct kvm_vcpu *vcpu = pvvas_any_vcpu(kvm);
 	const u64 *val = rec->val;
 
 	if (!pvvas_record_padded(rec) || !vcpu)
