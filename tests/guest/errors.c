@@ -96,6 +96,11 @@ static void a_heap_that_was_overwritten_is_euclean(void)
 	memset(BASE + 8192, 0x42, 16);
 	check_eq(seg_heap_check(sid), -EUCLEAN);
 	check_eq(seg_heap_stat(sid, &st), -EUCLEAN);
+	/* the whole table: no run can be found in it */
+	memset(BASE + 8192, 0x42, 16384);
+	errno = 0;
+	check(!seg_malloc(sid, 5000));
+	check_eq(errno, EUCLEAN);
 }
 
 static void a_heap_in_memory_of_another_size_is_estale(void)

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Changes of one view against vCPUs that run in it.
+ * Changes of one view, activation and reset against vCPUs that run in it.
  *
  * Modelled: vcpu->mode and requests as vcpu_enter_guest() and
  * kvm_flush_remote_tlbs() use them; mmu_lock; the notifier's sequence count; a
  * view with one window page (root -> table of the view -> leaf -> frame) and one
  * piece of RAM (root -> table of the VM's own root); per CPU, what its
  * paging-structure caches and its TLB hold for the view's root. A CPU forgets
- * nothing by itself.
+ * nothing by itself. vCPUs leave the view for the VM's own root when views are
+ * no longer in use, and come back; what they do on that root is KVM's own.
  *
  * Proved: no CPU in the guest walks a freed table or reaches a freed frame (the
- * asserts in use()); no deadlock; once changes stop, faults stop too; each flush
- * ends.
+ * asserts in use()); while views are not in use the view links no RAM; no
+ * deadlock; once changes stop, faults stop too; each flush ends.
  *
  * Left out, one at a time, with -D (each must make the check fail):
  *   NO_FLUSH_ZAP      the notifier zaps and does not flush
@@ -24,13 +25,16 @@
  *   NO_STALE_CHECK    a fault installs what it looked up before a notifier
  *   NO_KICK           a CPU in the guest takes no notice of the IPI
  *   NO_REFILL         a violation that finds the RAM link missing copies nothing
+ *   NO_LINK_RECHECK   ... does so although a reset came before it had the lock
+ *   NO_SCRUB_RESET    a reset leaves the links
+ *   NO_FLUSH_RESET    a reset does not wait until every vCPU is out of the view
  */
 #define VCPUS	2
 #ifndef ROUNDS
 #define ROUNDS	1		/* of each kind of change */
 #endif
-#define IDS	4		/* lives of each thing; 0 is none */
-#define ALIEN	4		/* what another VM left under the same root page */
+#define IDS	6		/* lives of each thing; 0 is none */
+#define ALIEN	6		/* what another VM left under the same root page */
 
 /* true from allocation to free */
 bool frame_live[IDS + 1], link_live[IDS + 1], base_live[IDS + 1];
@@ -38,7 +42,9 @@ byte frame;			/* that the host's page table shows */
 byte leaf, link, ram;		/* entries of the view: which life, or 0 */
 byte base;			/* the VM's own root, a table of it */
 bool placed;			/* the guest may enter the view */
+bool in_use = true;		/* views are in use: kvm->arch.pvvas_active */
 
+bool on_view[VCPUS];		/* the root that the vCPU loaded last */
 bool in_guest[VCPUS], request[VCPUS], kick[VCPUS];
 byte tlb_leaf[VCPUS], psc_link[VCPUS], psc_ram[VCPUS];
 
@@ -94,19 +100,26 @@ inline fault()
 proctype vcpu(byte me)
 {
 	byte seen, was;
+	bool load, hint;
 
 outside:
-	atomic { in_guest[me] = false; kick[me] = false; seen = 0; was = 0 };
+	atomic { in_guest[me] = false; kick[me] = false; seen = 0; was = 0; hint = false };
 	d_step {
 		if
 		:: request[me] ->
 			request[me] = false;
 			tlb_leaf[me] = 0;
 			psc_link[me] = 0;
-			psc_ram[me] = 0
+			psc_ram[me] = 0;
+			load = true
 		:: else
 		fi
 	}
+	/* KVM_REQ_LOAD_MMU_PGD: vmx_pvvas_load() */
+	if
+	:: atomic { load && !mmu_lock -> on_view[me] = in_use; load = false }
+	:: !load
+	fi;
 	in_guest[me] = true;
 #ifndef NO_RECHECK
 	if
@@ -120,7 +133,7 @@ outside:
 	 */
 	do
 	:: goto outside
-	:: atomic { placed && may_go_on ->
+	:: atomic { placed && on_view[me] && may_go_on ->
 		/* RAM: through the link to the VM's own table */
 		if
 		:: psc_ram[me] == 0 -> psc_ram[me] = ram
@@ -132,7 +145,7 @@ outside:
 		:: seen == 0 -> goto ram_fault
 		:: else -> d_step { use(base_live[seen]); seen = 0 }
 		fi
-	:: atomic { placed && may_go_on ->
+	:: atomic { placed && on_view[me] && may_go_on ->
 		/* the window: through the view's table to the frame */
 		seen = tlb_leaf[me];
 		if
@@ -154,10 +167,22 @@ reached:
 	od;
 
 ram_fault:
-	/* kvm_pvvas_link_ram() */
-	atomic { in_guest[me] = false; psc_ram[me] = 0; fault() };
+	/* vmx_pvvas_ept_violation(), without the lock, and kvm_pvvas_link_ram() */
+	atomic { in_guest[me] = false; psc_ram[me] = 0; hint = in_use; fault() };
 #ifndef NO_REFILL
-	atomic { !mmu_lock -> ram = base }
+	if
+	:: hint -> atomic { !mmu_lock ->
+#ifndef NO_LINK_RECHECK
+		if
+		:: in_use -> ram = base
+		:: else
+		fi
+#else
+		ram = base
+#endif
+	   }
+	:: else
+	fi;
 #endif
 	goto outside;
 
@@ -237,11 +262,32 @@ proctype changer()
 #endif
 		unlock();
 		link_live[old] = false;
-		atomic { !mmu_lock ->
-			link_live[old + 1] = true;
-			link = old + 1;
-			round++
-		}
+		atomic { !mmu_lock -> link_live[old + 1] = true; link = old + 1 };
+
+		/* PVVAS_HC_RESET */
+		atomic { !mmu_lock -> mmu_lock = true; in_use = false };
+#ifndef NO_SCRUB_RESET
+		ram = 0;
+#endif
+#ifndef NO_FLUSH_RESET
+		flush();
+#else
+		d_step { request[0] = true; request[1] = true };
+#endif
+		unlock();
+
+		/* a memslot changes meanwhile: nothing has to be flushed */
+		atomic { !mmu_lock -> mmu_lock = true; old = base };
+		assert(ram == 0);
+		d_step { base_live[old + 1] = true; base = old + 1; ram = 0 };
+		unlock();
+		base_live[old] = false;
+
+		/* PVVAS_HC_CTX_CREATE, the first: pvvas_activate() */
+		atomic { !mmu_lock -> mmu_lock = true; assert(ram == 0); ram = 0; in_use = true };
+		flush();
+		unlock();
+		round++
 	:: else -> break
 	od;
 	running--
@@ -256,6 +302,8 @@ init
 		frame_live[1] = true;
 		link_live[1] = true;
 		base_live[1] = true;
+		on_view[0] = true;
+		on_view[1] = true;
 		/* left by another VM, whose root this page was */
 		if
 		:: psc_ram[0] = ALIEN
