@@ -451,7 +451,7 @@ void pvvas_tree_free(struct pvvas_tree *tree)
 		pvvas_tables_free(&list, tree->shown);
 	}
 	atomic64_dec(&pvvas_counts.trees);
-	kvfree(tree);
+	kvfree_rcu(tree, rcu);
 }
 
 int pvvas_ept_init(void)

@@ -38,6 +38,7 @@
  * @start: first guest-physical address, a multiple of PVVAS_BLOCK
  * @end: first address behind it, likewise
  * @seg: what pvvas_seg_fault_begin() takes
+ * @rcu: to be freed: demand faults look at it under RCU
  * @shown: a view has led here: KVM may know the tables
  * @mids: for each GiB its level 2 table, or NULL; they and the tables below stay
  *	until the tree goes
@@ -47,6 +48,7 @@ struct pvvas_tree {
 	u64 start;
 	u64 end;
 	u64 seg;
+	struct rcu_head rcu;
 	bool shown;
 	u64 *mids[];
 };

@@ -104,6 +104,9 @@ static int pvvas_dirty_batch(struct pvvas_seg *mem, struct pvvas_dirty *batch,
 			*index = last + 1;
 			break;
 		}
+		/* What lies between is gone through with interrupts off. */
+		if (n && *index - first >= PVVAS_DIRTY_LOOK)
+			break;
 		if (xa_get_mark(&mem->pages, *index, PVVAS_CLEAN))
 			continue;
 		if (!n)

@@ -332,18 +332,20 @@ int pvvas_views_init(void)
 	return ret;
 }
 
-/* KVM has been reset: it knows no table. */
+/* No view is left that leads here. */
 void pvvas_views_exit(void)
 {
+	LIST_HEAD(list);
 	u32 i;
 
 	if (pvvas_plain) {
-		pvvas_view_destroy_tables(pvvas_plain, false);
+		pvvas_view_destroy_tables(pvvas_plain, true);
 		kfree(pvvas_plain);
 		pvvas_plain = NULL;
 	}
 	for (i = 0; i < PVVAS_PTRS; i++) {
-		pvvas_table_free(pvvas_ram[i]);
+		pvvas_table_discard(&list, pvvas_ram[i]);
 		pvvas_ram[i] = NULL;
 	}
+	pvvas_tables_free(&list, true);
 }

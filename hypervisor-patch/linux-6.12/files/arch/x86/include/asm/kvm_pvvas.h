@@ -91,6 +91,8 @@ void kvm_pvvas_trace_switch(struct kvm_vcpu *vcpu);
 int kvm_view_enable(struct kvm *kvm);
 int kvm_view_get_root(struct kvm_vcpu *vcpu, gfn_t table, hpa_t *root);
 void kvm_view_put_root(struct kvm *kvm, hpa_t root);
+void kvm_view_kill_root(struct kvm *kvm, hpa_t root);
+void kvm_view_zap_all(struct kvm *kvm);
 int kvm_view_page_fault(struct kvm_vcpu *vcpu, hpa_t root, gfn_t table,
 			gpa_t gpa, u64 error_code);
 gpa_t kvm_view_translate(struct kvm_vcpu *vcpu, gfn_t table, gpa_t gpa,

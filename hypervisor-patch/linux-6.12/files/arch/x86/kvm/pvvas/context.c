@@ -84,6 +84,8 @@ void pvvas_ctx_free(struct kvm *kvm, struct pvvas_ctx *ctx)
 		WRITE_ONCE(v->arch.pvvas.ctx, NULL);
 		kvm_make_request(KVM_REQ_LOAD_MMU_PGD, v);
 	}
+	xa_for_each(&ctx->roots, i, view)
+		kvm_view_kill_root(kvm, view->root);
 	/* Kicks every vCPU out of the views and the list. */
 	pvvas_flush(kvm, __func__);
 	write_unlock(&kvm->mmu_lock);

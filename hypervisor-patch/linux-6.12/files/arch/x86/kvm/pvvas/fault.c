@@ -6,6 +6,7 @@
 #include <linux/moduleparam.h>
 
 #include "internal.h"
+#include "cpuid.h"
 #include "mmu.h"
 #include "smm.h"
 #include "x86.h"
@@ -136,7 +137,9 @@ gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 	gfn_t table = 0;
 	gpa_t real;
 
-	if (is_guest_mode(vcpu) || is_smm(vcpu))
+	/* guest_mmu of a vCPU with VMX is for its own guests. */
+	if (is_guest_mode(vcpu) || is_smm(vcpu) ||
+	    guest_cpu_cap_has(vcpu, X86_FEATURE_VMX))
 		return gpa;
 	/* What changed since the vCPU left the guest counts already. */
 	read_lock(&kvm->mmu_lock);

@@ -205,6 +205,7 @@ void pvvas_reset_locked(struct kvm *kvm)
 
 	xa_for_each(&pv->ctxs, i, ctx)
 		pvvas_ctx_free(kvm, ctx);
+	kvm_view_zap_all(kvm);
 }
 
 /* All vCPUs are gone, or never were. */

@@ -104,6 +104,8 @@ static int pvvas_load_vcpu(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 
 	if (!vcpu || !ctx)
 		return -ENOENT;
+	if (guest_cpu_cap_has(vcpu, X86_FEATURE_VMX))
+		return -EINVAL;
 	view = rec->val[1] ? xa_load(&pv->views, rec->val[1]) : ctx->plain;
 	if (!view)
 		return -ENOENT;

@@ -189,6 +189,7 @@ long pvvas_view_destroy(struct kvm *kvm, u64 id)
 					       pv->next_id);
 		kvm_make_request(KVM_REQ_LOAD_MMU_PGD, v);
 	}
+	kvm_view_kill_root(kvm, view->root);
 	/* Kicks every vCPU out of the view. */
 	pvvas_flush(kvm, __func__);
 	write_unlock(&kvm->mmu_lock);
