@@ -80,6 +80,7 @@ test-selftests: setup ## KVM's own selftests with stock and patched modules: are
 	@tests/selftests/run
 
 test-long: setup ## the tests that take long or need two emulated CPUs
+	@images/setup/packages -rust >/dev/null
 	@images/setup/all tools
 	@tests/run --group long $(TESTS)
 
@@ -173,9 +174,12 @@ test-deb: deb ## the packages in a fresh Debian: install, a newcomer's two progr
 test-sanitize: setup ## the unit tests and the software backend under ASan and UBSan, the unit tests under valgrind
 	@tests/sanitize
 
-mutate: ## plausible mistakes in library and tool, one at a time: do the tests notice (ONLY, SAMPLE, SEED)
+mutate: $(if $(filter driver,$(ONLY)),setup) ## plausible mistakes, one at a time: do the tests notice (ONLY="library tool" or driver or files, SAMPLE, SEED)
 	@images/setup/packages -mutate >/dev/null
 	@ONLY="$(ONLY)" SAMPLE="$(SAMPLE)" SEED="$(SEED)" tests/mutate/run
+
+coverage: ## lines of library and tool that the unit rows reach; ALL=yes: those that nothing reaches
+	@tests/coverage
 
 check-lib: setup ## the library: exported symbols, headers alone as C and C++, manual pages
 	@$(MAKE) -s -C libpvvas O=$(BUILD)/libpvvas check

@@ -104,7 +104,7 @@ static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
 	return len;
 }
 
-/* @offset from the base; bytes done, or an error.  pvvas_lock is held. */
+/* @offset from the base; bytes done, or an error.  The caller has a reference. */
 int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
 		   bool write)
 {
@@ -159,26 +159,32 @@ struct pvvas_seg *pvvas_seen_at(u64 addr, u32 *rights)
 	return att ? pvvas_att_at(att, addr, rights) : NULL;
 }
 
-static int pvvas_access_att(struct pvvas_att *att, u64 addr, void *buf, int len,
-			    bool write)
+/* The same, with a reference, if that may be done there; or NULL. */
+static struct pvvas_seg *pvvas_access_seg(struct pvvas_att *att, u64 addr,
+					  bool write)
 {
 	struct pvvas_seg *seg;
 	u32 rights;
 
 	seg = pvvas_att_at(att, addr, &rights);
 	if (!seg || !(rights & (write ? PVVAS_WRITE : PVVAS_READ)))
-		return -EIO;
-	return pvvas_seg_copy(seg, addr - seg->base, buf, len, write);
+		return NULL;
+	kref_get(&seg->obj.ref);
+	return seg;
 }
 
-/* Bytes done, or an error.  mmap_lock is held; ours comes after it. */
+/*
+ * Bytes done, or an error.  mmap_lock is held; ours comes after it, and is not
+ * held while memory is allocated for the write.
+ */
 int pvvas_window_access(struct vm_area_struct *vma, unsigned long addr,
 			void *buf, int len, int write)
 {
 	struct mm_struct *mm = vma->vm_mm;
 	struct pvvas_att *att = NULL;
+	struct pvvas_seg *seg = NULL;
 	struct pvvas_proc *proc;
-	int ret = -EIO;
+	int ret;
 
 	mutex_lock(&pvvas_lock);
 	proc = pvvas_proc_find(mm);
@@ -186,7 +192,11 @@ int pvvas_window_access(struct vm_area_struct *vma, unsigned long addr,
 		att = proc->slots[mm == current->mm ? pvvas_own_slot(proc) :
 				  pvvas_stopped_slot(proc)];
 	if (att)
-		ret = pvvas_access_att(att, addr, buf, len, write);
-	mutex_unlock(&pvvas_lock);
+		seg = pvvas_access_seg(att, addr, write);
+	pvvas_unlock();
+	if (!seg)
+		return -EIO;
+	ret = pvvas_seg_copy(seg, addr - seg->base, buf, len, write);
+	pvvas_seg_drop(seg);
 	return ret;
 }

@@ -191,7 +191,7 @@ int pvvas_attach(struct pvvas_ioc_attach *arg)
 		return PTR_ERR(proc);
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_attach_locked(proc, arg);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (!ret)
 		pvvas_dump_update(arg->handle);
 	return ret;
@@ -212,7 +212,7 @@ static int pvvas_detach_once(u32 handle)
 		pvvas_dump_take(att, NULL, &dumps);
 		pvvas_att_free(att);
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	pvvas_dump_unmap_all(&dumps);
 	return ret;
 }
@@ -247,18 +247,28 @@ int pvvas_resident(struct pvvas_ioc_attach *arg)
 	ret = att ? pvvas_slot_fill(att) : -ENOENT;
 	if (!ret)
 		arg->slot = att->slot;
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }
 
-/* The mm is dead and no CPU has its list: no thread can be in a view. */
+/*
+ * The mm is dead and no CPU has its list: no thread can be in a view.  There may
+ * be many, so others have the lock in between.
+ */
 void pvvas_detach_all(struct pvvas_proc *proc)
 {
 	struct pvvas_att *att;
 	unsigned long index;
 
-	xa_for_each(&proc->atts, index, att)
-		pvvas_att_free(att);
+	do {
+		index = 0;
+		mutex_lock(&pvvas_lock);
+		att = xa_find(&proc->atts, &index, ULONG_MAX, XA_PRESENT);
+		if (att)
+			pvvas_att_free(att);
+		pvvas_unlock();
+		cond_resched();
+	} while (att);
 }
 
 /* A space of the attachment's own, which begins with what the VAS has. */
@@ -385,7 +395,7 @@ int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg)
 		return -EINVAL;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_seg_attach_locked(arg);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (!ret && arg->target & PVVAS_HANDLE)
 		pvvas_dump_update(arg->target);
 	return ret;
@@ -420,7 +430,7 @@ int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg)
 		return -EINVAL;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_seg_detach_locked(arg, &dumps);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	pvvas_dump_unmap_all(&dumps);
 	return ret;
 }
@@ -503,6 +513,6 @@ int pvvas_link_next(struct pvvas_ioc_link *arg)
 		return -EINVAL;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_link_next_locked(arg);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }

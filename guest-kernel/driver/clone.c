@@ -5,6 +5,7 @@
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include "compat.h"
 #include "ept.h"
 
 /* An empty segment as @like, at @base. */
@@ -21,7 +22,7 @@ static struct pvvas_seg *pvvas_clone_new(struct pvvas_seg *like, u64 base,
 	seg->node = like->node;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_seg_place(seg);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (!ret)
 		ret = pvvas_seg_make(seg);
 	if (!ret)
@@ -57,7 +58,7 @@ static int pvvas_clone_publish(struct pvvas_seg *seg, char *name,
 		pvvas_object_put(&seg->obj);
 	else
 		*id = seg->obj.id;
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }
 
@@ -101,6 +102,28 @@ int pvvas_seg_clone(struct pvvas_ioc_clone *arg)
 	return ret;
 }
 
+/*
+ * A second face of @mem.  Faces are gone through with interrupts off, whenever a
+ * page goes or loses rights: so there are not many.
+ */
+static int pvvas_face_join(struct pvvas_seg *face, struct pvvas_seg *mem)
+{
+	int ret = 0;
+
+	mutex_lock(&pvvas_lock);
+	if (list_count_nodes(&mem->faces) >= PVVAS_MAX_FACES) {
+		ret = -ENOSPC;
+	} else {
+		kref_get(&mem->obj.ref);
+		xa_lock_irq(&mem->pages);
+		list_move(&face->face, &mem->faces);
+		face->memory = mem;
+		xa_unlock_irq(&mem->pages);
+	}
+	pvvas_unlock();
+	return ret;
+}
+
 int pvvas_seg_map2(struct pvvas_ioc_clone *arg)
 {
 	struct pvvas_seg *from, *to, *mem;
@@ -127,15 +150,9 @@ int pvvas_seg_map2(struct pvvas_ioc_clone *arg)
 	to = ret ? ERR_PTR(ret) : pvvas_clone_new(from, arg->base, arg->mode);
 	ret = PTR_ERR_OR_ZERO(to);
 	if (!ret) {
-		mutex_lock(&pvvas_lock);
-		kref_get(&mem->obj.ref);
-		xa_lock_irq(&mem->pages);
-		list_move(&to->face, &mem->faces);
-		to->memory = mem;
-		xa_unlock_irq(&mem->pages);
-		mutex_unlock(&pvvas_lock);
 		arg->base = to->base;
-		ret = pvvas_clone_publish(to, name, owner, 0, &arg->id);
+		ret = pvvas_face_join(to, mem);
+		ret = pvvas_clone_publish(to, name, owner, ret, &arg->id);
 	}
 	pvvas_seg_drop(from);
 	if (ret)
@@ -182,7 +199,7 @@ static struct pvvas_clone *pvvas_vas_clone_list(u32 id, u32 *n)
 			clones[(*n)++].prot = link->prot;
 		}
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret ? ERR_PTR(ret) : clones;
 }
 
@@ -201,7 +218,7 @@ static int pvvas_vas_clone_links(struct pvvas_clone *clones, u32 n, u32 vid)
 		ret = -ENOENT;
 	for (i = 0; i < n && !ret; i++)
 		ret = pvvas_vas_link(vas, clones[i].to, clones[i].prot);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }
 

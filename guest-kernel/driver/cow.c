@@ -128,7 +128,7 @@ static int pvvas_faces_get(struct pvvas_seg *mem, struct pvvas_seg ***faces)
 			if (kref_get_unless_zero(&face->obj.ref))
 				(*faces)[n++] = face;
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return *faces ? n : -ENOMEM;
 }
 

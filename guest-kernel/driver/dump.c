@@ -111,7 +111,7 @@ static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 		kref_get(&seg->obj.ref);
 		df->held = seg;
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (!page)
 		return VM_FAULT_SIGBUS;
 	vmf->page = page;
@@ -129,9 +129,14 @@ static int pvvas_dump_access(struct vm_area_struct *vma, unsigned long addr,
 
 	mutex_lock(&pvvas_lock);
 	seg = pvvas_dump_shown(vma);
-	if (!write && seg && offset < seg->length)
+	if (seg)
+		kref_get(&seg->obj.ref);
+	pvvas_unlock();
+	if (!seg)
+		return ret;
+	if (!write && offset < seg->length)
 		ret = pvvas_seg_copy(seg, offset, buf, len, false);
-	mutex_unlock(&pvvas_lock);
+	pvvas_seg_drop(seg);
 	return ret;
 }
 
@@ -264,7 +269,7 @@ void pvvas_dump_update(u32 handle)
 		pvvas_dump_collect(att, &att->vas->links, &todo);
 		pvvas_dump_collect(att, &att->links, &todo);
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 
 	list_for_each_entry_safe(dump, next, &todo, node) {
 		list_del(&dump->node);
@@ -279,7 +284,7 @@ void pvvas_dump_update(u32 handle)
 	att = pvvas_att_get(pvvas_proc_find(current->mm), handle);
 	if (att)
 		list_splice_init(&done, &att->dumps);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	pvvas_dump_unmap_all(&done);
 }
 

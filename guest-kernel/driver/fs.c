@@ -89,7 +89,7 @@ static int pvvas_fs_getattr(struct pvvas_idmap *idmap, const struct path *path,
 	obj = pvvas_inode_object(inode);
 	if (obj)
 		pvvas_inode_refresh(inode, obj);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	pvvas_fillattr(idmap, mask, inode, stat);
 	return 0;
 }
@@ -118,7 +118,7 @@ static int pvvas_fs_setattr(struct pvvas_idmap *idmap, struct dentry *dentry,
 		obj->gid = inode->i_gid;
 		obj->ctime = ktime_get_real_seconds();
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }
 
@@ -134,9 +134,13 @@ static int pvvas_object_seq(struct seq_file *m, void *unused)
 
 	mutex_lock(&pvvas_lock);
 	obj = pvvas_inode_object(inode);
-	if (obj)
+	if (obj) {
+		/* The lock is not held throughout. */
+		kref_get(&obj->ref);
 		pvvas_show_object(m, obj);
-	mutex_unlock(&pvvas_lock);
+		pvvas_object_put(obj);
+	}
+	pvvas_unlock();
 	return obj ? 0 : -ENOENT;
 }
 
@@ -149,7 +153,7 @@ static int pvvas_node_seq(struct seq_file *m, void *unused)
 		pvvas_show_processes(m);
 	else
 		pvvas_quota_show(m);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return 0;
 }
 
@@ -178,7 +182,7 @@ static int pvvas_fs_valid(struct dentry *dentry)
 	valid = obj && obj->name && !strcmp(obj->name, dentry->d_name.name);
 	if (valid)
 		pvvas_inode_refresh(d_inode(dentry), obj);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return valid;
 }
 
@@ -218,7 +222,7 @@ static struct inode *pvvas_object_inode(struct inode *dir, const char *name)
 		inode->i_private = (void *)(unsigned long)obj->serial;
 		pvvas_inode_refresh(inode, obj);
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (!IS_ERR_OR_NULL(inode)) {
 		inode->i_op = &pvvas_object_iops;
 		inode->i_fop = &pvvas_file_fops;
@@ -253,7 +257,7 @@ static int pvvas_fs_unlink(struct inode *dir, struct dentry *dentry)
 		clear_nlink(inode);
 		ret = 0;
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }
 
@@ -273,7 +277,7 @@ static unsigned long pvvas_next_name(u32 kind, unsigned long id, char *name)
 	while (obj && !obj->name);
 	if (obj)
 		strscpy(name, obj->name, PVVAS_NAME_MAX + 1);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return obj ? id : 0;
 }
 

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the hypervisor would not take back when its last user went.  Nobody is
- * there to get the error, and nothing that it may still show can be freed: so
- * it stays as it is, counted and charged, and is tried again until it goes.
- * The module stays as long.
+ * The end of objects.
+ *
+ * A segment's pages may be many: they are freed by who drops the last reference,
+ * but without pvvas_lock, in pvvas_unlock().
+ *
+ * What the hypervisor would not take back when its last user went is left over.
+ * Nobody is there to get the error, and nothing that it may still show can be
+ * freed: so it stays as it is, counted and charged, and is tried again until it
+ * goes.  The module stays as long.
  */
 #define pr_fmt(fmt) "pvvas: " fmt
 
@@ -14,12 +19,33 @@
 #define PVVAS_LEFTOVER_SOON	(HZ / 20)
 #define PVVAS_LEFTOVER_LATE	(10 * HZ)
 
+/* What the holder of pvvas_lock has dropped the last reference to. */
+static LIST_HEAD(pvvas_dead);		/* under pvvas_lock */
+
 /* In the order in which they came: views before the segments in them. */
 static LIST_HEAD(pvvas_leftovers);	/* under pvvas_lock */
 static unsigned long pvvas_leftover_wait;	/* likewise */
 
 static void pvvas_leftover_again(struct work_struct *work);
 static DECLARE_DELAYED_WORK(pvvas_leftover_work, pvvas_leftover_again);
+
+/* The last reference is gone, and so is every user.  pvvas_lock is held. */
+void pvvas_bury(struct pvvas_leftover *left)
+{
+	lockdep_assert_held(&pvvas_lock);
+	list_add_tail(&left->node, &pvvas_dead);
+}
+
+void pvvas_unlock(void)
+{
+	struct pvvas_leftover *left, *next;
+	LIST_HEAD(dead);
+
+	list_splice_init(&pvvas_dead, &dead);
+	mutex_unlock(&pvvas_lock);
+	list_for_each_entry_safe(left, next, &dead, node)
+		pvvas_seg_end(container_of(left, struct pvvas_seg, left));
+}
 
 static void pvvas_leftover_again(struct work_struct *work)
 {
@@ -43,7 +69,7 @@ static void pvvas_leftover_again(struct work_struct *work)
 		queue_delayed_work(pvvas_wq, &pvvas_leftover_work,
 				   pvvas_leftover_wait);
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 }
 
 /*
@@ -54,9 +80,15 @@ static void pvvas_leftover_again(struct work_struct *work)
 void pvvas_give_back(struct pvvas_leftover *left,
 		     bool (*end)(struct pvvas_leftover *left))
 {
+	if (!end(left))
+		pvvas_leave(left, end);
+}
+
+/* The same, when KVM has refused it once.  pvvas_lock is held. */
+void pvvas_leave(struct pvvas_leftover *left,
+		 bool (*end)(struct pvvas_leftover *left))
+{
 	lockdep_assert_held(&pvvas_lock);
-	if (end(left))
-		return;
 	pr_info_once("the hypervisor refuses to take something back; it is tried again\n");
 	__module_get(THIS_MODULE);
 	left->end = end;

@@ -152,14 +152,20 @@ static int pvvas_word_check(struct pvvas_seglock *lock, u32 word, u32 number)
 	return -EAGAIN;
 }
 
+/*
+ * How often the driver tries to change a word.  Once PVVAS_LOCK_WAITERS is set no
+ * honest program changes the word; others shall not keep the mutex held.
+ */
+#define PVVAS_LOCK_ROUNDS	100
+
 /* The mutex is held.  -EBUSY leaves PVVAS_LOCK_WAITERS set. */
 static int pvvas_try_exclusive(struct pvvas_seglock *lock, u32 number, u32 *state)
 {
 	const u32 keep = PVVAS_LOCK_DIED | PVVAS_LOCK_WAITERS;
 	u32 word;
-	int ret;
+	int ret, i;
 
-	for (;; cond_resched()) {
+	for (i = 0; i < PVVAS_LOCK_ROUNDS; i++, cond_resched()) {
 		word = READ_ONCE(*lock->word);
 		ret = fatal_signal_pending(current) ? -EINTR :
 		      pvvas_word_check(lock, word, number);
@@ -176,11 +182,12 @@ static int pvvas_try_exclusive(struct pvvas_seglock *lock, u32 number, u32 *stat
 			if (pvvas_lock_has_readers(lock))
 				return -EBUSY;
 		}
-		if (try_cmpxchg(lock->word, &word, number | (word & keep)))
-			break;
+		if (try_cmpxchg(lock->word, &word, number | (word & keep))) {
+			*state = word & PVVAS_LOCK_DIED;
+			return 0;
+		}
 	}
-	*state = word & PVVAS_LOCK_DIED;
-	return 0;
+	return -EBUSY;
 }
 
 /* The mutex is held.  @hold: the caller's element for this lock. */
@@ -189,25 +196,25 @@ static int pvvas_try_shared(struct pvvas_seglock *lock, u32 number, u32 *hold,
 {
 	const u32 keep = PVVAS_LOCK_DIED | PVVAS_LOCK_WAITERS;
 	u32 word;
-	int ret;
+	int ret = -EBUSY, i;
 
-	for (;; cond_resched()) {
+	for (i = 0; i < PVVAS_LOCK_ROUNDS; i++, cond_resched()) {
 		word = READ_ONCE(*lock->word);
 		ret = fatal_signal_pending(current) ? -EINTR :
 		      pvvas_word_check(lock, word, number);
 		if (ret == -EAGAIN)
 			continue;
-		if (ret) {
-			WRITE_ONCE(*hold, 0);
-			return ret;
-		}
+		if (ret)
+			break;
 		WRITE_ONCE(*hold, lock->id);
 		if (try_cmpxchg(lock->word, &word,
-				PVVAS_LOCK_READERS | (word & keep)))
-			break;
+				PVVAS_LOCK_READERS | (word & keep))) {
+			*state = word & PVVAS_LOCK_DIED;
+			return 0;
+		}
 	}
-	*state = word & PVVAS_LOCK_DIED;
-	return 0;
+	WRITE_ONCE(*hold, 0);
+	return ret && ret != -EAGAIN ? ret : -EBUSY;
 }
 
 static int pvvas_lock_try(struct pvvas_seglock *lock, struct pvvas_holder *me,
@@ -274,6 +281,29 @@ static int pvvas_lock_take_locked(struct pvvas_seglock *lock,
 	return ret;
 }
 
+/*
+ * What has been taken stays taken only while the process has the lock mapped:
+ * another thread may have unmapped it meanwhile, and then the thread's death
+ * would tell nobody.
+ */
+static int pvvas_lock_keep(struct pvvas_proc *proc, struct pvvas_seglock *lock,
+			   struct pvvas_holder *me,
+			   const struct pvvas_ioc_lock *arg)
+{
+	int ret = 0;
+
+	mutex_lock(&proc->locks_mutex);
+	if (!xa_load(&proc->locks, lock->id)) {
+		if (!(arg->flags & PVVAS_LOCK_EXCLUSIVE))
+			WRITE_ONCE(me->pages[arg->hold / PVVAS_HOLDS_PER_PAGE]
+					    [arg->hold % PVVAS_HOLDS_PER_PAGE], 0);
+		pvvas_lock_owner_died(lock, me->number);
+		ret = -ENOENT;
+	}
+	mutex_unlock(&proc->locks_mutex);
+	return ret;
+}
+
 static int pvvas_lock_check(const struct pvvas_ioc_lock *arg, u32 flags)
 {
 	if (arg->flags & ~flags || arg->state || arg->reserved)
@@ -303,6 +333,8 @@ int pvvas_lock_take(struct pvvas_ioc_lock *arg)
 	if (!ret) {
 		ret = pvvas_lock_take_locked(lock, me, arg);
 		mutex_unlock(&lock->mutex);
+		if (!ret)
+			ret = pvvas_lock_keep(proc, lock, me, arg);
 	}
 	pvvas_lock_put(lock);
 	return ret == -EINTR ? -ERESTARTSYS : ret;
@@ -312,9 +344,10 @@ int pvvas_lock_take(struct pvvas_ioc_lock *arg)
 static int pvvas_lock_release_locked(struct pvvas_seglock *lock, u32 number)
 {
 	u32 word = READ_ONCE(*lock->word), new;
+	int i = 0;
 
 	do {
-		if (pvvas_word_writer(word) != number)
+		if (pvvas_word_writer(word) != number || i++ == PVVAS_LOCK_ROUNDS)
 			return -EPERM;
 		new = word & (PVVAS_LOCK_WAITERS | PVVAS_LOCK_LOST);
 		/* nobody has said that the data are in order */
@@ -327,9 +360,10 @@ static int pvvas_lock_release_locked(struct pvvas_seglock *lock, u32 number)
 static int pvvas_lock_consistent_locked(struct pvvas_seglock *lock, u32 number)
 {
 	u32 word = READ_ONCE(*lock->word);
+	int i = 0;
 
 	do {
-		if (pvvas_word_writer(word) != number)
+		if (pvvas_word_writer(word) != number || i++ == PVVAS_LOCK_ROUNDS)
 			return -EPERM;
 	} while (!try_cmpxchg(lock->word, &word, word & ~PVVAS_LOCK_DIED));
 	return 0;
@@ -379,10 +413,11 @@ int pvvas_lock_consistent(struct pvvas_ioc_lock *arg)
 void pvvas_lock_owner_died(struct pvvas_seglock *lock, u32 number)
 {
 	u32 word;
+	int i = 0;
 
 	mutex_lock(&lock->mutex);
 	word = READ_ONCE(*lock->word);
-	while (pvvas_word_writer(word) == number &&
+	while (pvvas_word_writer(word) == number && i++ < PVVAS_LOCK_ROUNDS &&
 	       !try_cmpxchg(lock->word, &word, (word & ~PVVAS_LOCK_OWNER) |
 			    PVVAS_LOCK_DIED))
 		;
@@ -394,13 +429,14 @@ void pvvas_lock_owner_died(struct pvvas_seglock *lock, u32 number)
 int pvvas_lock_renew(struct pvvas_seglock *lock)
 {
 	u32 word, writer;
-	int ret = 0;
+	int ret = 0, i = 0;
 
 	mutex_lock(&lock->mutex);
 	word = READ_ONCE(*lock->word);
 	do {
 		writer = pvvas_word_writer(word);
-		if (writer && pvvas_holder_lives(writer))
+		if ((writer && pvvas_holder_lives(writer)) ||
+		    i++ == PVVAS_LOCK_ROUNDS)
 			ret = -EBUSY;
 		/* Readers may be in, that were told of the death. */
 	} while (!ret &&

@@ -76,6 +76,7 @@ static void pvvas_lock_vm_close(struct vm_area_struct *vma)
 	struct pvvas_lock_map *map = vma->vm_private_data;
 	struct pvvas_seglock *lock = map->lock;
 	struct pvvas_proc *proc = map->proc;
+	struct pvvas_holder *holder;
 	bool last;
 
 	mutex_lock(&proc->locks_mutex);
@@ -85,6 +86,9 @@ static void pvvas_lock_vm_close(struct vm_area_struct *vma)
 		mutex_lock(&lock->mutex);
 		list_del(&map->node);
 		mutex_unlock(&lock->mutex);
+		/* As if all threads had died: later nobody would be told. */
+		list_for_each_entry(holder, &proc->holders, node)
+			pvvas_lock_owner_died(lock, holder->number);
 	}
 	mutex_unlock(&proc->locks_mutex);
 	if (!last)
@@ -183,7 +187,7 @@ int pvvas_lock_open(struct pvvas_ioc_lock_open *arg)
 		lock = seg->lock;
 	if (lock)
 		kref_get(&lock->ref);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (ret)
 		return ret;
 	ret = anon_inode_getfd("[pvvas-lock]", &pvvas_lock_fops, lock,
@@ -290,7 +294,7 @@ int pvvas_lock_thread(struct pvvas_ioc_lock_thread *arg)
 	return 0;
 }
 
-/* The arrays' lock is held: others may be reading. */
+/* The thread's own; others may be reading, pages before their number. */
 static int pvvas_holder_grow(struct pvvas_holder *holder, u32 nr)
 {
 	u32 *page;
@@ -300,7 +304,7 @@ static int pvvas_holder_grow(struct pvvas_holder *holder, u32 nr)
 		if (!page)
 			return -ENOMEM;
 		holder->pages[holder->nr_pages] = page;
-		WRITE_ONCE(holder->nr_pages, holder->nr_pages + 1);
+		smp_store_release(&holder->nr_pages, holder->nr_pages + 1);
 	}
 	return 0;
 }
@@ -318,9 +322,7 @@ int pvvas_holds_mmap(struct vm_area_struct *vma)
 	ret = pvvas_private_vma(vma);
 	if (ret)
 		return ret;
-	mutex_lock(&proc->holders_mutex);
 	ret = pvvas_holder_grow(holder, nr);
-	mutex_unlock(&proc->holders_mutex);
 	for (i = 0; i < nr && !ret; i++)
 		ret = vm_insert_page(vma, vma->vm_start + i * PAGE_SIZE,
 				     virt_to_page(holder->pages[i]));
@@ -329,9 +331,10 @@ int pvvas_holds_mmap(struct vm_area_struct *vma)
 
 static bool pvvas_holder_has(const struct pvvas_holder *holder, u32 id)
 {
-	u32 i, page;
+	/* Pairs with the release in pvvas_holder_grow(). */
+	u32 nr = smp_load_acquire(&holder->nr_pages), i, page;
 
-	for (page = 0; page < holder->nr_pages; page++)
+	for (page = 0; page < nr; page++)
 		for (i = 0; i < PVVAS_HOLDS_PER_PAGE; i++)
 			if (READ_ONCE(holder->pages[page][i]) == id)
 				return true;
@@ -447,7 +450,7 @@ int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg)
 		}
 		seg->lockable = arg->on;
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (renew) {
 		pvvas_lock_renew(renew);
 		pvvas_lock_put(renew);
@@ -473,7 +476,7 @@ int pvvas_seg_lock_reset(struct pvvas_ioc_id *arg)
 		lock = seg->lock;
 	if (lock)
 		kref_get(&lock->ref);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (!lock)
 		return ret;
 	ret = pvvas_lock_renew(lock);

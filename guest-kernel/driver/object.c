@@ -3,8 +3,8 @@
  * Names, ids, owners and modes of VASes and segments.
  *
  * A name is unique among the VASes, or among the segments, of the machine.
- * Everything here runs under pvvas_lock, so that create, find and delete of
- * one name have one winner.
+ * Names and ids are under pvvas_lock, so that create, find and delete of one name
+ * have one winner.
  */
 #include <linux/cred.h>
 #include <linux/hashtable.h>
@@ -38,7 +38,18 @@ static u32 pvvas_name_key(u32 kind, const char *name)
 	return jhash(name, strlen(name), kind);
 }
 
-/* A kfree()able copy; -EINVAL if no file can have it, -ENAMETOOLONG, -EFAULT. */
+/* Names are those of files, and can be printed as they are. */
+static bool pvvas_name_is_valid(const char *name)
+{
+	const char *p;
+
+	for (p = name; *p; p++)
+		if (*p == '/' || (unsigned char)*p < ' ' || *p == '\177')
+			return false;
+	return *name && strcmp(name, ".") && strcmp(name, "..");
+}
+
+/* A kfree()able copy; -EINVAL if nothing can have it, -ENAMETOOLONG, -EFAULT. */
 char *pvvas_name_from_user(u64 addr)
 {
 	char *name;
@@ -46,8 +57,7 @@ char *pvvas_name_from_user(u64 addr)
 	name = strndup_user(u64_to_user_ptr(addr), PVVAS_NAME_MAX + 1);
 	if (IS_ERR(name))
 		return PTR_ERR(name) == -EINVAL ? ERR_PTR(-ENAMETOOLONG) : name;
-	if (!*name || strchr(name, '/') || !strcmp(name, ".") ||
-	    !strcmp(name, "..")) {
+	if (!pvvas_name_is_valid(name)) {
 		kfree(name);
 		return ERR_PTR(-EINVAL);
 	}
@@ -83,7 +93,7 @@ int pvvas_object_init(struct pvvas_object *obj, u32 kind, umode_t mode)
 
 	mutex_lock(&pvvas_lock);
 	user = pvvas_quota_charge(PVVAS_QUOTA_OBJECTS);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (IS_ERR(user))
 		return PTR_ERR(user);
 	obj->charged = user;
@@ -209,7 +219,7 @@ int pvvas_object_find(struct pvvas_ioc_find *arg, u32 kind)
 		ret = -EACCES;
 	else
 		arg->id = obj->id;
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	kfree(name);
 	return ret;
 }
@@ -240,17 +250,24 @@ int pvvas_object_delete(struct pvvas_ioc_id *arg, u32 kind)
 		ret = -EPERM;
 	else
 		pvvas_object_drop(obj);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }
 
 /* The process is gone: so are its anonymous objects that nobody else uses. */
 void pvvas_objects_disown(struct pvvas_proc *proc)
 {
-	struct pvvas_object *obj, *next;
+	struct pvvas_object *obj;
 
-	list_for_each_entry_safe(obj, next, &proc->owned, owned)
-		pvvas_object_drop(obj);
+	do {
+		mutex_lock(&pvvas_lock);
+		obj = list_first_entry_or_null(&proc->owned,
+					       struct pvvas_object, owned);
+		if (obj)
+			pvvas_object_drop(obj);
+		pvvas_unlock();
+		cond_resched();
+	} while (obj);
 }
 
 static void pvvas_attr_fill(struct pvvas_ioc_attr *arg,
@@ -298,7 +315,7 @@ int pvvas_getattr(struct pvvas_ioc_attr *arg)
 		obj = pvvas_object_by_id(arg->kind, id);
 	if (obj)
 		pvvas_attr_fill(arg, obj);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return obj ? 0 : -ENOENT;
 }
 
@@ -353,6 +370,6 @@ int pvvas_setattr(struct pvvas_ioc_attr *arg)
 			obj->gid = gid;
 		obj->ctime = ktime_get_real_seconds();
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }

@@ -20,14 +20,19 @@
 #include "ept.h"
 #include "hv.h"
 
-/* Outermost lock: which processes exist, and the two counts below. */
+/*
+ * How many processes exist or begin: the fork probe is needed.  Never together
+ * with mmap_lock, which a process can keep for long.
+ */
 static DEFINE_MUTEX(pvvas_procs_lock);
-static unsigned int pvvas_procs_live;	/* the fork probe is needed */
-static unsigned int pvvas_procs_all;	/* preempt notifiers are needed */
+static unsigned int pvvas_procs_live;
+/* Who needs preempt notifiers; from 0, and to 0, under the lock. */
+static atomic_t pvvas_notifiers;
 
 /* Innermost but for proc->lock; not taken in interrupts. */
 static DEFINE_SPINLOCK(pvvas_hash_lock);
-static DEFINE_HASHTABLE(pvvas_procs, 8);
+static DEFINE_HASHTABLE(pvvas_procs, 8);	/* by mm */
+static DEFINE_XARRAY(pvvas_procs_by_ctx);	/* the same ones */
 
 /* The machine is about to sleep; under pvvas_procs_lock. */
 static bool pvvas_sleeping;
@@ -112,31 +117,35 @@ bool pvvas_proc_covered(struct mm_struct *mm)
 	return covered;
 }
 
-/* Under pvvas_lock. */
-void pvvas_procs_show(struct seq_file *m,
-		      void (*show)(struct seq_file *m,
-				   struct pvvas_proc *proc))
+/* The first one with a context above *ctx, with a reference; or NULL. */
+struct pvvas_proc *pvvas_proc_after(unsigned long *ctx)
 {
 	struct pvvas_proc *proc;
-	int bucket;
 
 	spin_lock(&pvvas_hash_lock);
-	hash_for_each(pvvas_procs, bucket, proc, hash)
-		show(m, proc);
+	proc = xa_find_after(&pvvas_procs_by_ctx, ctx, ULONG_MAX, XA_PRESENT);
+	if (proc)
+		kref_get(&proc->ref);
 	spin_unlock(&pvvas_hash_lock);
+	return proc;
 }
 
-/* Both under pvvas_procs_lock.  The first get must not hold mmap_lock. */
 static void pvvas_notifiers_get(void)
 {
-	if (!pvvas_procs_all++)
+	if (atomic_inc_not_zero(&pvvas_notifiers))
+		return;
+	mutex_lock(&pvvas_procs_lock);
+	if (atomic_inc_return(&pvvas_notifiers) == 1)
 		preempt_notifier_inc();
+	mutex_unlock(&pvvas_procs_lock);
 }
 
 static void pvvas_notifiers_put(void)
 {
-	if (!--pvvas_procs_all)
-		preempt_notifier_dec();
+	if (!atomic_dec_and_mutex_lock(&pvvas_notifiers, &pvvas_procs_lock))
+		return;
+	preempt_notifier_dec();
+	mutex_unlock(&pvvas_procs_lock);
 }
 
 static void pvvas_proc_free(struct work_struct *work)
@@ -147,9 +156,7 @@ static void pvvas_proc_free(struct work_struct *work)
 	xa_destroy(&proc->atts);
 	xa_destroy(&proc->locks);
 	kfree(proc);
-	mutex_lock(&pvvas_procs_lock);
 	pvvas_notifiers_put();
-	mutex_unlock(&pvvas_procs_lock);
 	module_put(THIS_MODULE);
 }
 
@@ -167,7 +174,7 @@ void pvvas_proc_put(struct pvvas_proc *proc)
 	kref_put(&proc->ref, pvvas_proc_release);
 }
 
-/* pvvas_procs_lock and mmap_lock are held. */
+/* mmap_lock is held. */
 static struct mmu_notifier *pvvas_mn_alloc(struct mm_struct *mm)
 {
 	struct pvvas_proc *proc = kzalloc(sizeof(*proc), GFP_KERNEL_ACCOUNT);
@@ -184,13 +191,39 @@ static struct mmu_notifier *pvvas_mn_alloc(struct mm_struct *mm)
 	xa_init_flags(&proc->atts, XA_FLAGS_ALLOC);
 	pvvas_locks_init(proc);
 	__module_get(THIS_MODULE);
-	pvvas_notifiers_get();
+	/* Not the first one, for which locks are taken: pvvas_proc_obtain(). */
+	atomic_inc(&pvvas_notifiers);
 	return &proc->mn;
 }
 
 static void pvvas_mn_free(struct mmu_notifier *mn)
 {
 	pvvas_proc_put(container_of(mn, struct pvvas_proc, mn));
+}
+
+/* The fork probe sees new tasks from here on, once running calls have ended. */
+static int pvvas_procs_more(void)
+{
+	int ret = 0;
+
+	if (mutex_lock_killable(&pvvas_procs_lock))
+		return -EINTR;
+	if (pvvas_sleeping)
+		ret = -EAGAIN;
+	else if (!pvvas_procs_live)
+		ret = pvvas_cover_start();
+	if (!ret)
+		pvvas_procs_live++;
+	mutex_unlock(&pvvas_procs_lock);
+	return ret;
+}
+
+static void pvvas_procs_less(void)
+{
+	mutex_lock(&pvvas_procs_lock);
+	if (!--pvvas_procs_live)
+		pvvas_cover_stop();
+	mutex_unlock(&pvvas_procs_lock);
 }
 
 static bool pvvas_proc_end(struct pvvas_leftover *left)
@@ -216,22 +249,20 @@ static void pvvas_mn_release(struct mmu_notifier *mn, struct mm_struct *mm)
 
 	spin_lock(&pvvas_hash_lock);
 	hash_del(&proc->hash);
+	xa_erase(&pvvas_procs_by_ctx, proc->ctx);
 	WRITE_ONCE(proc->mm, NULL);
 	spin_unlock(&pvvas_hash_lock);
 	on_each_cpu(pvvas_cpu_unload, proc, 1);
 	pvvas_locks_mm_died(proc);
 
-	mutex_lock(&pvvas_lock);
 	pvvas_detach_all(proc);
 	pvvas_objects_disown(proc);
+	mutex_lock(&pvvas_lock);
 	kref_get(&proc->ref);
 	pvvas_give_back(&proc->left, pvvas_proc_end);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 
-	mutex_lock(&pvvas_procs_lock);
-	if (!--pvvas_procs_live)
-		pvvas_cover_stop();
-	mutex_unlock(&pvvas_procs_lock);
+	pvvas_procs_less();
 	mmu_notifier_put(mn);
 }
 
@@ -241,57 +272,69 @@ static const struct mmu_notifier_ops pvvas_mn_ops = {
 	.free_notifier	= pvvas_mn_free,
 };
 
-/* Under pvvas_procs_lock: a new process that others can find. */
-static struct pvvas_proc *pvvas_proc_new(struct mm_struct *mm)
+/* The first thread that comes gives it its context; then others can find it. */
+static int pvvas_proc_begin(struct pvvas_proc *proc)
+{
+	long ctx = pvvas_hc_ctx_create(pvvas_plain_root());
+	int ret;
+
+	if (ctx <= 0)
+		return ctx ?: -EIO;
+	proc->ctx = ctx;
+	ret = xa_err(xa_store(&pvvas_procs_by_ctx, ctx, proc, GFP_KERNEL));
+	if (ret) {
+		/* A context without views: what stays of it goes with the VM. */
+		pvvas_hc_ctx_destroy(ctx);
+		proc->ctx = 0;
+		return ret;
+	}
+	atomic_inc(&pvvas_counts.processes);
+	spin_lock(&pvvas_hash_lock);
+	hash_add(pvvas_procs, &proc->hash, (unsigned long)proc->mm);
+	spin_unlock(&pvvas_hash_lock);
+	return 0;
+}
+
+/*
+ * The object of the current process, made if there is none; threads may be here
+ * together.  *made: it is by this call that there is one.
+ */
+static struct pvvas_proc *pvvas_proc_make(struct mm_struct *mm, bool *made)
 {
 	struct mmu_notifier *mn = mmu_notifier_get(&pvvas_mn_ops, mm);
 	struct pvvas_proc *proc;
-	long ctx;
+	int ret = 0;
 
 	if (IS_ERR(mn))
 		return ERR_CAST(mn);
 	proc = container_of(mn, struct pvvas_proc, mn);
-	ctx = pvvas_hc_ctx_create(pvvas_plain_root());
-	if (ctx <= 0) {
+	mutex_lock(&proc->cover_lock);
+	*made = !proc->ctx;
+	if (*made)
+		ret = pvvas_proc_begin(proc);
+	if (ret)
+		*made = false;
+	mutex_unlock(&proc->cover_lock);
+	/* The one who made it leaves its reference to the mm. */
+	if (!*made)
 		mmu_notifier_put(mn);
-		return ERR_PTR(ctx ?: -EIO);
-	}
-	proc->ctx = ctx;
-	atomic_inc(&pvvas_counts.processes);
-	spin_lock(&pvvas_hash_lock);
-	hash_add(pvvas_procs, &proc->hash, (unsigned long)mm);
-	spin_unlock(&pvvas_hash_lock);
-	return proc;
+	return ret ? ERR_PTR(ret) : proc;
 }
 
-/* The object of the current process, made if there is none. */
 static struct pvvas_proc *pvvas_proc_obtain(struct mm_struct *mm)
 {
 	struct pvvas_proc *proc;
-	int ret = 0;
+	bool made = false;
+	int ret;
 
-	if (mutex_lock_killable(&pvvas_procs_lock))
-		return ERR_PTR(-EINTR);
-	proc = pvvas_proc_find(mm);
-	if (proc)
-		goto out;
-	if (pvvas_sleeping)
-		ret = -EAGAIN;
-	else if (!pvvas_procs_live)
-		ret = pvvas_cover_start();
-	if (ret) {
-		proc = ERR_PTR(ret);
-		goto out;
-	}
+	ret = pvvas_procs_more();
+	if (ret)
+		return ERR_PTR(ret);
 	pvvas_notifiers_get();
-	proc = pvvas_proc_new(mm);
-	if (!IS_ERR(proc))
-		pvvas_procs_live++;
-	else if (!pvvas_procs_live)
-		pvvas_cover_stop();
+	proc = pvvas_proc_make(mm, &made);
 	pvvas_notifiers_put();
-out:
-	mutex_unlock(&pvvas_procs_lock);
+	if (!made)
+		pvvas_procs_less();
 	return proc;
 }
 

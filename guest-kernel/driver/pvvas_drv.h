@@ -4,9 +4,10 @@
  *
  * Locks, in the order in which they are taken:
  *
- *   pvvas_procs_lock (mutex)  which processes exist; the fork probe
- *     proc->cover_lock (mutex)  see cover.c
- *   pvvas_lock (mutex)        objects, names, links, attachments, slots
+ *   proc->cover_lock (mutex)  process.c, cover.c: the process begins
+ *   pvvas_procs_lock (mutex)  process.c: are there processes, and the fork probe
+ *   pvvas_lock (mutex)        objects, names, links, attachments, slots; given
+ *				back with pvvas_unlock()
  *     procs hash lock (spin)    process.c: mm -> process
  *       proc->lock (spin)       the process's list of threads
  *     bucket->lock (spin)       wait.c: threads that wait for a word
@@ -14,15 +15,14 @@
  *				clone in the making within that of its source
  *   pvvas_segs_by_tree (spin, irq)  segment.c: number of a tree -> segment
  *   seg->prot (spin)          protect.c: writers of the tree; readers use RCU
- *
  *   pvvas_cloning_lock (spin)  cow.c: whose clone is next
  *
- * Locks of segments have their own (lock.h).  pvvas_procs_lock is not held
- * together with pvvas_lock.  mmap_lock comes after pvvas_procs_lock
- * (mmu_notifier_get() takes it) and before pvvas_lock (access.c, dump.c).  The
- * last four are never held
- * together; demand faults (fault.c) take the first two of them, in whatever the
- * kernel does with user memory.  The scheduler hooks take no lock at all.
+ * Locks of segments have their own (lock.h).
+ * The first two are held together with no other mutex.  mmap_lock comes before
+ * pvvas_lock (access.c, dump.c) and is not held when the first two are taken.
+ * The last four are never held together; demand faults (fault.c) take the first
+ * two of them, in whatever the kernel does with user memory.  The scheduler hooks
+ * take no lock at all.
  */
 #ifndef PVVAS_DRV_H
 #define PVVAS_DRV_H
@@ -56,6 +56,7 @@ struct pvvas_user;
 struct pvvas_view;
 
 extern struct mutex pvvas_lock;
+void pvvas_unlock(void);	/* leftover.c: instead of mutex_unlock() */
 extern struct workqueue_struct *pvvas_wq;
 
 /**
@@ -95,6 +96,7 @@ struct pvvas_object {
 
 /**
  * struct pvvas_leftover - in what KVM has a half of, which has to go first
+ *	(leftover.c)
  * @end: as for pvvas_give_back()
  */
 struct pvvas_leftover {
@@ -183,6 +185,7 @@ struct pvvas_seg {
 	int node;
 	bool lockable;
 	struct pvvas_seglock *lock;
+	struct pvvas_leftover left;
 };
 
 /**
@@ -366,8 +369,11 @@ int pvvas_getattr(struct pvvas_ioc_attr *arg);
 int pvvas_setattr(struct pvvas_ioc_attr *arg);
 
 /* leftover.c */
+void pvvas_bury(struct pvvas_leftover *left);
 void pvvas_give_back(struct pvvas_leftover *left,
 		     bool (*end)(struct pvvas_leftover *left));
+void pvvas_leave(struct pvvas_leftover *left,
+		 bool (*end)(struct pvvas_leftover *left));
 void pvvas_leftover_flush(void);
 
 /* vas.c */
@@ -387,6 +393,7 @@ void pvvas_link_free(struct pvvas_link *link);
 /* segment.c */
 int pvvas_seg_create(struct pvvas_ioc_create *arg);
 void pvvas_seg_free(struct pvvas_seg *seg);
+void pvvas_seg_end(struct pvvas_seg *seg);
 int pvvas_seg_next_data(struct pvvas_ioc_seg_data *arg);
 struct pvvas_seg *pvvas_seg_fault_begin(u64 tree);
 void pvvas_seg_fault_end(struct pvvas_seg *seg);
@@ -482,9 +489,7 @@ struct pvvas_proc *pvvas_proc_find(struct mm_struct *mm);
 struct pvvas_proc *pvvas_proc_current(void);
 bool pvvas_proc_covered(struct mm_struct *mm);
 void pvvas_proc_put(struct pvvas_proc *proc);
-void pvvas_procs_show(struct seq_file *m,
-		      void (*show)(struct seq_file *m,
-				   struct pvvas_proc *proc));
+struct pvvas_proc *pvvas_proc_after(unsigned long *ctx);
 
 /* cover.c */
 int pvvas_cover_init(void);

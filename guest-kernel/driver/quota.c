@@ -14,6 +14,7 @@
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/user_namespace.h>
 #include "pvvas_drv.h"
 
 struct pvvas_user {
@@ -65,6 +66,22 @@ module_param(max_memory_mib, ulong, 0644);
 MODULE_PARM_DESC(max_memory_mib,
 		 "memory in segments of all users (0: half of the memory)");
 
+/*
+ * Who is charged.  Whoever makes a user namespace can act under many ids in it
+ * (subordinate ids), which are all the same user here.  In one that root made, as
+ * for a container, each id is a user of its own.
+ */
+static kuid_t pvvas_quota_uid(void)
+{
+	const struct user_namespace *ns = current_user_ns();
+	kuid_t uid = current_fsuid();
+
+	for (; ns->parent; ns = ns->parent)
+		if (!uid_eq(ns->owner, GLOBAL_ROOT_UID))
+			uid = ns->owner;
+	return uid;
+}
+
 static struct pvvas_user *pvvas_user_find(kuid_t uid)
 {
 	struct pvvas_user *user;
@@ -98,7 +115,7 @@ struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind)
 	int ret = 0;
 
 	lockdep_assert_held(&pvvas_lock);
-	user = pvvas_user_find(current_fsuid());
+	user = pvvas_user_find(pvvas_quota_uid());
 	if (!user)
 		return ERR_PTR(-ENOMEM);
 	if (pvvas_quota_count[kind] >= READ_ONCE(pvvas_quota_all[kind]))
@@ -175,7 +192,7 @@ static int pvvas_ranges_set(struct pvvas_seg *seg, u32 ranges)
 		seg->ranges = ranges;
 		ret = 0;
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }
 

@@ -183,7 +183,7 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 		ret = pvvas_quota_lock(seg->obj.charged, seg->length);
 	if (!ret && arg->flags & PVVAS_CREATE_LOCK)
 		seg->locked = seg->length;
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 
 	/* Its range is taken; nobody else can find it. */
 	if (!ret)
@@ -202,14 +202,14 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 		arg->id = seg->obj.id;
 		arg->base = seg->base;
 	}
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (ret)
 		kfree(name);
 	return ret;
 }
 
-/* The tables, and then what they show. */
-static void pvvas_seg_end(struct pvvas_seg *seg)
+/* The tables, and then what they show.  Without locks. */
+void pvvas_seg_end(struct pvvas_seg *seg)
 {
 	struct pvvas_seg *mem = seg->memory;
 
@@ -220,9 +220,11 @@ static void pvvas_seg_end(struct pvvas_seg *seg)
 	mtree_destroy(&seg->prot);
 	mem_cgroup_put(seg->memcg);
 	atomic_dec(&pvvas_counts.segs);
+	mutex_lock(&pvvas_lock);
 	if (mem != seg)
 		pvvas_object_put(&mem->obj);
 	pvvas_object_end(&seg->obj);
+	pvvas_unlock();
 	kfree(seg);
 }
 
@@ -242,7 +244,7 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 		while (atomic_read(&seg->faulting))
 			cpu_relax();
 	}
-	pvvas_seg_end(seg);
+	pvvas_bury(&seg->left);
 }
 
 /*
@@ -282,7 +284,7 @@ struct pvvas_seg *pvvas_seg_hold(u32 id, u32 rights)
 		ret = -EACCES;
 	else
 		kref_get(&obj->ref);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret ? ERR_PTR(ret) : container_of(obj, struct pvvas_seg, obj);
 }
 
@@ -290,7 +292,7 @@ void pvvas_seg_drop(struct pvvas_seg *seg)
 {
 	mutex_lock(&pvvas_lock);
 	pvvas_object_put(&seg->obj);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 }
 
 static int pvvas_seg_data_from(struct pvvas_seg *seg, u64 *offset, u64 *length)
@@ -325,6 +327,6 @@ int pvvas_seg_next_data(struct pvvas_ioc_seg_data *arg)
 		ret = -EACCES;
 	else
 		ret = pvvas_seg_data_from(seg, &arg->offset, &arg->length);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	return ret;
 }

@@ -3,9 +3,9 @@
  * What an administrator reads in the control file system: what keeps an object,
  * and its memory, in use.  Lines of words, the first one says of what.
  *
- * pvvas_lock is held throughout.  Whoever may read an object can make its list
- * long: so other tasks run in between, and what does not fit into the buffer is
- * not gone through to its end (seq_file asks again with a larger one).
+ * pvvas_lock is held, and given back now and then: whoever may read an object can
+ * make its list long.  What does not fit into the buffer is not gone through to
+ * its end (seq_file asks again with a larger one).
  */
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -63,6 +63,8 @@ static void pvvas_show_links(struct seq_file *m, const struct list_head *links,
 	const struct pvvas_link *link;
 
 	list_for_each_entry(link, links, node) {
+		if (seq_has_overflowed(m))
+			break;
 		seq_printf(m, "%s %u base 0x%llx length %llu rights %s", what,
 			   link->seg->obj.id, link->seg->base,
 			   link->seg->length, pvvas_show_rights(link->prot));
@@ -108,9 +110,10 @@ static void pvvas_show_seg(struct seq_file *m, struct pvvas_seg *seg)
 				seq_printf(m, "process %d handle 0x%x private\n",
 					   pvvas_show_pid(att->proc),
 					   att->handle);
-			cond_resched();
 		}
+		pvvas_unlock();
 		cond_resched();
+		mutex_lock(&pvvas_lock);
 	}
 }
 
@@ -165,20 +168,31 @@ static void pvvas_show_thread(struct seq_file *m, const struct pvvas_proc *proc,
 		   slot && att ? att->handle : 0);
 }
 
+static void pvvas_show_att(struct seq_file *m, struct pvvas_att *att)
+{
+	seq_printf(m, "attachment 0x%x slot %u rights %s vas %u", att->handle,
+		   att->slot, pvvas_show_rights(att->rights),
+		   att->vas->obj.id);
+	pvvas_show_name(m, &att->vas->obj);
+	pvvas_show_links(m, &att->links, "private");
+}
+
+/* The lock is given back between attachments. */
 static void pvvas_show_process(struct seq_file *m, struct pvvas_proc *proc)
 {
 	struct pvvas_thread *t;
 	struct pvvas_att *att;
-	unsigned long index;
+	unsigned long index = 0;
 
 	seq_printf(m, "process %d context %llu\n", pvvas_show_pid(proc),
 		   proc->ctx);
-	xa_for_each(&proc->atts, index, att) {
-		seq_printf(m, "attachment 0x%x slot %u rights %s vas %u",
-			   att->handle, att->slot,
-			   pvvas_show_rights(att->rights), att->vas->obj.id);
-		pvvas_show_name(m, &att->vas->obj);
-		pvvas_show_links(m, &att->links, "private");
+	while (!seq_has_overflowed(m) &&
+	       (att = xa_find_after(&proc->atts, &index, ULONG_MAX,
+				    XA_PRESENT))) {
+		pvvas_show_att(m, att);
+		pvvas_unlock();
+		cond_resched();
+		mutex_lock(&pvvas_lock);
 	}
 	rcu_read_lock();
 	spin_lock(&proc->lock);
@@ -191,6 +205,12 @@ static void pvvas_show_process(struct seq_file *m, struct pvvas_proc *proc)
 
 void pvvas_show_processes(struct seq_file *m)
 {
+	struct pvvas_proc *proc;
+	unsigned long ctx = 0;
+
 	on_each_cpu(pvvas_see_cpu, NULL, 1);
-	pvvas_procs_show(m, pvvas_show_process);
+	while (!seq_has_overflowed(m) && (proc = pvvas_proc_after(&ctx))) {
+		pvvas_show_process(m, proc);
+		pvvas_proc_put(proc);
+	}
 }

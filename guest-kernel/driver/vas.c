@@ -49,7 +49,7 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 		pvvas_object_put(&vas->obj);
 	else
 		arg->id = vas->obj.id;
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (ret)
 		kfree(name);
 	return ret;
@@ -142,7 +142,8 @@ static void pvvas_link_hide(struct pvvas_vas *vas, const struct pvvas_link *link
 
 	pvvas_space_detach(vas->space, link->seg->tree);
 	list_for_each_entry(att, &vas->atts, in_vas)
-		if (att->space)
+		/* What the attachment has privately is its own, and stays. */
+		if (att->space && !pvvas_link_find(&att->links, link->seg))
 			pvvas_space_detach(att->space, link->seg->tree);
 }
 

@@ -27,17 +27,21 @@ struct pvvas_waiter {
 	struct task_struct *task;
 	u64 memory;
 	u64 offset;
+	u64 number;		/* of its arrival in the bucket */
 	bool writer;
 	bool woken;
 };
 
-/* The lock guards the list and its members' nodes.  Nothing sleeps under it. */
+/* Nothing sleeps under the lock. */
 static struct pvvas_bucket {
-	spinlock_t lock;
+	spinlock_t lock;		/* of what follows, and of the waiters */
 	struct list_head waiters;	/* in the order of their arrival */
+	u64 arrivals;
 } ____cacheline_aligned_in_smp pvvas_buckets[256];
 
 static u32 pvvas_wait_seed __read_mostly;
+
+#define PVVAS_WAKE_BATCH	64
 
 void __init pvvas_wait_init(void)
 {
@@ -104,8 +108,10 @@ static int pvvas_wait_queue(struct pvvas_ioc_wait *arg, struct pvvas_waiter *w)
 	ret = pvvas_word_read(seg, w->offset, &value);
 	if (!ret && value != arg->value)
 		ret = -EAGAIN;
-	if (!ret)
+	if (!ret) {
+		w->number = ++bucket->arrivals;
 		list_add_tail(&w->node, &bucket->waiters);
+	}
 	spin_unlock(&bucket->lock);
 	return ret;
 }
@@ -157,7 +163,7 @@ int pvvas_seg_wait(struct pvvas_ioc_wait *arg)
 		return -EINVAL;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_wait_queue(arg, &w);
-	mutex_unlock(&pvvas_lock);
+	pvvas_unlock();
 	if (ret)
 		return ret;
 	ret = pvvas_sleep(&w.woken, pvvas_deadline(arg->deadline));
@@ -171,30 +177,60 @@ int pvvas_seg_wait(struct pvvas_ioc_wait *arg)
 	return ret;
 }
 
-/* Up to @nr waiters that may write, and all that may only read; how many. */
-static u32 pvvas_wake(u64 memory, u64 offset, u32 nr)
-{
-	struct pvvas_bucket *bucket = pvvas_bucket(memory, offset);
-	struct pvvas_waiter *w, *next;
-	u32 done = 0;
+/* A wake-up, with what is left to do. */
+struct pvvas_wake {
+	u64 memory;
+	u64 offset;
+	u32 writers;	/* may still be woken */
+	u64 last;	/* arrived before */
+	u32 done;
+};
 
-	spin_lock(&bucket->lock);
+/* Some at a time, so that the lock is not kept for long; false: that was all. */
+static bool pvvas_wake_some(struct pvvas_bucket *bucket, struct pvvas_wake *wake)
+{
+	struct pvvas_waiter *w, *next;
+	int n = 0;
+
 	list_for_each_entry_safe(w, next, &bucket->waiters, node) {
-		if (w->memory != memory || w->offset != offset || (w->writer && !nr))
+		if (w->number > wake->last)
+			break;
+		if (w->memory != wake->memory || w->offset != wake->offset ||
+		    (w->writer && !wake->writers))
 			continue;
+		if (n++ == PVVAS_WAKE_BATCH)
+			return true;
 		if (w->writer)
-			nr--;
+			wake->writers--;
 		list_del(&w->node);
 		WRITE_ONCE(w->woken, true);
 		wake_up_process(w->task);
-		done++;
+		wake->done++;
 	}
+	return false;
+}
+
+/* Those that may write, up to a number, and all that may only read. */
+static void pvvas_wake(struct pvvas_wake *wake)
+{
+	struct pvvas_bucket *bucket = pvvas_bucket(wake->memory, wake->offset);
+	bool more;
+
+	spin_lock(&bucket->lock);
+	/* Whoever is woken and waits again is not meant. */
+	wake->last = bucket->arrivals;
 	spin_unlock(&bucket->lock);
-	return done;
+	do {
+		spin_lock(&bucket->lock);
+		more = pvvas_wake_some(bucket, wake);
+		spin_unlock(&bucket->lock);
+		cond_resched();
+	} while (more);
 }
 
 int pvvas_seg_wake(struct pvvas_ioc_wait *arg)
 {
+	struct pvvas_wake wake = { .writers = arg->value };
 	struct pvvas_seg *seg;
 	u32 rights;
 	int ret = 0;
@@ -204,13 +240,18 @@ int pvvas_seg_wake(struct pvvas_ioc_wait *arg)
 		return -EINVAL;
 	mutex_lock(&pvvas_lock);
 	seg = pvvas_seen_at(arg->addr, &rights);
-	if (!seg)
+	if (!seg) {
 		ret = -EFAULT;
-	else if (!(rights & PVVAS_WRITE))
+	} else if (!(rights & PVVAS_WRITE)) {
 		ret = -EACCES;
-	else
-		arg->done = pvvas_wake(seg->memory->unique,
-				       arg->addr - seg->start, arg->value);
-	mutex_unlock(&pvvas_lock);
-	return ret;
+	} else {
+		wake.memory = seg->memory->unique;
+		wake.offset = arg->addr - seg->start;
+	}
+	pvvas_unlock();
+	if (ret)
+		return ret;
+	pvvas_wake(&wake);
+	arg->done = wake.done;
+	return 0;
 }

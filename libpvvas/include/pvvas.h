@@ -462,7 +462,8 @@ int pvvas_version(void);
  * What follows is inline: no call and no system call.  A thread's table says
  * in which slot of the process's EPTP list an attachment is; an entry is the
  * slot plus one, or 0 where only the library knows what to do.  The cookie is
- * what the view in force says about itself.  Both names are private.
+ * what the view in force says about itself.  Both names are private.  For other
+ * languages the library has both functions as symbols.
  */
 struct __pvvas_self {
 	const volatile uint16_t *slots;

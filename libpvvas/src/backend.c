@@ -4,13 +4,18 @@
  * thread, and anew in a forked child.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "internal.h"
 #include "lockset.h"
+
+/* The library's descriptors have numbers from here on, if there are any. */
+#define HIGH_FD		100
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(const struct pvvas_backend *) opened;
@@ -126,6 +131,16 @@ int pvvas_prepare(void)
 	}
 	pthread_mutex_unlock(&lock);
 	return err;
+}
+
+int pvvas_move_up(int fd)
+{
+	int high = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+
+	if (high < 0)
+		return fd;
+	close(fd);
+	return high;
 }
 
 int pvvas_call(unsigned long request, void *arg)

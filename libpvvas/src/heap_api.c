@@ -17,10 +17,13 @@ PVVAS_EXPORT void seg_heap_on_misuse(void (*handler)(int sid, void *ptr,
 	atomic_store(&on_misuse, handler);
 }
 
+/* A pointer that is refused; what else went wrong is not the caller's doing. */
 static void misused(const struct seg_heap *sh, void *ptr, int error)
 {
 	void (*handler)(int sid, void *ptr, int error);
 
+	if (error != -EINVAL && error != -EALREADY)
+		return;
 	handler = atomic_load(&on_misuse);
 	if (handler)
 		handler(sh->sid, ptr, error);
@@ -30,7 +33,7 @@ static inline void *resize(const struct seg_heap *sh, void *ptr, size_t size)
 {
 	void *p = pvvas_heap_realloc(&sh->heap, ptr, size);
 
-	if (__builtin_expect(!p, 0) && (errno == EINVAL || errno == EALREADY))
+	if (__builtin_expect(!p, 0))
 		misused(sh, ptr, -errno);
 	return p;
 }

@@ -204,7 +204,8 @@ static inline uint64_t slab_word(unsigned int cls, uint32_t bits)
 }
 
 /* heap_lock.c; with the lock comes an index that is right.  0 or -errno */
-int __attribute__((warn_unused_result)) pvvas_heap_lock(const struct pvvas_heap *h);
+int pvvas_heap_lock(const struct pvvas_heap *h)
+	__attribute__((warn_unused_result));
 void pvvas_heap_unlock(const struct pvvas_heap *h);
 
 /*

@@ -2,8 +2,8 @@
 /*
  * Heaps and segments: which heap a call means, and may the thread use it here?
  *
- * The driver knows; each thread remembers what it said, until this process
- * changes its attachments.  If another process takes the segment out of the
+ * The driver knows; the process remembers what it said (heap_answers.c) until
+ * it changes its attachments.  If another process takes the segment out of the
  * VAS, using it faults, as using any pointer into it does.
  */
 #include <errno.h>
@@ -56,6 +56,7 @@ static const struct pvvas_heap_owner self = {
 void pvvas_heaps_forked(void)
 {
 	pthread_mutex_init(&lock, NULL);
+	heap_answers_forked();
 	heaps = NULL;
 	pvvas_heap_forget_self();
 	pvvas_heaps_changed();
@@ -95,6 +96,7 @@ static int may_write(int vh, int sid, uint64_t *memory)
 	return found == sid && rights & PVVAS_WRITE ? 0 : -EPERM;
 }
 
+/* The lock is held. */
 static struct seg_heap *find_opened(int sid, uint64_t memory)
 {
 	struct seg_heap *sh;
@@ -105,15 +107,13 @@ static struct seg_heap *find_opened(int sid, uint64_t memory)
 	return NULL;
 }
 
-/* The thread sees the segment, and may write to it.  The lock is held. */
-static const struct seg_heap *open_heap(int sid, uint64_t memory, int *err)
+/* The thread sees the segment, and may write to it. */
+static struct seg_heap *open_heap(int sid, uint64_t memory, int *err)
 {
-	struct seg_heap *sh = find_opened(sid, memory);
+	struct seg_heap *sh;
 	size_t size;
 	void *base;
 
-	if (sh)
-		return sh;
 	*err = seg_range(sid, &base, &size);
 	if (*err)
 		return NULL;
@@ -128,23 +128,43 @@ static const struct seg_heap *open_heap(int sid, uint64_t memory, int *err)
 		return NULL;
 	}
 	sh->sid = sid;
-	sh->next = heaps;
-	heaps = sh;
 	return sh;
+}
+
+/* The list's own, if another thread was faster. */
+static struct seg_heap *note_opened(struct seg_heap *sh)
+{
+	struct seg_heap *first;
+
+	pthread_mutex_lock(&lock);
+	first = find_opened(sh->sid, sh->heap.memory);
+	if (!first) {
+		sh->next = heaps;
+		heaps = sh;
+	}
+	pthread_mutex_unlock(&lock);
+	if (!first)
+		return sh;
+	free(sh);
+	return first;
 }
 
 static const struct seg_heap *ask(int vh, int sid, int *err)
 {
-	const struct seg_heap *sh;
+	struct seg_heap *sh;
 	uint64_t memory = 0;
 
 	*err = may_write(vh, sid, &memory);
 	if (*err)
 		return NULL;
 	pthread_mutex_lock(&lock);
-	sh = open_heap(sid, memory, err);
+	sh = find_opened(sid, memory);
 	pthread_mutex_unlock(&lock);
-	return sh;
+	if (sh)
+		return sh;
+	/* without the lock: it can wait for who uses the heap */
+	sh = open_heap(sid, memory, err);
+	return sh ? note_opened(sh) : NULL;
 }
 
 static bool has_heap(int sid)
@@ -175,29 +195,29 @@ static int choose(int vh)
 	return writable == 1 ? only : -ENOENT;
 }
 
-/* The answer is noted down as one to @question. */
-static const struct seg_heap *find(struct seg_heap_answer *a, int vh, int sid,
-				   uint64_t question)
+/* What the process knows, or the driver says; noted down for this thread. */
+static const struct seg_heap *find(struct seg_heap_answer *noted, int vh,
+				   int sid)
 {
-	/* what changes while we ask makes the answer an old one */
-	uint32_t now = atomic_load(&pvvas_heap_changes);
-	const struct seg_heap *sh = NULL;
+	struct seg_heap_answer a = {
+		.question = seg_heap_question(vh, sid),
+		/* what changes while we ask makes the answer an old one */
+		.changes = atomic_load(&pvvas_heap_changes),
+	};
 	int err = -EPERM;
 
-	if (vh != VAS_HOME) {
+	if (vh != VAS_HOME && !heap_answers_find(&a)) {
 		err = sid ? sid : choose(vh);
 		if (err > 0)
-			sh = ask(vh, err, &err);
+			a.heap = ask(vh, err, &err);
+		if (a.heap)
+			heap_answers_add(&a);
 	}
-	if (sh)
-		*a = (struct seg_heap_answer){
-			.question = question,
-			.changes = now,
-			.heap = sh,
-		};
+	if (a.heap)
+		*noted = a;
 	else
 		errno = -err;
-	return sh;
+	return a.heap;
 }
 
 const struct seg_heap *pvvas_seg_heap(int sid)
@@ -208,13 +228,10 @@ const struct seg_heap *pvvas_seg_heap(int sid)
 		errno = EINVAL;
 		return NULL;
 	}
-	return find(&pvvas_heap_answers.seg[sid % SEG_HEAPS_REMEMBERED], vh,
-		    sid, seg_heap_question(vh, sid));
+	return find(&pvvas_heap_answers.seg[sid % SEG_HEAPS_REMEMBERED], vh, sid);
 }
 
 const struct seg_heap *pvvas_vas_heap(void)
 {
-	int vh = vas_current();
-
-	return find(&pvvas_heap_answers.vas, vh, 0, seg_heap_question(vh, 0));
+	return find(&pvvas_heap_answers.vas, vas_current(), 0);
 }

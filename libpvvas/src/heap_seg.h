@@ -19,7 +19,7 @@ struct seg_heap {
 };
 
 /*
- * What a thread remembers of what the driver said: the heaps of so many
+ * What a thread remembers of what the driver said last: the heaps of so many
  * segments, and the heap of its VAS (with 0 for the segment).
  */
 #define SEG_HEAPS_REMEMBERED	4
@@ -56,6 +56,15 @@ static inline const struct seg_heap *seg_heap_answer(
 				seg_heap_question(vas_current(), sid) &&
 				a->changes == now, 1) ? a->heap : NULL;
 }
+
+/*
+ * heap_answers.c: what the process remembers.  find: fill in the heap that
+ * belongs to question and changes; false if it is not known.
+ */
+bool heap_answers_find(struct seg_heap_answer *a);
+void heap_answers_add(const struct seg_heap_answer *a);
+/* In a forked child. */
+void heap_answers_forked(void);
 
 /* heap_seg.c: ask the driver; NULL and errno */
 const struct seg_heap *pvvas_seg_heap(int sid);

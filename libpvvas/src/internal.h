@@ -76,6 +76,11 @@ const struct pvvas_backend *pvvas_backend(int *err);
 const struct pvvas_backend *pvvas_backend_opened(void);
 /* backend.c: as pvvas_backend(), and ready to attach; 0 or -errno */
 int pvvas_prepare(void);
+/*
+ * backend.c: the file of @fd at a number that few programs get to by opening
+ * files one after the other.  @fd is closed then; -1 stays -1, errno too.
+ */
+int pvvas_move_up(int fd);
 /* backend.c: one request to the backend */
 int pvvas_call(unsigned long request, void *arg);
 

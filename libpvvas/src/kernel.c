@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -26,8 +27,13 @@
 _Static_assert(VAS_WINDOW_BASE == PVVAS_WINDOW_VA, "one window");
 _Static_assert(VAS_WINDOW_FIRST == PVVAS_WINDOW_FIRST, "one window");
 
-static int fd = -1;
-static struct stat fd_stat;	/* what fd was when it was opened */
+/*
+ * The program can close the descriptor, and have another file of its number.
+ * So it is a high number, and is opened anew where that is seen.
+ */
+static _Atomic int fd = -1;
+static pthread_mutex_t fd_lock = PTHREAD_MUTEX_INITIALIZER;	/* guards changes */
+static dev_t device;		/* of fd when it was first opened */
 static uint64_t window_size;
 
 /*
@@ -47,33 +53,71 @@ static int absent(void)
 	return vmfunc_hypervisor() == PVVAS_NO ? -ENOSYS : -ENODEV;
 }
 
-static int kernel_open(void)
+static bool is_ours(int f)
+{
+	struct stat st;
+
+	return f >= 0 && !fstat(f, &st) && S_ISCHR(st.st_mode) &&
+		st.st_rdev == device;
+}
+
+static int check_device(int f)
 {
 	struct pvvas_ioc_info info = { .size = sizeof(info) };
 	struct stat st;
-	int err;
 
-	fd = open(DEVICE, O_RDWR | O_CLOEXEC);
-	if (fd < 0) {
+	if (ioctl(f, PVVAS_IOC_INFO, &info) < 0 || fstat(f, &st) < 0)
+		return errno == ENOTTY ? -ENODEV : -errno;
+	if (info.window_va != PVVAS_WINDOW_VA)
+		return -EPROTO;
+	device = st.st_rdev;
+	window_size = info.window_size;
+	return 0;
+}
+
+static int kernel_open(void)
+{
+	int f = open(DEVICE, O_RDWR | O_CLOEXEC), err;
+
+	if (f < 0) {
 		err = errno;
 		if (err == ENOENT || err == ENXIO || err == ENODEV)
 			return absent();
 		return -err;
 	}
-	if (ioctl(fd, PVVAS_IOC_INFO, &info) < 0 || fstat(fd, &st) < 0) {
-		err = errno;
-		close(fd);
-		fd = -1;
-		return err == ENOTTY ? -ENODEV : -err;
+	err = check_device(f);
+	if (err) {
+		close(f);
+		return err;
 	}
-	if (info.window_va != PVVAS_WINDOW_VA) {
-		close(fd);
-		fd = -1;
-		return -EPROTO;
-	}
-	fd_stat = st;
-	window_size = info.window_size;
+	atomic_store(&fd, pvvas_move_up(f));
 	return 0;
+}
+
+/* Unless another thread has done so meanwhile; 0 or -EBADF. */
+static int open_again(void)
+{
+	int f, err = 0;
+
+	pthread_mutex_lock(&fd_lock);
+	if (!is_ours(atomic_load(&fd))) {
+		f = open(DEVICE, O_RDWR | O_CLOEXEC);
+		if (is_ours(f)) {
+			atomic_store(&fd, pvvas_move_up(f));
+		} else {
+			err = -EBADF;
+			if (f >= 0)
+				close(f);
+		}
+	}
+	pthread_mutex_unlock(&fd_lock);
+	return err;
+}
+
+/* The descriptor for a mapping, which says nothing of what it is of. */
+static int fd_to_map(void)
+{
+	return open_again() ? -1 : atomic_load(&fd);
 }
 
 static int kernel_prepare(void)
@@ -83,7 +127,7 @@ static int kernel_prepare(void)
 	void *p;
 
 	p = mmap((void *)PVVAS_WINDOW_VA, window_size, PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+		 MAP_SHARED | MAP_FIXED_NOREPLACE, fd_to_map(), 0);
 	if (p == MAP_FAILED)
 		return -errno;
 	if (p != (void *)PVVAS_WINDOW_VA) {
@@ -114,7 +158,17 @@ fail:
 
 static int kernel_call(unsigned long request, void *arg)
 {
-	return ioctl(fd, request, arg) < 0 ? -errno : 0;
+	int f = atomic_load(&fd), err;
+
+	if (ioctl(f, request, arg) >= 0)
+		return 0;
+	err = -errno;
+	if (is_ours(f))
+		return err;
+	/* another file refused what it does not know */
+	if (open_again())
+		return -EBADF;
+	return ioctl(atomic_load(&fd), request, arg) < 0 ? -errno : 0;
 }
 
 /* Where a table has the attachment's entry; NULL before there are any. */
@@ -274,21 +328,12 @@ static int kernel_map_array(size_t bytes, void **array)
 
 	if (bytes / 4096 > PVVAS_HOLDS_MAX)
 		return -ENOSPC;
-	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_to_map(),
 		 (off_t)PVVAS_HOLDS_OFFSET);
 	if (p == MAP_FAILED)
 		return -errno;
 	*array = p;
 	return 0;
-}
-
-/* The program may have closed ours, and have another file of that number. */
-static bool is_ours(int f)
-{
-	struct stat st;
-
-	return f >= 0 && !fstat(f, &st) && st.st_dev == fd_stat.st_dev &&
-		st.st_ino == fd_stat.st_ino;
 }
 
 static int kernel_token(uint64_t *token)
@@ -319,9 +364,12 @@ static int kernel_stale(uintptr_t addr, bool write)
 
 static void kernel_forked(void)
 {
-	if (is_ours(fd))
-		close(fd);
-	fd = -1;
+	int f = atomic_load(&fd);
+
+	pthread_mutex_init(&fd_lock, NULL);
+	if (is_ours(f))
+		close(f);
+	atomic_store(&fd, -1);
 }
 
 const struct pvvas_backend pvvas_kernel_backend = {

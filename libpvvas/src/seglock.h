@@ -57,6 +57,7 @@ struct lock_thread {
 	atomic_uint *array;
 	struct seglock_hold *held;
 	size_t array_bytes;
+	unsigned int exits;	/* rounds of destructors with locks held */
 	/* The table of the inline switch, put away while there are locks. */
 	const volatile uint16_t *slots;
 };

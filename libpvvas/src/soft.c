@@ -31,7 +31,11 @@ static int soft_open(void)
 
 	if (err)
 		return err;
-	soft_lock();
+	err = soft_lock();
+	if (err) {
+		soft_registry_close();
+		return err;
+	}
 	soft_collect();
 	soft_unlock();
 	return 0;
@@ -138,7 +142,9 @@ static int soft_stale(uintptr_t addr, bool write)
 	unsigned int i;
 	int ret = 0;
 
-	soft_lock();
+	/* with the lock, the fault is the library's own, in a caller's array */
+	if (soft_lock())
+		return 0;
 	for (i = 0; i < nr_shown; i++)
 		if (addr - shown[i].base < shown[i].length) {
 			seg = soft_object(PVVAS_KIND_SEG, shown[i].seg);
@@ -218,7 +224,9 @@ static int soft_enter(int vh, int prev, bool fast)
 	int err;
 
 	(void)fast;
-	soft_lock();
+	err = soft_lock();
+	if (err)
+		return err;
 	err = enter_locked(vh);
 	if (err && err != -EINVAL && enter_locked(prev))
 		enter_locked(VAS_HOME);
@@ -251,7 +259,9 @@ static int soft_call(unsigned long request, void *arg)
 	err = soft_lock_call(request, arg);
 	if (err != -ENOTTY)
 		return err;
-	soft_lock();
+	err = soft_lock();
+	if (err)
+		return err;
 	err = soft_objects_call(request, arg);
 	if (err == -ENOTTY)
 		err = soft_attach_call(request, arg);

@@ -99,7 +99,14 @@ int soft_registry_open(void);
 void soft_registry_close(void);
 int soft_token(uint64_t *token);
 int soft_alive(uint64_t token);
-void soft_lock(void);
+/*
+ * The lock of the registry, of all processes.  No signal is handled while it is
+ * held, but for those that a fault of its holder raises.  0; -EBADF: the
+ * program has closed the library's descriptors, and the folder is not there any
+ * more; -EDEADLK: this thread has it.
+ */
+__attribute__((warn_unused_result))
+int soft_lock(void);
 void soft_unlock(void);
 int soft_segment_file(const struct soft_object *seg, int flags);
 /* of a segment: rights of protected pages, a byte each; what was clean */

@@ -69,7 +69,7 @@ static void bury(struct soft_object *seg)
 
 	for (h = soft_reg->holds; h < soft_reg->holds + SOFT_HOLDS; h++) {
 		if (h->seg != seg->id || h->token == token ||
-		    soft_alive(h->token) == 1)
+		    soft_alive(h->token) != 0)
 			continue;
 		if (h->how == SOFT_HOLD_EXCLUSIVE)
 			seg->lock_state |= PVVAS_LOCK_DIED;
@@ -153,7 +153,9 @@ static int take(struct pvvas_ioc_lock *arg)
 	int err;
 
 	for (;;) {
-		soft_lock();
+		err = soft_lock();
+		if (err)
+			break;
 		seen = atomic_load(&soft_reg->lock_changes);
 		err = try_take(arg, &mine);
 		soft_unlock();
@@ -169,8 +171,7 @@ static int take(struct pvvas_ioc_lock *arg)
 		if (err == -EINTR)
 			break;
 	}
-	if (err && mine) {
-		soft_lock();
+	if (err && mine && !soft_lock()) {
 		mine->seg = 0;
 		changed();
 		soft_unlock();
@@ -182,8 +183,10 @@ static int release(const struct pvvas_ioc_lock *arg)
 {
 	struct soft_object *seg;
 	struct soft_hold *mine;
+	int err = soft_lock();
 
-	soft_lock();
+	if (err)
+		return err;
 	mine = find(arg->lock);
 	seg = soft_object(PVVAS_KIND_SEG, arg->lock);
 	if (mine) {
@@ -202,9 +205,11 @@ static int consistent(const struct pvvas_ioc_lock *arg)
 {
 	const struct soft_hold *mine;
 	struct soft_object *seg;
-	int err = -EPERM;
+	int err = soft_lock();
 
-	soft_lock();
+	if (err)
+		return err;
+	err = -EPERM;
 	mine = find(arg->lock);
 	seg = soft_object(PVVAS_KIND_SEG, arg->lock);
 	if (seg && mine && mine->how == SOFT_HOLD_EXCLUSIVE) {

@@ -22,8 +22,15 @@ struct soft_registry *soft_reg;
 struct soft_process soft_self;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static __thread bool have_mutex;
+static sigset_t saved_mask;	/* of the thread that has it */
+
+/* Under the mutex.  The program can close them, see find_files(). */
 static int dir_fd = -1;
 static int reg_fd = -1;
+static char *dir_path;
+static struct stat dir_stat;
+static struct stat reg_stat;
 
 /*
  * When the process started; 0 if there is none, or only what its parent has not
@@ -73,12 +80,33 @@ static bool alive(const struct soft_process *p)
 	return start_of(p->pid) == p->start;
 }
 
+/* 1: @fd is this file.  0: it is another one, or none.  -errno: unknown. */
+static int is_file(int fd, const struct stat *known)
+{
+	struct stat st;
+
+	if (fd < 0)
+		return 0;
+	if (fstat(fd, &st) < 0)
+		return errno == EBADF ? 0 : -errno;
+	return st.st_dev == known->st_dev && st.st_ino == known->st_ino;
+}
+
+static int open_folder(const char *path)
+{
+	return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int open_registry(int flags)
+{
+	return openat(dir_fd, "registry", O_RDWR | O_CLOEXEC | flags, 0600);
+}
+
 /* PVVAS_SOFT_DIR, or a folder of this user's in shared memory. */
 static int open_dir(void)
 {
 	const char *dir = secure_getenv("PVVAS_SOFT_DIR");
 	char path[64];
-	struct stat st;
 
 	if (!dir) {
 		snprintf(path, sizeof(path), "/dev/shm/pvvas-%u",
@@ -87,36 +115,63 @@ static int open_dir(void)
 	}
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	dir_fd = pvvas_move_up(open_folder(dir));
 	if (dir_fd < 0)
 		return -errno;
-	/* somebody else's folder is no place for our data */
-	if (fstat(dir_fd, &st) < 0 || st.st_uid != geteuid() ||
-	    st.st_mode & 022) {
+	/* another user's folder is no place for our data */
+	if (fstat(dir_fd, &dir_stat) < 0 || dir_stat.st_uid != geteuid() ||
+	    dir_stat.st_mode & 022) {
 		close(dir_fd);
 		dir_fd = -1;
 		return -EACCES;
 	}
-	return 0;
+	free(dir_path);
+	dir_path = realpath(dir, NULL);
+	return dir_path ? 0 : -errno;
+}
+
+/* Under the mutex: both are what they were, or are opened anew. */
+static int find_files(void)
+{
+	int fd, is = is_file(dir_fd, &dir_stat);
+
+	if (!is) {
+		fd = open_folder(dir_path);
+		if (is_file(fd, &dir_stat) != 1)
+			goto lost;
+		dir_fd = pvvas_move_up(fd);
+	}
+	if (is >= 0)
+		is = is_file(reg_fd, &reg_stat);
+	if (!is) {
+		fd = open_registry(0);
+		if (is_file(fd, &reg_stat) != 1)
+			goto lost;
+		reg_fd = pvvas_move_up(fd);
+	}
+	return is < 0 ? is : 0;
+lost:
+	if (fd >= 0)
+		close(fd);
+	return -EBADF;
 }
 
 static int map_registry(void)
 {
-	struct stat st;
 	void *p;
 	int err;
 
-	reg_fd = openat(dir_fd, "registry", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	reg_fd = pvvas_move_up(open_registry(O_CREAT));
 	if (reg_fd < 0)
 		return -errno;
 	while (flock(reg_fd, LOCK_EX) < 0)
 		if (errno != EINTR)
 			return -errno;
 	err = 0;
-	if (fstat(reg_fd, &st) < 0 ||
-	    (!st.st_size && ftruncate(reg_fd, sizeof(*soft_reg)) < 0))
+	if (fstat(reg_fd, &reg_stat) < 0 ||
+	    (!reg_stat.st_size && ftruncate(reg_fd, sizeof(*soft_reg)) < 0))
 		err = -errno;
-	else if (st.st_size && st.st_size != sizeof(*soft_reg))
+	else if (reg_stat.st_size && reg_stat.st_size != sizeof(*soft_reg))
 		err = -EPROTO;
 	if (!err) {
 		p = mmap(NULL, sizeof(*soft_reg), PROT_READ | PROT_WRITE,
@@ -153,9 +208,9 @@ void soft_registry_close(void)
 	if (soft_reg)
 		munmap(soft_reg, sizeof(*soft_reg));
 	soft_reg = NULL;
-	if (reg_fd >= 0)
+	if (is_file(reg_fd, &reg_stat) == 1)
 		close(reg_fd);
-	if (dir_fd >= 0)
+	if (is_file(dir_fd, &dir_stat) == 1)
 		close(dir_fd);
 	reg_fd = -1;
 	dir_fd = -1;
@@ -163,27 +218,79 @@ void soft_registry_close(void)
 	pthread_mutex_init(&mutex, NULL);
 }
 
+/* The folder is there now.  With the lock or without. */
+static int check_folder(void)
+{
+	int err;
+
+	if (have_mutex)
+		return 0;
+	err = soft_lock();
+	if (!err)
+		soft_unlock();
+	return err;
+}
+
 int soft_token(uint64_t *token)
 {
-	return soft_life_hold(dir_fd, "life", token);
+	int err = check_folder();
+
+	return err ? err : soft_life_hold(dir_fd, "life", token);
 }
 
 int soft_alive(uint64_t token)
 {
-	return soft_life_held(dir_fd, "life", token);
+	int err = check_folder();
+
+	return err ? err : soft_life_held(dir_fd, "life", token);
 }
 
-void soft_lock(void)
+/* All but those that the thread may raise itself while it has the lock. */
+static void block_signals(sigset_t *old)
 {
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP,
+				      SIGABRT };
+	sigset_t most;
+	size_t i;
+
+	sigfillset(&most);
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigdelset(&most, faults[i]);
+	pthread_sigmask(SIG_BLOCK, &most, old);
+}
+
+/* A signal's handler may switch, and need the lock: it waits for its thread. */
+int soft_lock(void)
+{
+	sigset_t old;
+	int err;
+
+	if (have_mutex)
+		return -EDEADLK;
+	block_signals(&old);
 	pthread_mutex_lock(&mutex);
-	while (flock(reg_fd, LOCK_EX) < 0 && errno == EINTR)
-		;
+	err = find_files();
+	while (!err && flock(reg_fd, LOCK_EX) < 0)
+		if (errno != EINTR)
+			err = -errno;
+	if (err) {
+		pthread_mutex_unlock(&mutex);
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+		return err;
+	}
+	have_mutex = true;
+	saved_mask = old;
+	return 0;
 }
 
 void soft_unlock(void)
 {
+	sigset_t old = saved_mask;
+
 	flock(reg_fd, LOCK_UN);
+	have_mutex = false;
 	pthread_mutex_unlock(&mutex);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 static int open_file(const char *what, uint32_t id, int flags)

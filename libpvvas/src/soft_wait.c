@@ -52,7 +52,9 @@ static int wake(struct pvvas_ioc_wait *arg)
 	uint32_t rights;
 	int ret;
 
-	soft_lock();
+	ret = soft_lock();
+	if (ret)
+		return ret;
 	rights = soft_rights_at(arg->addr);
 	soft_unlock();
 	if (!(rights & PVVAS_WRITE))

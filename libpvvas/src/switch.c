@@ -75,6 +75,9 @@ static __attribute__((noinline)) int enter_slowly(struct lock_thread *me, int vh
 static __attribute__((noinline)) int give_back(struct lock_thread *me, int vh,
 					       struct seglock_hold *end)
 {
+	/* A writer may have seen the number in the array, and wait for it. */
+	if (!(end->flags & SEGLOCK_EXCLUSIVE))
+		seglock_tell(end);
 	end->lock = NULL;
 	me->nr = (unsigned int)(end - me->held);
 	me->used = me->nr;

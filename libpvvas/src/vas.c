@@ -11,18 +11,19 @@
 
 _Static_assert(VAS_NAME_MAX == PVVAS_NAME_MAX, "one limit");
 
+/* Names are those of files, and can be printed as they are: see pvvas(7). */
 int pvvas_check_name(const char *name)
 {
-	size_t len;
+	const char *p;
 
 	if (!name)
 		return -EINVAL;
-	len = strnlen(name, VAS_NAME_MAX + 1);
-	if (len > VAS_NAME_MAX)
+	if (strnlen(name, VAS_NAME_MAX + 1) > VAS_NAME_MAX)
 		return -ENAMETOOLONG;
-	/* names are those of files: see pvvas(7) */
-	return !len || strchr(name, '/') || !strcmp(name, ".") ||
-	       !strcmp(name, "..") ? -EINVAL : 0;
+	for (p = name; *p; p++)
+		if (*p == '/' || (unsigned char)*p < ' ' || *p == '\177')
+			return -EINVAL;
+	return *name && strcmp(name, ".") && strcmp(name, "..") ? 0 : -EINVAL;
 }
 
 PVVAS_EXPORT int vas_create(const char *name, mode_t perms)

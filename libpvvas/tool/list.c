@@ -24,11 +24,6 @@ static void print_owner(uid_t uid, gid_t gid)
 	printf("%-8s %-8s", pw ? pw->pw_name : u, gr ? gr->gr_name : g);
 }
 
-static const char *shown_name(const char *name)
-{
-	return *name ? name : "-";
-}
-
 static int ls_one_vas(int vid, bool first)
 {
 	struct vas_attr a = { .size = sizeof(a) };
@@ -45,8 +40,9 @@ static int ls_one_vas(int vid, bool first)
 	} else {
 		printf("vas %6d %04o ", vid, (unsigned int)a.mode);
 		print_owner(a.uid, a.gid);
-		printf(" %5u %18s %12s %12s %s\n", a.users, "", "", "",
-		       shown_name(a.name));
+		printf(" %5u %18s %12s %12s ", a.users, "", "", "");
+		tool_print_name(a.name);
+		putchar('\n');
 	}
 	return 0;
 }
@@ -69,9 +65,11 @@ static int ls_one_seg(int sid, bool first)
 	} else {
 		printf("seg %6d %04o ", sid, (unsigned int)a.mode);
 		print_owner(a.uid, a.gid);
-		printf(" %5u %18p %12llu %12llu %s\n", a.users, a.base,
+		printf(" %5u %18p %12llu %12llu ", a.users, a.base,
 		       (unsigned long long)a.length,
-		       (unsigned long long)a.resident, shown_name(a.name));
+		       (unsigned long long)a.resident);
+		tool_print_name(a.name);
+		putchar('\n');
 	}
 	return 0;
 }
@@ -141,10 +139,11 @@ static int stat_segments(int vid)
 			tool_json_string(a.name);
 			putchar('}');
 		} else {
-			printf("  %s %18p %12llu #%d %s\n",
+			printf("  %s %18p %12llu #%d ",
 			       prot & PROT_WRITE ? "rw" : "r-", a.base,
-			       (unsigned long long)a.length, sid,
-			       shown_name(a.name));
+			       (unsigned long long)a.length, sid);
+			tool_print_name(a.name);
+			putchar('\n');
 		}
 		first = false;
 	}

@@ -149,20 +149,6 @@ bool tool_size(const char *text, uint64_t *size)
 	return true;
 }
 
-void tool_json_string(const char *s)
-{
-	putchar('"');
-	for (; *s; s++) {
-		if (*s == '"' || *s == '\\')
-			printf("\\%c", *s);
-		else if ((unsigned char)*s < 0x20)
-			printf("\\u%04x", (unsigned char)*s);
-		else
-			putchar(*s);
-	}
-	putchar('"');
-}
-
 /* Take --json away, wherever it stands before "--". */
 static int take_options(int argc, char **argv)
 {

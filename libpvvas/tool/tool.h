@@ -40,7 +40,12 @@ bool tool_mode(const char *text, mode_t *mode);
 /* Bytes, with K, M, G or T behind the number; false if it is no size. */
 bool tool_size(const char *text, uint64_t *size);
 
-/* A string as JSON has it, quotes included. */
+/*
+ * A name on stdout, "-" if it has none; \xNN for each byte of it that is no
+ * printable character in UTF-8.
+ */
+void tool_print_name(const char *name);
+/* A string as JSON has it, quotes included; \uNNNN for what is not printable. */
 void tool_json_string(const char *s);
 
 /* The commands: arguments after the command's name; an exit status. */

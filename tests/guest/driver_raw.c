@@ -255,16 +255,21 @@ static void bad_names_are_refused(void)
 {
 	struct pvvas_ioc_create create = SIZED(pvvas_ioc_create);
 	struct pvvas_ioc_find find = SIZED(pvvas_ioc_find);
+	static const char * const bad[] = { "", ".", "..", "/", "a/b", "a/",
+					    "a\nb", "\x1b[2J", "a\x7f", "\x01" };
 	char name[PVVAS_NAME_MAX + 2];
+	size_t i;
 
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		create.name = find.name = (uintptr_t)bad[i];
+		check_eq(call(PVVAS_IOC_VAS_CREATE, &create), -EINVAL);
+		check_eq(call(PVVAS_IOC_VAS_FIND, &find), -EINVAL);
+	}
 	memset(name, 'a', sizeof(name));
 	name[PVVAS_NAME_MAX + 1] = '\0';
 	create.name = find.name = (uintptr_t)name;
 	check_eq(call(PVVAS_IOC_VAS_CREATE, &create), -ENAMETOOLONG);
 	check_eq(call(PVVAS_IOC_VAS_FIND, &find), -ENAMETOOLONG);
-	name[0] = '\0';
-	check_eq(call(PVVAS_IOC_VAS_CREATE, &create), -EINVAL);
-	check_eq(call(PVVAS_IOC_SEG_FIND, &find), -EINVAL);
 	create.name = find.name = 8;
 	check_eq(call(PVVAS_IOC_VAS_CREATE, &create), -EFAULT);
 	check_eq(call(PVVAS_IOC_VAS_FIND, &find), -EFAULT);

@@ -265,6 +265,27 @@ static void the_heap_of_a_vas_is_that_of_its_first_segment_with_one(void)
 	no_heap_here(EPERM);
 }
 
+/* What another process has overwritten is not the caller's mistake. */
+static void a_heap_that_was_overwritten_is_no_misuse(void)
+{
+	uint64_t *word;
+	char *p;
+
+	enter(4 * MIB);
+	p = seg_malloc(sid, 5000);
+	check(p);
+	/* in the table after the header: so many granules, at the block's place */
+	word = (uint64_t *)(BASE + 8192) + 2 * ((p - BASE) / 512);
+	*word |= UINT32_MAX;
+	misuse.calls = 0;
+	seg_heap_on_misuse(on_misuse);
+	check_eq(seg_free(sid, p), -EUCLEAN);
+	fails_with(EUCLEAN, seg_realloc(sid, p, 9000));
+	check_eq(seg_usable_size(sid, p), 0);
+	check_eq(misuse.calls, 0);
+	seg_heap_on_misuse(NULL);
+}
+
 static const struct tcase cases[] = {
 	CASE(without_a_heap_each_call_says_why),
 	CASE(a_segment_that_is_too_small_has_no_heap),
@@ -273,6 +294,7 @@ static const struct tcase cases[] = {
 	CASE(each_call_gives_a_block_of_the_vas),
 	CASE(a_heap_is_counted),
 	CASE(misuse_is_told_and_nothing_else),
+	CASE(a_heap_that_was_overwritten_is_no_misuse),
 	CASE(the_heap_of_a_vas_is_that_of_its_first_segment_with_one),
 };
 

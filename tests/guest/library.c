@@ -183,6 +183,27 @@ static void pages_are_protected_one_by_one_or_many(void)
 	check_eq(seg_fill(sid, BASE, BASE, 4095), -EINVAL);
 }
 
+/* However far it is from others, and from the segment's start. */
+static void a_page_far_away_is_protected_in_every_view(void)
+{
+	int vid = tcase_vas(NULL, 0600), vh, i;
+	int sid = tcase_seg(NULL, BASE, 256 * MIB, 0600);
+	static const size_t at[] = { 40, 41, 100, 255 };
+
+	check_eq(seg_attach(vid, sid), 0);
+	vh = check_id(vas_attach(vid));
+	for (i = 0; i < 4; i++)
+		check_eq(seg_prot1(sid, BASE + at[i] * MIB, PROT_READ), 0);
+	for (i = 0; i < 4; i++) {
+		check_eq(vas_switch(vh), 0);
+		check_eq(tcase_try_write(BASE + at[i] * MIB).sig, 11);
+		check_eq(tcase_try_read(BASE + at[i] * MIB).sig, 0);
+		check_eq(tcase_try_write(BASE + at[i] * MIB + 4096).sig, 0);
+		check_eq(tcase_try_write(BASE + at[i] * MIB - 1).sig, 0);
+		check_eq(vas_switch(VAS_HOME), 0);
+	}
+}
+
 /* More than one round of the library's own. */
 static void as_many_written_pages_are_told_as_there_is_room_for(void)
 {
@@ -260,6 +281,45 @@ static void a_switch_waits_as_long_as_it_was_told(void)
 	check_eq(vas_switch_try(VAS_HOME), 0);
 }
 
+#define MANY	40
+
+/* As many as there are: each has its lock, and each is let go. */
+static void every_lockable_segment_of_a_vas_is_locked(void)
+{
+	int one[MANY], sid, i;
+	struct holder h;
+	pid_t pid;
+	char c;
+
+	h.vid = tcase_vas(NULL, 0600);
+	for (i = 0; i < MANY; i++) {
+		int vid = tcase_vas(NULL, 0600);
+
+		sid = tcase_seg(NULL, BASE + i * 2 * MIB, 4096, 0600);
+		check_eq(seg_ctl(sid, SEG_CTL_LOCK_ON), 0);
+		check_eq(seg_attach(h.vid, sid), 0);
+		check_eq(seg_attach(vid, sid), 0);
+		one[i] = check_id(vas_attach(vid));
+	}
+	check_eq(pipe(h.ready) | pipe(h.done), 0);
+	pid = tcase_spawn(hold, &h);
+	check_eq(read(h.ready[0], &c, 1), 1);
+	for (i = 0; i < MANY; i++)
+		check_eq(vas_switch_try(one[i]), -EBUSY);
+	check_eq(write(h.done[1], &c, 1), 1);
+	tcase_join(pid);
+	for (i = 0; i < MANY; i++)
+		check_eq(vas_switch_try(one[i]), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	/* and in this process, too */
+	check_eq(vas_switch(check_id(vas_attach(h.vid))), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	pid = tcase_spawn(hold, &h);
+	check_eq(read(h.ready[0], &c, 1), 1);
+	check_eq(write(h.done[1], &c, 1), 1);
+	tcase_join(pid);
+}
+
 static void before_anything_is_attached_there_is_only_home(void)
 {
 	check_eq(vas_switch(VAS_HOME), 0);
@@ -291,6 +351,9 @@ static void lists_begin_at_none_and_end(void)
 	check_eq(seg_range(sid, NULL, &n), -EINVAL);
 	check_eq(seg_range(sid, (void **)&at, NULL), -EINVAL);
 	check_eq(seg_range(0, (void **)&at, &n), -EINVAL);
+	/* outside of the window comes before a wrong distance */
+	check_eq(seg_map2(sid, BASE - 4096), -ERANGE);
+	check_eq(seg_map2(sid, BASE + 4096), -EINVAL);
 }
 
 static const struct tcase cases[] = {
@@ -300,8 +363,10 @@ static const struct tcase cases[] = {
 	CASE(structs_of_another_size_are_refused),
 	CASE(commands_do_what_the_calls_do),
 	CASE(pages_are_protected_one_by_one_or_many),
+	CASE(a_page_far_away_is_protected_in_every_view),
 	CASE(as_many_written_pages_are_told_as_there_is_room_for),
 	CASE(a_switch_waits_as_long_as_it_was_told),
+	CASE(every_lockable_segment_of_a_vas_is_locked),
 	CASE(before_anything_is_attached_there_is_only_home),
 	CASE(lists_begin_at_none_and_end),
 };

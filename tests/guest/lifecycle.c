@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -271,7 +272,7 @@ static void everything(void *arg)
 	struct pvvas_ioc_clone clone = { .size = sizeof(clone), .mode = 0600 };
 	struct pvvas_ioc_clone face = { .size = sizeof(face), .mode = 0600 };
 	struct pvvas_stats st = { .size = sizeof(st) };
-	int more = *(int *)arg, fds[2], vid, sid, mine, vh, other, fd;
+	int more = *(int *)arg, fds[2], vid, sid, mine, over, vh, other, fd;
 	uint64_t pages[16];
 	pthread_t thread;
 
@@ -328,7 +329,15 @@ static void everything(void *arg)
 	check_eq(*(char *)(uintptr_t)face.base, 3);
 	STEP(vas_switch(VAS_HOME));
 	STEP(seg_detach(vid, (int)face.id));
+	/* in the place of what only the handle shows */
+	STEP(over = seg_alloc(NULL, BASE + 8 * MIB, MIB, 0600));
+	STEP(seg_attach(vid, over));
 	STEP(seg_detach(vh, mine));
+	STEP(vas_switch(vh));
+	check_eq(BASE[8 * MIB], 0);
+	STEP(vas_switch(VAS_HOME));
+	STEP(seg_detach(vid, over));
+	STEP(seg_delete(over));
 	STEP(ioctl(fd, PVVAS_IOC_SEG_CREATE, &full));
 	STEP(seg_attach(vid, (int)full.id));
 	STEP(vas_detach(vh));
@@ -543,6 +552,72 @@ static void a_detach_that_is_refused_changes_nothing(void)
 	change_to("/modules/pvvas.ko");
 }
 
+static void go_on_from(unsigned int id)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "0,%u,%u", id, id);
+	put("/sys/module/pvvas/parameters/next_id", text);
+}
+
+static void make_the_last_ids(void *arg)
+{
+	int last = PVVAS_HANDLE - 1, sid, vid;
+
+	(void)arg;
+	go_on_from(PVVAS_HANDLE - 2);
+	check_eq(vas_create(NULL, 0600), last - 1);
+	vid = vas_create("stays", 0600);
+	check_eq(vid, last);
+	check_eq(vas_create(NULL, 0600), 1);
+	check_eq(vas_attach(vid) & PVVAS_HANDLE, PVVAS_HANDLE);
+	check_eq(seg_alloc(NULL, NULL, MIB, 0600), last - 1);
+	sid = check_id(seg_alloc(NULL, NULL, MIB, 0600));
+	check_eq(seg_delete(sid), 0);
+	check_eq(seg_attach(vid, sid), -ENOENT);
+	/* round once more: what lives keeps its id */
+	go_on_from(PVVAS_HANDLE - 2);
+	check_eq(vas_create(NULL, 0600), 2);
+	check_eq(seg_alloc(NULL, NULL, MIB, 0600), sid);
+	check_eq(seg_alloc(NULL, NULL, MIB, 0600), 1);
+	check_eq(vas_find("stays"), vid);
+	check_eq(vas_delete(vid), 0);
+}
+
+/* It is no file of who has the id now. */
+static void hold_a_file_of_who_had_the_id(void *arg)
+{
+	struct vas_attr attr = { .size = sizeof(attr) };
+	int vid, fd;
+	char text[8];
+
+	(void)arg;
+	check_eq(mount("none", "/sys/fs/pvvas", "pvvas", 0, NULL), 0);
+	go_on_from(77);
+	vid = check_id(vas_create("stays", 0600));
+	fd = open("/sys/fs/pvvas/vas/stays", O_RDONLY | O_CLOEXEC);
+	check(fd >= 0);
+	check_eq(vas_delete(vid), 0);
+	go_on_from(77);
+	check_eq(vas_create(NULL, 0600), vid);
+	check_eq(fchmod(fd, 0666), -1);
+	check_eq(errno, ENOENT);
+	check_eq(read(fd, text, sizeof(text)), -1);
+	check_eq(vas_ctl(VAS_CTL_GETATTR, vid, &attr), 0);
+	check_eq(attr.mode, 0600);
+	close(fd);
+	check_eq(umount2("/sys/fs/pvvas", MNT_DETACH), 0);
+}
+
+static void ids_come_round_and_miss_who_has_one(void)
+{
+	change_to("/modules/pvvas-inject.ko");
+	run(make_the_last_ids, NULL);
+	run(hold_a_file_of_who_had_the_id, NULL);
+	run(look_soon, NULL);
+	change_to("/modules/pvvas.ko");
+}
+
 static void the_machine_does_not_sleep_on_a_process_with_views(void)
 {
 	atomic_int *go = tcase_shared(sizeof(*go));
@@ -617,6 +692,7 @@ static const struct {
 	ONE(whichever_hypercall_is_refused_nothing_leaks, 1),
 	ONE(several_hypercalls_in_turn_are_refused_and_nothing_leaks, 1),
 	ONE(a_detach_that_is_refused_changes_nothing, 1),
+	ONE(ids_come_round_and_miss_who_has_one, 1),
 	ONE(the_machine_does_not_sleep_on_a_process_with_views, 1),
 	ONE(cpus_go_and_come_while_threads_are_in_views, 2),
 };

@@ -3,12 +3,14 @@
  * Lockable segments: who may be in a VAS with whom.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -486,6 +488,61 @@ static void a_private_lockable_segment_is_locked(void)
 	tcase_join(pid);
 }
 
+static void wait_inside(void *arg)
+{
+	struct stage *s = arg;
+	int vh = check_id(vas_attach(s->vid));
+
+	atomic_fetch_add(&s->inside, 1);
+	check_eq(vas_switch_timed(vh, 20000), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+/* The library's descriptor of the device is one of them. */
+static void closing_all_files_keeps_no_lock(void)
+{
+	struct stage *s = new_stage();
+	int vh = check_id(vas_attach(s->vid)), i;
+	pid_t pid;
+
+	/* the software backend needs its own */
+	tcase_need(PVVAS_FEATURE_PER_THREAD);
+	check_eq(vas_switch(vh), 0);
+	pid = tcase_spawn(wait_inside, s);
+	wait_for(&s->inside, 1);
+	usleep(100000);
+	closefrom(3);
+	for (i = 0; i < 8; i++)
+		check(open("/dev/null", O_RDWR) >= 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	tcase_join(pid);
+	check_eq(vas_switch(vh), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_find("there-is-none"), -ENOENT);
+}
+
+static void an_attachment_with_locks_needs_a_descriptor_for_a_moment(void)
+{
+	struct stage *s = new_stage();
+	int vh = check_id(vas_attach(s->other)), free_fd;
+	struct rlimit old, none;
+
+	/* the software backend needs more of them */
+	tcase_need(PVVAS_FEATURE_PER_THREAD);
+	free_fd = dup(0);
+	check(free_fd > 0);
+	close(free_fd);
+	check_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = (rlim_t)free_fd;
+	check_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	check_eq(vas_attach(s->vid), -EMFILE);
+	check_eq(vas_switch(vh), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	check_eq(vas_detach(check_id(vas_attach(s->vid))), 0);
+}
+
 static void lock_off_is_for_attachments_to_come(void)
 {
 	struct stage *s = new_stage();
@@ -517,6 +574,8 @@ static const struct tcase cases[] = {
 	CASE(switches_do_not_wait_in_a_circle),
 	CASE(a_forked_child_holds_nothing),
 	CASE(a_private_lockable_segment_is_locked),
+	CASE(closing_all_files_keeps_no_lock),
+	CASE(an_attachment_with_locks_needs_a_descriptor_for_a_moment),
 	CASE(lock_off_is_for_attachments_to_come),
 	CASE_SECONDS(a_vas_may_have_more_than_a_thousand_lockable_segments, 300),
 };

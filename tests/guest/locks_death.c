@@ -1,86 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Threads and processes that end while they hold the lock of a segment: at any
- * instruction, in any number, by exit, by a signal or by exec.
+ * Threads and processes that end while they hold the lock of a segment: by exit,
+ * by a signal or by exec; and locks that are lost.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <pvvas.h>
 
+#include "locks.h"
 #include "tcase.h"
-
-/* Two numbers that are the same when nobody is in the middle of a change. */
-struct pair {
-	volatile long a, b;
-};
-
-#define PAIR	((struct pair *)VAS_WINDOW_FIRST)
-#define MIB	(1UL << 20)
-#define LIMIT	20000	/* ms: what is never over */
-
-struct stage {
-	int vid;
-	int read_vid;
-	int sid;
-	atomic_int inside;
-	atomic_bool leave;
-	atomic_int died;	/* how often somebody was told */
-};
-
-static struct stage *new_stage(void)
-{
-	struct stage *s = tcase_shared(sizeof(*s));
-
-	s->sid = tcase_seg(NULL, PAIR, MIB, 0600);
-	check_eq(seg_ctl(s->sid, SEG_CTL_LOCK_ON), 0);
-	s->vid = tcase_vas(NULL, 0600);
-	s->read_vid = tcase_vas(NULL, 0600);
-	check_eq(seg_attach(s->vid, s->sid), 0);
-	check_eq(seg_attach_prot(s->read_vid, s->sid, PROT_READ), 0);
-	return s;
-}
-
-static void reach(atomic_int *what, int value)
-{
-	int i;
-
-	for (i = 0; i < LIMIT && atomic_load(what) < value; i++)
-		usleep(1000);
-	check(atomic_load(what) >= value);
-}
-
-static void change(void)
-{
-	PAIR->a++;
-	PAIR->b++;
-}
-
-/* In, with what a death has left put right; was there one? */
-static bool enter_and_repair(struct stage *s, int vh)
-{
-	int err = vas_switch_timed(vh, LIMIT);
-
-	if (err == -EOWNERDEAD) {
-		atomic_fetch_add(&s->died, 1);
-		PAIR->b = PAIR->a;
-		check_eq(seg_ctl(s->sid, SEG_CTL_CONSISTENT), 0);
-		return true;
-	}
-	check_eq(err, 0);
-	check_eq(PAIR->a, PAIR->b);
-	return false;
-}
 
 static void stay_until_told(struct stage *s, int vid)
 {
@@ -287,6 +222,39 @@ static void a_lock_ends_with_its_thread(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
+static pthread_key_t key;
+
+static void go_home(void *arg)
+{
+	(void)arg;
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+/* The library's own destructor may run before the program's. */
+static void *leave_in_a_destructor(void *arg)
+{
+	check_eq(vas_switch(*(int *)arg), 0);
+	change();
+	check_eq(pthread_setspecific(key, arg), 0);
+	return NULL;
+}
+
+static void a_destructor_may_still_leave(void)
+{
+	struct stage *s = new_stage();
+	int w = check_id(vas_attach(s->vid));
+
+	tcase_need(PVVAS_FEATURE_PER_THREAD);
+	/* first the library's key, then this one */
+	check_eq(vas_switch(w), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(pthread_key_create(&key, go_home), 0);
+	in_thread(leave_in_a_destructor, &w);
+	check(!enter_and_repair(s, w));
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(pthread_key_delete(key), 0);
+}
+
 static void a_lock_ends_with_a_bare_exit_of_its_thread(void)
 {
 	struct stage *s = new_stage();
@@ -412,169 +380,6 @@ static void a_writer_of_a_hundred_segments_dies_beside_64_readers(void)
 	}
 }
 
-/*
- * At any instruction: a tracee switches in, changes the data and switches out
- * again, and is killed after so many steps.
- */
-static int tracee_vh;
-static bool tracee_writes;
-
-__attribute__((noipa)) static void one_round(void)
-{
-	if (!vas_switch(tracee_vh) && tracee_writes)
-		change();
-	vas_switch(VAS_HOME);
-}
-
-static void tracee(void *arg)
-{
-	int vid = *(int *)arg;
-
-	tracee_vh = check_id(vas_attach(vid));
-	one_round();
-	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-	raise(SIGSTOP);
-	one_round();
-	_exit(0);
-}
-
-static bool at(pid_t pid, const void *code, const char *bytes, size_t n)
-{
-	struct user_regs_struct regs;
-
-	check_eq(ptrace(PTRACE_GETREGS, pid, NULL, &regs), 0);
-	return code ? regs.rip == (unsigned long)code :
-		      !memcmp((void *)regs.rip, bytes, n);
-}
-
-/* One instruction, or one system call; false: it has exited. */
-static bool step(pid_t pid)
-{
-	bool call = at(pid, NULL, "\x0f\x05", 2);
-	int status, i;
-
-	for (i = 0; i < 1 + call; i++) {
-		ptrace(call ? PTRACE_SYSCALL : PTRACE_SINGLESTEP, pid, NULL,
-		       NULL);
-		check_eq(waitpid(pid, &status, 0), pid);
-		if (!WIFSTOPPED(status))
-			return false;
-	}
-	return true;
-}
-
-/* How many steps there are from one_round() on; at most @max are made. */
-static int run_and_kill(int vid, int max)
-{
-	pid_t pid = fork();
-	bool lives = true;
-	int status, n = 0;
-
-	check(pid >= 0);
-	if (!pid)
-		tracee(&vid);
-	check_eq(waitpid(pid, &status, 0), pid);
-	check(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
-	while (!at(pid, one_round, NULL, 0))
-		check(step(pid));
-	while (n < max && (lives = step(pid)))
-		n++;
-	if (lives) {
-		check_eq(kill(pid, SIGKILL), 0);
-		check_eq(waitpid(pid, &status, 0), pid);
-	}
-	return n;
-}
-
-static void dies_anywhere(struct stage *s, int vid, bool writer)
-{
-	int vh = check_id(vas_attach(s->vid)), last, n, told = 0;
-	int stride = 3;
-
-	tracee_writes = writer;
-	last = run_and_kill(vid, 1 << 20);
-	for (n = 0; n < last; n += stride) {
-		run_and_kill(vid, n);
-		if (enter_and_repair(s, vh))
-			told++;
-		check_eq(vas_switch(VAS_HOME), 0);
-		check_eq(vas_switch_try(vh), 0);
-		check_eq(vas_switch(VAS_HOME), 0);
-	}
-	tcase_note("%d steps, killed at every %d: %d told", last, stride, told);
-	check(writer ? told > 0 : !told);
-}
-
-static void a_writer_may_die_at_any_instruction(void)
-{
-	struct stage *s = new_stage();
-
-	tcase_need(PVVAS_FEATURE_PER_THREAD);
-	dies_anywhere(s, s->vid, true);
-}
-
-static void a_reader_may_die_at_any_instruction(void)
-{
-	struct stage *s = new_stage();
-
-	tcase_need(PVVAS_FEATURE_PER_THREAD);
-	dies_anywhere(s, s->read_vid, false);
-}
-
-/* In the storm nobody hangs, and no death in the middle of a change is missed. */
-static void come_and_go(void *arg)
-{
-	struct stage *s = arg;
-	int w = check_id(vas_attach(s->vid));
-	int r = check_id(vas_attach(s->read_vid));
-	int i, err;
-
-	for (i = getpid();; i++) {
-		if (i % 3) {
-			enter_and_repair(s, w);
-			change();
-		} else {
-			err = vas_switch_timed(r, LIMIT);
-			check(err == -EOWNERDEAD ||
-			      (!err && PAIR->a == PAIR->b));
-		}
-		if (i % 4)
-			check_eq(vas_switch(VAS_HOME), 0);
-		atomic_fetch_add(&s->inside, 1);
-	}
-}
-
-#define STORM	6
-
-static void a_storm_of_deaths_is_survived(void)
-{
-	struct stage *s = new_stage();
-	pid_t pids[STORM];
-	int i, n, vh = check_id(vas_attach(s->vid));
-
-	for (i = 0; i < STORM; i++)
-		pids[i] = tcase_spawn(come_and_go, s);
-	for (n = 0; n < 150; n++) {
-		usleep((useconds_t)(1000 + n * 7919 % 9000));
-		i = n % STORM;
-		check_eq(kill(pids[i], SIGKILL), 0);
-		tcase_join_killed(pids[i], SIGKILL);
-		pids[i] = tcase_spawn(come_and_go, s);
-	}
-	n = atomic_load(&s->inside);
-	reach(&s->inside, n + 10);
-	for (i = 0; i < STORM; i++) {
-		check_eq(kill(pids[i], SIGKILL), 0);
-		tcase_join_killed(pids[i], SIGKILL);
-	}
-	enter_and_repair(s, vh);
-	check_eq(vas_switch(VAS_HOME), 0);
-	check(!enter_and_repair(s, vh));
-	check_eq(vas_switch(VAS_HOME), 0);
-	tcase_note("%d visits, %d deaths told", atomic_load(&s->inside),
-		   atomic_load(&s->died));
-}
-
 static const struct tcase cases[] = {
 	CASE(the_death_of_a_writer_is_told_once),
 	CASE(data_that_nobody_repairs_are_lost),
@@ -585,12 +390,10 @@ static const struct tcase cases[] = {
 	CASE(the_death_of_a_reader_does_not_matter),
 	CASE(who_waits_is_woken_by_death),
 	CASE(a_lock_ends_with_its_thread),
+	CASE(a_destructor_may_still_leave),
 	CASE(a_lock_ends_with_a_bare_exit_of_its_thread),
 	CASE(a_lock_ends_with_exec),
 	CASE_SECONDS(a_writer_of_a_hundred_segments_dies_beside_64_readers, 300),
-	CASE_SECONDS(a_writer_may_die_at_any_instruction, 300),
-	CASE_SECONDS(a_reader_may_die_at_any_instruction, 300),
-	CASE_SECONDS(a_storm_of_deaths_is_survived, 120),
 };
 
 TCASE_MAIN(cases, 0)

@@ -215,7 +215,9 @@ static void fill_the_array(void *arg)
 	uint32_t n;
 	size_t i;
 
-	a.array[0] = a.open.lock;
+	/* in, as everybody else; from then on nothing is as it should be */
+	check_eq(call_lock(&a, PVVAS_IOC_LOCK_TAKE, 0), 0);
+	check_eq(a.array[0], a.open.lock);
 	for (n = 0;; n++) {
 		for (i = 1; i < 4 * PAGE / 4; i++)
 			a.array[i] = n % 2 ? a.open.lock : (uint32_t)i * n;
@@ -248,6 +250,33 @@ static void garbage_in_an_array_holds_the_lock_shared_until_death(void)
 	r = check_id(vas_attach(s->read_vid));
 	check_eq(vas_switch_timed(r, LIMIT), 0);
 	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(kill(pid, SIGKILL), 0);
+	tcase_join_killed(pid, SIGKILL);
+	works(vh);
+}
+
+static void only_fill_the_array(void *arg)
+{
+	struct stage *s = arg;
+	struct attacker a = reader(s);
+	size_t i;
+
+	for (i = 0; i < 4 * PAGE / 4; i++)
+		a.array[i] = a.open.lock;
+	atomic_store(&s->ready, 1);
+	for (;;)
+		pause();
+}
+
+/* The word says that nobody reads: it is not asked, and does not hold the lock. */
+static void a_number_in_an_array_alone_keeps_nobody_out(void)
+{
+	struct stage *s = new_stage();
+	int vh = check_id(vas_attach(s->vid));
+	pid_t pid = tcase_spawn(only_fill_the_array, s);
+
+	reach(&s->ready, 1);
+	works(vh);
 	check_eq(kill(pid, SIGKILL), 0);
 	tcase_join_killed(pid, SIGKILL);
 	works(vh);
@@ -477,6 +506,7 @@ static const struct tcase cases[] = {
 	CASE(a_reader_cannot_write_the_word),
 	CASE(a_reader_cannot_take_or_release_for_others),
 	CASE(garbage_in_an_array_holds_the_lock_shared_until_death),
+	CASE(a_number_in_an_array_alone_keeps_nobody_out),
 	CASE(a_reader_may_close_and_unmap_what_it_likes),
 	CASE(a_stopped_reader_stops_writers_alone),
 	CASE(who_is_stopped_while_it_attaches_is_in_nobodys_way),

@@ -413,6 +413,21 @@ static void a_clone_is_not_seen_through_a_second_face(void)
 	enter(VAS_HOME);
 }
 
+static void a_memory_has_so_many_faces(void)
+{
+	int sid = tcase_seg(NULL, BASE, MIB, 0600), face = 0, i;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	for (i = 1; i < 64; i++) {
+		face = check_id(seg_map2(sid, NULL));
+		tcase_track_seg(face);
+	}
+	check_eq(seg_map2(sid, NULL), -ENOSPC);
+	check_eq(seg_map2(face, NULL), -ENOSPC);
+	check_eq(seg_delete(face), 0);
+	tcase_track_seg(check_id(seg_map2(sid, NULL)));
+}
+
 static void a_second_face_outlives_the_first(void)
 {
 	int vid = tcase_vas_with_seg(BASE, 4 * MIB, &sid), face;
@@ -558,6 +573,7 @@ static const struct tcase cases[] = {
 	CASE(writes_of_other_processes_are_dirty_too),
 	CASE(map2_shows_the_same_memory_with_its_own_protection),
 	CASE(a_clone_is_not_seen_through_a_second_face),
+	CASE(a_memory_has_so_many_faces),
 	CASE(a_second_face_outlives_the_first),
 	CASE(a_pager_gives_pages_their_content),
 	CASE(populate_takes_memory_at_once),

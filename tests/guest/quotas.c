@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -86,6 +87,53 @@ static void a_user_has_so_many_objects(void)
 	/* root was never in the way */
 	vid = tcase_vas(NULL, 0600);
 	check(vid > 0);
+}
+
+static void map_ids(pid_t pid, const char *file)
+{
+	char dir[32];
+
+	snprintf(dir, sizeof(dir), "/proc/%d", pid);
+	put_value(dir, file, "0 1000 1\n1 100000 100\n");
+}
+
+/* In a namespace of nobody's, under two of its ids. */
+static void make_objects_as_many(void *arg)
+{
+	_Atomic int *turn = arg;
+	int i;
+
+	be_nobody();
+	check_eq(unshare(CLONE_NEWUSER), 0);
+	atomic_store(turn, 1);
+	while (atomic_load(turn) < 2)
+		usleep(1000);
+	for (i = 0; i < 6; i++)
+		check_id(vas_create(NULL, 0600));
+	check_eq(setresgid(5, 5, 5), 0);
+	check_eq(setresuid(5, 5, 5), 0);
+	for (i = 0; i < 4; i++)
+		check_id(vas_create(NULL, 0600));
+	check_eq(vas_create(NULL, 0600), -EDQUOT);
+}
+
+static void make_a_namespace(void *arg)
+{
+	_Atomic int *turn = tcase_shared(sizeof(*turn));
+	pid_t pid = tcase_spawn(make_objects_as_many, (void *)turn);
+
+	(void)arg;
+	while (atomic_load(turn) < 1)
+		usleep(1000);
+	map_ids(pid, "uid_map");
+	map_ids(pid, "gid_map");
+	atomic_store(turn, 2);
+	tcase_join(pid);
+}
+
+static void a_user_namespace_gives_no_second_quota(void)
+{
+	with("user_objects", 10, 8192, make_a_namespace);
 }
 
 static void make_attachments(void *arg)
@@ -560,6 +608,7 @@ static void a_system_call_gets_no_more_than_the_cgroup_has(void)
 
 static const struct tcase cases[] = {
 	CASE(a_user_has_so_many_objects),
+	CASE(a_user_namespace_gives_no_second_quota),
 	CASE(a_user_has_so_many_attachments),
 	CASE(a_user_has_so_many_links),
 	CASE(the_machine_has_so_many_objects),

@@ -80,6 +80,21 @@ static void makes_lists_and_removes(void)
 	check_eq(seg_find(name), -ENOENT);
 }
 
+static void nothing_of_a_name_is_a_command_to_the_terminal(void)
+{
+	static const char name[] = "\303\251 \2332J \302\233 \342\200\256 \377";
+	const char *p;
+
+	tcase_vas(name, 0600);
+	check_eq(pvvas("ls vas"), 0);
+	check(strstr(output, "\xc3\xa9 \\x9b2J \\xc2\\x9b \\xe2\\x80\\xae \\xff\n"));
+	check_eq(pvvas("ls vas --json"), 0);
+	check(strstr(output, "\"\xc3\xa9 \\u009b2J \\u009b \\u202e \\u00ff\""));
+	for (p = output; *p; p++)
+		check(*p == '\n' || ((unsigned char)*p >= 0x20 && *p != 0x7f &&
+				     *p != (char)0x9b && *p != (char)0xff));
+}
+
 static void exit_statuses_mean_something(void)
 {
 	check_eq(pvvas(""), 2);
@@ -208,6 +223,7 @@ static void makes_a_lost_lock_new(void)
 
 static const struct tcase cases[] = {
 	CASE(makes_lists_and_removes),
+	CASE(nothing_of_a_name_is_a_command_to_the_terminal),
 	CASE(exit_statuses_mean_something),
 	CASE(copies_a_sparse_segment_out_and_in),
 	CASE(runs_a_program_in_a_vas),

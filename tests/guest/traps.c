@@ -203,6 +203,26 @@ static void what_is_passed_on_reaches_the_handler_of_before(void)
 	check_eq(heard.calls, 2);
 }
 
+/* A trap gives no right that the attachment has not. */
+static void what_is_attached_read_only_stays_so_with_a_trap(void)
+{
+	int ids[4], i;
+
+	enter();
+	set_handler(NULL, true);
+	for (i = 0; i < 4; i++) {
+		char *at = BASE + (4 + i) * 4 * MIB;
+
+		ids[i] = tcase_seg(NULL, at, MIB, 0600);
+		check_eq(seg_attach_prot(vid, ids[i], PROT_READ), 0);
+		check_eq(seg_trap(ids[i], pass, NULL), 0);
+		check_eq(write_to(at), 1);
+		check_eq(heard.fault.sid, ids[i]);
+		check_eq(*(volatile char *)at, 0);
+	}
+	check_eq(heard.calls, 4);
+}
+
 static void a_plain_handler_of_before_is_called_too(void)
 {
 	struct sigaction now;
@@ -320,6 +340,7 @@ static const struct tcase cases[] = {
 	CASE(another_segments_accesses_are_not_told),
 	CASE(a_missing_page_is_told_as_missing),
 	CASE(what_is_passed_on_reaches_the_handler_of_before),
+	CASE(what_is_attached_read_only_stays_so_with_a_trap),
 	CASE(a_plain_handler_of_before_is_called_too),
 	CASE(a_handler_that_came_later_stays),
 	CASE(with_no_handler_before_the_process_dies_of_it),

@@ -49,6 +49,38 @@ static int inside(size_t size)
 	return vh;
 }
 
+/* A process that may not map so much gets an error, and nothing of it. */
+static void attach_within(void *arg)
+{
+	struct rlimit little = { .rlim_cur = GIB, .rlim_max = GIB };
+	int vid = tcase_vas(NULL, 0644);
+
+	(void)arg;
+	check_eq(setrlimit(RLIMIT_AS, &little), 0);
+	check_eq(vas_attach(vid), -ENOMEM);
+}
+
+static void attach_with_locked_memory(void *arg)
+{
+	struct rlimit little = { .rlim_cur = 64 * MIB, .rlim_max = 64 * MIB };
+
+	check_eq(setrlimit(RLIMIT_MEMLOCK, &little), 0);
+	check_eq(setgid(1000), 0);
+	check_eq(setuid(1000), 0);
+	check_eq(mlockall(MCL_FUTURE), 0);
+	check_eq(vas_attach(*(int *)arg), -EAGAIN);
+	check_eq(munlockall(), 0);
+	check_id(vas_attach(*(int *)arg));
+}
+
+static void a_process_that_can_have_no_window_is_told(void)
+{
+	int vid = tcase_vas(tcase_name("v"), 0644);
+
+	tcase_join(tcase_spawn(attach_within, NULL));
+	tcase_join(tcase_spawn(attach_with_locked_memory, &vid));
+}
+
 static void put(const char *path, const char *value)
 {
 	int fd = open(path, O_WRONLY);
@@ -449,6 +481,7 @@ static const struct tcase cases[] = {
 	CASE_SECONDS(userfaultfd_on_the_window_ends_in_an_error_at_worst, 20),
 	CASE_SECONDS(lists_of_memory_leave_the_window_alone, 20),
 	CASE_SECONDS(advice_changes_nothing, 20),
+	CASE(a_process_that_can_have_no_window_is_told),
 	CASE(a_process_may_unmap_its_window),
 	CASE(the_window_cannot_be_pinned),
 	CASE(the_window_has_the_largest_pages_of_the_cpu),

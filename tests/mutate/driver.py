@@ -140,8 +140,9 @@ class Driver:
         return keep + ["-w", "-ferror-limit=0", "-I", os.path.join(self.root, "guest-kernel/include/uapi")]
 
     def shell(self, command):
-        return subprocess.run(command, shell=True, cwd=self.headers, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              check=False).returncode == 0
+        # what kbuild exports and the saved commands rely on
+        return subprocess.run(command, shell=True, cwd=self.headers, env=dict(os.environ, SRCARCH="x86"), stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, check=False).returncode == 0
 
     def put(self, path, text, result):
         """A module with @text in place of @path: "broken", "same" or None."""
@@ -169,9 +170,11 @@ class Driver:
     @staticmethod
     def code(path):
         """What is loaded of an object: not the debug information, which knows lines and folders."""
-        sections = subprocess.run(["objcopy", "--strip-debug", "-O", "binary", path, "/dev/stdout"], stdout=subprocess.PIPE, check=True)
-        listing = subprocess.run(["objdump", "-dr", "--no-show-raw-insn", path], stdout=subprocess.PIPE, check=True).stdout
-        return sections.stdout, listing.split(b"\n", 3)[-1]
+        text = subprocess.run(["objdump", "-dr", "--no-show-raw-insn", path], stdout=subprocess.PIPE, check=True).stdout
+        # one that an object has not is no error
+        data = subprocess.run(["objdump", "-s"] + [f"-j{n}" for n in (".rodata", ".data", ".rodata.str1.1", ".rodata.str1.8")] + [path],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
+        return [x.split(b"\n", 3)[-1] for x in (text, data)]
 
 
 def run_machine(build, root, runner, work, mutants, rows, seconds, smp="1"):

@@ -93,7 +93,7 @@ def row(kind, number):
 
 def json_is_what_the_schema_says():
     assert parsed("ls", "ls") == []
-    names = ["plain", 'quo"te', "back\\slash", "tab\there", "\x01\x1f", "\u00fc\u20ac", "a b"]
+    names = ["plain", 'quo"te', "back\\slash", "c1 \u009b2J", "\U0001f600", "\u00fc\u20ac", "a b"]
     vids = [parsed("create", "create", "vas", n, "-m", "640")["id"] for n in names]
     sids = [parsed("create", "create", "seg", n, "8K", "-b", hex(FIRST + i * 2 * MIB))["id"] for i, n in enumerate(names)]
     listed = parsed("ls", "ls")
@@ -107,6 +107,13 @@ def json_is_what_the_schema_says():
     assert parsed("ls", "ls", "vas") == listed[:7]
     assert parsed("ls", "ls", "seg") == listed[7:]
     assert json.loads(good("ls", "seg", "--json")) == listed[7:]
+
+
+def names_without_control_characters_are_names():
+    for name in "", ".", "..", "a/b", "tab\there", "\x1b[2J", "\x7f":
+        refused(1, f"{name}: Invalid argument", "create", "vas", name)
+        refused(1, f"{name}: Invalid argument", "create", "seg", name, "8K")
+    assert parsed("ls", "ls") == []
 
 
 def json_of_a_vas_has_its_segments():
@@ -191,6 +198,8 @@ def wrong_command_lines_are_told():
     for id_ in ("#", "#0", "#-1", "#1x", "#1073741824", "#x"):
         refused(1, f"vas {id_}: Invalid argument", "stat", "vas", id_)
     refused(3, "vas #1073741823: No such file", "stat", "vas", "#1073741823")
+    refused(3, "seg #1073741823: No such file", "stat", "seg", "#1073741823")
+    refused(3, "seg #1073741823: No such file", "cp", "seg:#1073741823", "f")
 
 
 def help_lists_each_command():
@@ -246,6 +255,7 @@ def modes_are_refused_as_denied():
         refused(4, f"pvvas: {said}: Permission denied", *words)
     vid = parsed("ls", "ls", "vas")[0]["id"]
     refused(4, "Permission denied", "run", f"#{vid}", "--", "true")
+    refused(4, f"vas #{vid}: Permission denied", "stat", "vas", f"#{vid}")
 
 
 def without_views_that_is_what_is_told():
@@ -367,6 +377,32 @@ def copies_that_fail_say_so():
     refused(4, "pvvas: in: Permission denied", "cp", "in", "seg:s")
 
 
+def a_full_file_system_is_told():
+    if os.geteuid():
+        raise Skip("needs root")
+    good("create", "seg", "s", "4M")
+    file_with("in", contents(5, 4 * MIB, []))
+    good("cp", "in", "seg:s")
+    # what comes after what fails is zeroes, which need no room
+    file_with("in", contents(6, 2 * MIB, []) + bytes(2 * MIB))
+    good("cp", "in", "seg:s")
+    os.mkdir(os.path.join(folder, "small"))
+    for kib in (1024, 1028, 1540):
+        p = subprocess.run(["unshare", "-m", "sh", "-c", f"mount -t tmpfs -o size={kib}k none small && exec \"$@\"", "sh",
+                            os.path.join(LIBS, "pvvas"), "cp", "seg:s", "small/out"], env=environment(), cwd=folder,
+                           stderr=subprocess.PIPE, check=False)
+        assert p.returncode == 1 and p.stderr == b"pvvas: small/out: No space left on device\n", p
+
+
+def standard_input_may_be_closed():
+    good("create", "seg", "s", "64K")
+    file_with("in", b"x" * 5000)
+    good("cp", "in", "seg:s", preexec_fn=lambda: os.close(0))
+    good("cp", "seg:s", "out", preexec_fn=lambda: os.close(0))
+    with open(os.path.join(folder, "out"), "rb") as f:
+        assert f.read() == b"x" * 5000 + bytes(65536 - 5000)
+
+
 def a_terminal_shows_how_far_it_is():
     good("create", "seg", "s", "8M")
     file_with("in", contents(4, 5 * MIB, []))
@@ -413,10 +449,11 @@ def output_that_goes_nowhere_is_an_error():
     assert p.returncode == 1 and p.stderr == b"pvvas: stdout: No space left on device\n", p
 
 
-CASES = [json_is_what_the_schema_says, json_of_a_vas_has_its_segments, owner_and_group_are_told_apart, text_has_what_json_has,
+CASES = [json_is_what_the_schema_says, names_without_control_characters_are_names, json_of_a_vas_has_its_segments,
+         owner_and_group_are_told_apart, text_has_what_json_has,
          sizes_and_modes_are_read_exactly, wrong_command_lines_are_told, help_lists_each_command, what_is_not_there_is_told_by_name,
          the_rest_is_done_where_one_fails, modes_are_refused_as_denied, without_views_that_is_what_is_told, copies_are_exact,
-         a_short_file_changes_the_start_only, holes_cost_nothing, copies_that_fail_say_so, a_terminal_shows_how_far_it_is,
+         a_short_file_changes_the_start_only, holes_cost_nothing, copies_that_fail_say_so, a_full_file_system_is_told, standard_input_may_be_closed, a_terminal_shows_how_far_it_is,
          a_program_starts_in_the_vas, a_program_that_cannot_go_there_does_not_run, output_that_goes_nowhere_is_an_error]
 
 

@@ -252,11 +252,33 @@ static void a_process_lives_as_long_as_any_of_its_threads(void)
 	remove_folder();
 }
 
+static void become_another_user(void *arg)
+{
+	(void)arg;
+	check_id(vas_next(0));
+	check_eq(setgid(65534), 0);
+	check_eq(setuid(65534), 0);
+	/* it may not signal the process that made the VAS: which lives */
+	check_eq(counts().vases, 1);
+}
+
+static void who_may_not_be_signalled_is_not_dead(void)
+{
+	if (geteuid())
+		tcase_skip("needs root");
+	new_folder(0700);
+	check_id(vas_create(NULL, 0600));
+	tcase_join(tcase_spawn(become_another_user, NULL));
+	check_eq(counts().vases, 1);
+	remove_folder();
+}
+
 static const struct tcase cases[] = {
 	CASE(a_folder_that_others_may_write_to_is_refused),
 	CASE(what_is_no_folder_is_refused),
 	CASE(a_registry_of_another_version_is_eproto),
 	CASE(what_the_dead_have_left_goes),
+	CASE(who_may_not_be_signalled_is_not_dead),
 	CASE(a_process_lives_as_long_as_any_of_its_threads),
 };
 

@@ -129,7 +129,8 @@ static const char *some_name(unsigned int r)
 {
 	static char longest[VAS_NAME_MAX + 2];
 	static const char *const names[] = {
-		NULL, "a", "b", "c", "a.b", "a/b", ".", "..", "", longest,
+		NULL, "a", "b", "c", "a.b", "a/b", ".", "..", "", "a\nb",
+		"a\033b", "\177", longest,
 		longest + 1,
 	};
 	unsigned int n = r % 4 ? r / 4 % 5 : r / 4 % ARRAY_SIZE(names);

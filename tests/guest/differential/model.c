@@ -130,8 +130,8 @@ int m_name(const char *name)
 		return -EINVAL;
 	if (strlen(name) > VAS_NAME_MAX)
 		return -ENAMETOOLONG;
-	return strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, "..") ?
-		-EINVAL : 0;
+	return strpbrk(name, "/\n\033\177") || !strcmp(name, ".") ||
+	       !strcmp(name, "..") ? -EINVAL : 0;
 }
 
 static struct m_object *by_name(struct model *m, bool seg, const char *name)

@@ -64,8 +64,9 @@ struct pvvas_ioc_info {
  * struct pvvas_ioc_create - PVVAS_IOC_VAS_CREATE, PVVAS_IOC_SEG_CREATE
  * @size: sizeof(struct pvvas_ioc_create)
  * @flags: PVVAS_CREATE_*
- * @name: address of the name, NUL-terminated, as a file can have it (no slash);
- *	0 for an anonymous object
+ * @name: address of the name, NUL-terminated; -EINVAL if it is empty, "." or
+ *	"..", or has a slash or a control character (below 0x20, or 0x7f); 0 for
+ *	an anonymous object
  * @mode: permission bits, 0777 at most, subject to no umask
  * @id: out, the new object
  * @base: in/out, segments only: virtual address, page aligned; 0 lets the
@@ -335,6 +336,9 @@ struct pvvas_ioc_lock {
 	__u32 reserved;
 };
 
+/* Segments that show the same pages, the first one included. */
+#define PVVAS_MAX_FACES		64
+
 /**
  * struct pvvas_ioc_clone - PVVAS_IOC_VAS_CLONE, _SEG_CLONE, _SEG_MAP2
  * @size: sizeof(struct pvvas_ioc_clone)
@@ -350,7 +354,8 @@ struct pvvas_ioc_lock {
  * A clone has its source's data of one moment, and is written to alone: pages
  * are shared until one side writes to them.  That of a VAS has a clone of each
  * segment.  SEG_MAP2 makes a segment that shows the source's very pages, which
- * the caller may write to, at another address, with protections of its own.
+ * the caller may write to, at another address, with protections of its own;
+ * -ENOSPC if PVVAS_MAX_FACES do already.
  */
 struct pvvas_ioc_clone {
 	__u32 size;
