@@ -69,7 +69,7 @@ static int pvvas_hv_info(void)
 		pr_info("not loaded: the hypervisor answers %ld\n", ret);
 		return -ENODEV;
 	}
-	if (!pvvas_hv_sane(&pvvas_hv)) {
+	if (ret < PVVAS_HC_INFO_SIZE_VER1 || !pvvas_hv_sane(&pvvas_hv)) {
 		pr_info("not loaded: version %u of the hypervisor is not understood\n",
 			pvvas_hv.version);
 		return -ENODEV;

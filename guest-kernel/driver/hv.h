@@ -33,7 +33,10 @@ static inline bool pvvas_hc_gone(long ret)
 	return ret >= 0 || ret == -ENOENT;
 }
 
-/* @buf of these three: memory of the linear mapping, kmalloc()ed */
+/*
+ * @buf of these three: memory of the linear mapping, zeroed by kzalloc().  A
+ * host that knows a shorter struct leaves the rest 0.
+ */
 static inline long pvvas_hc_info(struct pvvas_hc_info *buf)
 {
 	if (pvvas_inject())

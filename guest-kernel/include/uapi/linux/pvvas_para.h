@@ -88,6 +88,16 @@ struct pvvas_extent {
 	__u32 reserved;
 };
 
+/*
+ * The structs that INFO, STATS and FAULT answer with may grow.  A guest gives
+ * the size of the one that it knows, a multiple of 8, and the answer is cut to
+ * that; an older host writes less, and the rest stays as it was: the result is
+ * the bytes written, no less than these unless the guest asked for less.
+ */
+#define PVVAS_HC_INFO_SIZE_VER1		56
+#define PVVAS_HC_FAULT_SIZE_VER1	48
+#define PVVAS_HC_STATS_SIZE_VER1	144
+
 /**
  * struct pvvas_hc_info - answer of PVVAS_HC_INFO
  * @version: PVVAS_ABI_VERSION of the host

@@ -10,12 +10,16 @@
 #include "kvm_cache_regs.h"
 #include "smm.h"
 
-/* Every call that answers with a struct takes its size and cuts it to that. */
+/*
+ * The guest says how much of the struct it knows, and gets no more; what it
+ * knows beyond @len stays as it was.
+ */
 static long pvvas_answer(struct kvm *kvm, u64 gpa, u64 size, const void *data,
 			 u64 len)
 {
-	if (!IS_ALIGNED(gpa, 8) || size < len)
+	if (!size || !IS_ALIGNED(gpa | size, 8))
 		return -EINVAL;
+	len = min(size, len);
 	return kvm_write_guest(kvm, gpa, data, len) ? -EFAULT : (long)len;
 }
 

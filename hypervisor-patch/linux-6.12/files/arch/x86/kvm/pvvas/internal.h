@@ -230,6 +230,8 @@ s64 pvvas_tables_left(struct kvm *kvm);
 int pvvas_room_for_tables(struct kvm *kvm, u64 n);
 void __pvvas_flush(struct kvm *kvm, const char *why);
 #define pvvas_flush(kvm)	__pvvas_flush(kvm, __func__)
+int pvvas_copy_struct(void *to, size_t known, size_t least,
+		      const void __user *from);
 void pvvas_activate(struct kvm *kvm);
 void pvvas_reset_locked(struct kvm *kvm);
 void pvvas_reset(struct kvm *kvm);

@@ -6,6 +6,7 @@
 
 #include <linux/kvm_host.h>
 #include <linux/moduleparam.h>
+#include <linux/uaccess.h>
 
 #include "internal.h"
 #include "mmu.h"
@@ -120,6 +121,27 @@ bool kvm_pvvas_overlaps_window(struct kvm *kvm, gfn_t gfn, u64 npages)
 	       gfn + npages > pv->window;
 }
 
+/*
+ * Copy a struct that begins with the size its owner gives it, a __u32.  @known
+ * bytes are filled; @least is how long the first version was.
+ */
+int pvvas_copy_struct(void *to, size_t known, size_t least,
+		      const void __user *from)
+{
+	u32 size;
+	int r;
+
+	if (get_user(size, (const u32 __user *)from))
+		return -EFAULT;
+	if (size < least || size > PAGE_SIZE)
+		return -EINVAL;
+	r = copy_struct_from_user(to, known, from, size);
+	/* What was looked at is what counts. */
+	*(u32 *)to = size;
+	/* -E2BIG here; of KVM_PVVAS_STATE that means another thing. */
+	return r == -E2BIG ? -EINVAL : r;
+}
+
 static int pvvas_limit_u32(u32 *val, u32 max)
 {
 	if (!*val)
@@ -139,7 +161,7 @@ static int pvvas_check_config(struct kvm_pvvas_config *c)
 	/* Four levels reach 48 bits. */
 	u64 limit = 1ULL << min_t(u8, kvm_host.maxphyaddr, 48);
 
-	if (c->size != sizeof(*c) || c->flags || c->pad)
+	if (c->flags || c->pad)
 		return -EINVAL;
 
 	if (!c->window_gpa)
@@ -241,8 +263,11 @@ int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
 	if (!kvm_pvvas_check_extension() ||
 	    kvm->arch.vm_type != KVM_X86_DEFAULT_VM)
 		return -EOPNOTSUPP;
-	if (copy_from_user(&config, uconfig, sizeof(config)))
-		return -EFAULT;
+	BUILD_BUG_ON(sizeof(config) < KVM_PVVAS_CONFIG_SIZE_VER1);
+	r = pvvas_copy_struct(&config, sizeof(config),
+			      KVM_PVVAS_CONFIG_SIZE_VER1, uconfig);
+	if (r)
+		return r;
 	r = pvvas_check_config(&config);
 	if (r)
 		return r;
@@ -264,7 +289,8 @@ int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
 		r = -EBUSY;
 	else if (kvm->arch.pvvas || pvvas_memslots_in_window(kvm, pv))
 		r = -EEXIST;
-	else if (copy_to_user(uconfig, &config, sizeof(config)))
+	else if (copy_to_user(uconfig, &config, min_t(size_t, config.size,
+						      sizeof(config))))
 		r = -EFAULT;
 	else
 		/* mmu notifiers may look at it at once. */

@@ -349,9 +349,12 @@ int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp)
 
 	if (!pv)
 		return -ENXIO;
-	if (copy_from_user(&state, argp, sizeof(state)))
-		return -EFAULT;
-	if (state.size != sizeof(state) || state.pad)
+	BUILD_BUG_ON(sizeof(state) < KVM_PVVAS_STATE_SIZE_VER1);
+	r = pvvas_copy_struct(&state, sizeof(state), KVM_PVVAS_STATE_SIZE_VER1,
+			      argp);
+	if (r)
+		return r;
+	if (state.pad)
 		return -EINVAL;
 
 	mutex_lock(&kvm->lock);
@@ -384,7 +387,7 @@ int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp)
 	pvvas_unlock_vcpus(kvm, locked);
 	mutex_unlock(&kvm->lock);
 
-	if (copy_to_user(argp, &state, sizeof(state)))
+	if (copy_to_user(argp, &state, min_t(size_t, state.size, sizeof(state))))
 		return -EFAULT;
 	return r;
 }

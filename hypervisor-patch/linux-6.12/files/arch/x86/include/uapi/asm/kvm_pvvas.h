@@ -14,6 +14,14 @@
 /* Far from the numbers that KVM itself hands out. */
 #define KVM_CAP_PVVAS	0x5056
 
+/*
+ * Both structs may grow.  A caller gives the size of the struct that it knows:
+ * KVM takes members that a shorter one lacks for 0, and refuses with -EINVAL a
+ * longer one in which anything but 0 follows what KVM knows.
+ */
+#define KVM_PVVAS_CONFIG_SIZE_VER1	56
+#define KVM_PVVAS_STATE_SIZE_VER1	32
+
 /**
  * struct kvm_pvvas_config - limits of one VM; 0 takes the default
  * @size: sizeof(struct kvm_pvvas_config)
@@ -44,7 +52,7 @@ struct kvm_pvvas_config {
 };
 
 /* Ioctl of the VM: save, restore and reset all objects.  vCPUs are stopped. */
-#define KVM_PVVAS_STATE	_IOWR(0xAE, 0xf0, struct kvm_pvvas_state)
+#define KVM_PVVAS_STATE	_IO(0xAE, 0xf0)	/* struct kvm_pvvas_state */
 
 /* struct kvm_pvvas_state.op */
 #define KVM_PVVAS_GET	1
