@@ -137,12 +137,21 @@ static uint64_t default_window(X86CPU *cpu)
     return 1ULL << (MIN(bits, 48) - 1);
 }
 
+/* 0 asks for nothing in particular. */
+static bool same(uint64_t asked, uint64_t is)
+{
+    return !asked || asked == is;
+}
+
 static bool same_limits(X86CPU *cpu)
 {
-    return (!cpu->pvvas_max_ctxs || cpu->pvvas_max_ctxs == enabled.max_ctxs) &&
-           (!cpu->pvvas_max_views ||
-            cpu->pvvas_max_views == enabled.max_views) &&
-           (!cpu->pvvas_max_segs || cpu->pvvas_max_segs == enabled.max_segs);
+    return same(cpu->pvvas_window, enabled.window_gpa) &&
+           same(cpu->pvvas_window_size, enabled.window_size) &&
+           same(cpu->pvvas_max_ctxs, enabled.max_ctxs) &&
+           same(cpu->pvvas_max_views, enabled.max_views) &&
+           same(cpu->pvvas_max_segs, enabled.max_segs) &&
+           same(cpu->pvvas_max_extents, enabled.max_extents) &&
+           same(cpu->pvvas_max_tables, enabled.max_tables);
 }
 
 static bool enable(X86CPU *cpu, Error **errp)
@@ -207,7 +216,7 @@ bool kvm_pvvas_realize(X86CPU *cpu, Error **errp)
             return false;
         }
     } else if (!same_limits(cpu)) {
-        error_setg(errp, "kvm-pvvas: all CPUs must have the same limits");
+        error_setg(errp, "kvm-pvvas: all CPUs must have the same window and limits");
         return false;
     }
     env->features[FEAT_KVM] |= 1U << KVM_FEATURE_PVVAS;
