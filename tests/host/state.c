@@ -189,6 +189,33 @@ static void reset_leaves_nothing(void)
 	vm_free(vm);
 }
 
+/* More than lockdep has room for in one task, where the kernel has it. */
+#define NR_VCPUS	64
+
+static void many_vcpus_are_saved(void)
+{
+	struct kvm_pvvas_config c = { .size = sizeof(c) };
+	struct kvm_pvvas_record header;
+	uint64_t nr = 1, i;
+	int fd[NR_VCPUS];
+
+	vm = vm_bare();
+	check_eq(vm_enable_pvvas(vm, &c), 0);
+	for (i = 0; i < NR_VCPUS; i++)
+		fd[i] = vm_ioctl(vm->fd, KVM_CREATE_VCPU, i);
+	check_eq(state(vm, KVM_PVVAS_GET, &header, &nr), 0);
+	/* in use: then each vCPU has a record */
+	header.val[3] = 1;
+	check_eq(state(vm, KVM_PVVAS_SET, &header, &nr), 0);
+	check_eq(get(vm, records), 1 + NR_VCPUS);
+	for (i = 0; i < NR_VCPUS; i++) {
+		check_eq(records[1 + i].type, KVM_PVVAS_VCPU);
+		check_eq(records[1 + i].arg, i);
+		close(fd[i]);
+	}
+	vm_free(vm);
+}
+
 static void the_call_is_checked(void)
 {
 	struct kvm_pvvas_state st = { .size = sizeof(st), .op = KVM_PVVAS_GET };
@@ -343,6 +370,7 @@ static const struct hostcase cases[] = {
 	CASE(saving_changes_nothing),
 	CASE(an_idle_vm_is_saved_as_idle),
 	CASE(reset_leaves_nothing),
+	CASE(many_vcpus_are_saved),
 	CASE(the_call_is_checked),
 	CASE(bad_records_are_refused_and_leave_nothing),
 	CASE(what_a_record_has_no_use_for_is_0),
