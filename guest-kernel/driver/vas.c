@@ -164,6 +164,9 @@ static long pvvas_link_hide(struct pvvas_vas *vas, struct pvvas_link *link,
 		if (att == end)
 			break;
 		*at = att;
+		/* It may be the same segment that is private there. */
+		if (pvvas_link_hidden(att, link))
+			continue;
 		ret = pvvas_hc_view_detach(att->view, link->seg->hv);
 		if (!pvvas_hc_gone(ret))
 			return ret;

@@ -390,6 +390,29 @@ static void take_all_places(void *arg)
 	enter(VAS_HOME);
 }
 
+static void one_segment_can_be_public_and_private(void)
+{
+	int vid = tcase_vas(NULL, 0600), sid = tcase_seg(NULL, BASE, MIB, 0600);
+	int vh = check_id(vas_attach(vid)), other = check_id(vas_attach(vid));
+
+	check_eq(seg_attach_prot(vh, sid, PROT_READ), 0);
+	check_eq(seg_attach(vid, sid), 0);
+	enter(other);
+	BASE[0] = 7;
+	enter(vh);
+	check_eq(BASE[0], 7);
+	check_eq(tcase_try_write(BASE).sig, SIGSEGV);
+	/* each goes without the other */
+	check_eq(seg_detach(vid, sid), 0);
+	check_eq(BASE[0], 7);
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(seg_detach(vh, sid), 0);
+	BASE[0] = 8;
+	check_eq(seg_detach(vid, sid), 0);
+	check_eq(tcase_try_read(BASE).sig, SIGSEGV);
+	enter(VAS_HOME);
+}
+
 static void a_private_segment_keeps_nobody_from_attaching_a_public_one(void)
 {
 	struct turns *t = tcase_shared(sizeof(*t));
@@ -456,6 +479,7 @@ static const struct tcase cases[] = {
 	CASE(a_public_segment_comes_and_goes_in_processes_that_are_inside),
 	CASE(a_detached_segment_is_gone_from_views_that_exist),
 	CASE(a_segment_attached_to_a_handle_is_private),
+	CASE(one_segment_can_be_public_and_private),
 	CASE(a_private_segment_keeps_nobody_from_attaching_a_public_one),
 	CASE(a_base_of_null_lets_the_driver_choose),
 };
