@@ -102,6 +102,7 @@ int m_rights(const struct m_object *obj)
 /* What nothing keeps goes, and what that used. */
 static void collect(struct model *m)
 {
+	bool again = false;
 	size_t i, k;
 
 	for (i = 0; i < M_VASES; i++) {
@@ -118,10 +119,17 @@ static void collect(struct model *m)
 
 		if (!s->obj.id || s->obj.held || m_users_of_seg(m, s->obj.id))
 			continue;
+		/* the first face of memory goes last */
+		if (s->memory->first == s->obj.id && s->memory->refs > 1)
+			continue;
 		if (!--s->memory->refs)
 			free(s->memory);
+		else if (s->memory->refs == 1)
+			again = true;
 		s->obj.id = 0;
 	}
+	if (again)
+		collect(m);
 }
 
 int m_name(const char *name)
@@ -326,6 +334,7 @@ void m_seg_made(struct model *m, int sid, const char *name, uintptr_t base,
 
 	s->memory = calloc(1, sizeof(*s->memory));
 	s->memory->refs = 1;
+	s->memory->first = sid;
 }
 
 static bool overlap(const struct m_seg *a, const struct m_seg *b)
@@ -435,6 +444,7 @@ void m_seg_cloned(struct model *m, int from, int sid, const char *name,
 
 	to->memory = calloc(1, sizeof(*to->memory));
 	to->memory->refs = 1;
+	to->memory->first = sid;
 	for (i = 0; i < s->pages; i++) {
 		to->memory->page[i].there = s->memory->page[i].there;
 		to->memory->page[i].value = s->memory->page[i].value;

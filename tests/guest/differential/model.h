@@ -32,7 +32,8 @@ struct m_page {
 };
 
 struct m_memory {
-	int refs;
+	int refs;	/* faces */
+	int first;	/* the segment that it was made with */
 	bool tracking;
 	bool pager;
 	struct m_page page[M_PAGES];
