@@ -304,6 +304,12 @@ static struct pvvas_proc *pvvas_proc_make(struct mm_struct *mm, bool *made)
 	struct pvvas_proc *proc;
 	int ret = 0;
 
+	/*
+	 * Taking all locks of an mm ends with -EINTR at any signal, a stop
+	 * among them.  Nothing has been done: the call is made again.
+	 */
+	if (mn == ERR_PTR(-EINTR))
+		return ERR_PTR(-ERESTARTNOINTR);
 	if (IS_ERR(mn))
 		return ERR_CAST(mn);
 	proc = container_of(mn, struct pvvas_proc, mn);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -412,6 +413,36 @@ static void a_stopped_process_continues_in_its_vas(void)
 	tcase_join(pid);
 }
 
+static void ignore_alarm(int sig)
+{
+	(void)sig;
+}
+
+struct alarmed {
+	int vid;
+	int microseconds;
+};
+
+static void attach_with_an_alarm_ahead(void *arg)
+{
+	const struct alarmed *a = arg;
+	const struct itimerval t = { .it_value.tv_usec = a->microseconds };
+	const struct sigaction sa = { .sa_handler = ignore_alarm };
+
+	check_eq(sigaction(SIGALRM, &sa, NULL), 0);
+	check_eq(setitimer(ITIMER_REAL, &t, NULL), 0);
+	check_id(vas_attach(a->vid));
+}
+
+/* In the first call of a process the driver registers with its memory. */
+static void no_signal_interrupts_the_first_attach(void)
+{
+	struct alarmed a = { .vid = tcase_vas_with_seg(BASE, MIB, NULL) };
+
+	for (a.microseconds = 10; a.microseconds <= 1000; a.microseconds += 10)
+		tcase_join(tcase_spawn(attach_with_an_alarm_ahead, &a));
+}
+
 static void the_device_is_not_inherited_by_programs(void)
 {
 	char path[64], target[64];
@@ -444,6 +475,7 @@ static const struct tcase cases[] = {
 	CASE(one_nobody_has_waited_for_holds_nothing),
 	CASE(a_process_lives_on_without_its_first_thread),
 	CASE(a_stopped_process_continues_in_its_vas),
+	CASE(no_signal_interrupts_the_first_attach),
 	CASE(the_device_is_not_inherited_by_programs),
 };
 
