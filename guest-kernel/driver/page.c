@@ -85,18 +85,28 @@ static long pvvas_row(struct pvvas_seg *face, pvvas_row_call *call,
 	return call(face->hv, row, 1) ?: -EIO;
 }
 
-/* No face shows anything at @index any more. */
-static int pvvas_page_hide(struct pvvas_seg *mem, pgoff_t index)
+/* No face shows anything at @index and the @nr pages from there any more. */
+static int pvvas_pages_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr)
 {
 	struct pvvas_seg *face;
 	long ret = 0;
 
 	list_for_each_entry(face, &mem->faces, face) {
-		ret = pvvas_row(face, pvvas_hc_seg_unmap, index, NULL, 0);
+		mem->row = (struct pvvas_extent) {
+			.offset = (u64)index << PAGE_SHIFT,
+			.size = (u64)nr << PAGE_SHIFT,
+		};
+		ret = pvvas_hc_seg_unmap(face->hv, &mem->row, 1) ?: -EIO;
 		if (ret < 0)
 			break;
 	}
 	return min(ret, 0L);
+}
+
+/* Pages are about to come where readers may see zeroes. */
+static int pvvas_zeroes_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr)
+{
+	return mem->zeroes ? pvvas_pages_hide(mem, index, nr) : 0;
 }
 
 /*
@@ -107,11 +117,9 @@ static int pvvas_page_hide(struct pvvas_seg *mem, pgoff_t index)
 int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 		      gfp_t gfp)
 {
-	int ret = mem->zeroes ? pvvas_page_hide(mem, index) : 0;
+	int ret = pvvas_quota_memory(mem->obj.charged, mem->obj.free,
+				     PAGE_SIZE);
 
-	if (ret)
-		return ret;
-	ret = pvvas_quota_memory(mem->obj.charged, mem->obj.free, PAGE_SIZE);
 	if (ret)
 		return ret;
 	ret = xa_err(__xa_store(&mem->pages, index, page,
@@ -133,6 +141,7 @@ int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 	if (!ret) {
 		xa_lock_irq(&mem->pages);
 		ret = xa_load(&mem->pages, index) ? -EEXIST :
+		      pvvas_zeroes_hide(mem, index, 1) ?:
 		      pvvas_page_put_at(mem, index, page, gfp);
 		xa_unlock_irq(&mem->pages);
 	}
@@ -169,7 +178,7 @@ static int pvvas_page_own(struct pvvas_seg *mem, pgoff_t index,
 	if (page_ref_count(old) > 1) {
 		if (!*spare)
 			return -EAGAIN;
-		ret = pvvas_page_hide(mem, index);
+		ret = pvvas_pages_hide(mem, index, 1);
 		if (ret)
 			return ret;
 		copy_page(page_address(*spare), page_address(old));
@@ -214,7 +223,7 @@ static bool pvvas_page_wanted(const struct pvvas_seg *seg, u32 access)
 	       pvvas_object_mode(&seg->obj) & PVVAS_WRITE;
 }
 
-/* Nobody's page, for a reader.  It goes when there is one: pvvas_page_put_at(). */
+/* Nobody's page, for a reader.  It goes when there is one: pvvas_zeroes_hide(). */
 static int pvvas_page_zero(struct pvvas_seg *face, pgoff_t index)
 {
 	long ret;
@@ -243,7 +252,8 @@ static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 		if (!*spare)
 			return -EAGAIN;
 		page = *spare;
-		ret = pvvas_page_put_at(mem, index, page, gfp);
+		ret = pvvas_zeroes_hide(mem, index, 1) ?:
+		      pvvas_page_put_at(mem, index, page, gfp);
 		if (ret)
 			return ret;
 		*spare = NULL;
@@ -268,8 +278,7 @@ static bool pvvas_block_free(struct pvvas_seg *seg, pgoff_t first)
 	unsigned long index = first;
 	u64 offset = (u64)first << PAGE_SHIFT;
 
-	return !mem->pager && !mem->tracking && !mem->zeroes &&
-	       mtree_empty(&seg->prot) &&
+	return !mem->pager && !mem->tracking && mtree_empty(&seg->prot) &&
 	       pvvas_seg_covers(seg, offset) &&
 	       pvvas_seg_covers(seg, offset + PVVAS_BLOCK - PAGE_SIZE) &&
 	       !xa_find(&mem->pages, &index, first + PTRS_PER_PMD - 1,
@@ -309,8 +318,9 @@ static int pvvas_block_fault(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
 	if (!page)
 		return -ENOMEM;
 	xa_lock_irqsave(&mem->pages, flags);
-	ret = !mem->changing && pvvas_block_free(seg, first) ?
-	      pvvas_block_store(mem, first, page) : -EBUSY;
+	ret = !mem->changing && pvvas_block_free(seg, first) ? 0 : -EBUSY;
+	ret = ret ?: pvvas_zeroes_hide(mem, first, PTRS_PER_PMD);
+	ret = ret ?: pvvas_block_store(mem, first, page);
 	if (!ret) {
 		mem->row = (struct pvvas_extent) {
 			.offset = (u64)first << PAGE_SHIFT,

@@ -13,7 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/pvvas.h>
 #include <pvvas.h>
+#include <sys/ioctl.h>
 
 #include "cgroup.h"
 #include "tcase.h"
@@ -336,12 +338,53 @@ static void reading_where_nothing_is_costs_the_owner_nothing(void)
 	enter(VAS_HOME);
 }
 
+static void read_one_hole(void *arg)
+{
+	struct pair *pair = arg;
+
+	be_nobody();
+	enter(check_id(vas_attach(check_id(vas_find(pair->name)))));
+	check_eq(BASE[PAGE], 0);
+	pass(pair);
+	await(pair, 2);
+	check_eq(BASE[PAGE], 'a');
+	enter(VAS_HOME);
+}
+
+static void large_pages_come_where_a_reader_saw_zeroes(void)
+{
+	struct pvvas_ioc_create create = {
+		.size = sizeof(create), .mode = 0644, .base = (uintptr_t)BASE,
+		.length = SIZE, .flags = PVVAS_CREATE_HUGE,
+	};
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+	struct pair *pair = new_pair();
+	int vid = tcase_vas(pair->name, 0644);
+	pid_t reader;
+
+	check(fd >= 0);
+	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &create), 0);
+	close(fd);
+	tcase_track_seg((int)create.id);
+	check_eq(seg_attach(vid, (int)create.id), 0);
+	enter(check_id(vas_attach(vid)));
+	reader = tcase_spawn(read_one_hole, pair);
+	await(pair, 1);
+	check_eq(resident((int)create.id), 0);
+	BASE[PAGE] = 'a';
+	check_eq(resident((int)create.id), 2 * MIB);
+	pass(pair);
+	tcase_join(reader);
+	enter(VAS_HOME);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_readers_clones_cost_the_owners_cgroup_nothing),
 	CASE(a_clone_is_held_to_the_limit_of_its_makers_cgroup),
 	CASE(a_clone_is_held_to_the_quota_of_its_maker),
 	CASE(copies_for_another_cgroup_are_of_one_moment),
 	CASE(reading_where_nothing_is_costs_the_owner_nothing),
+	CASE(large_pages_come_where_a_reader_saw_zeroes),
 };
 
 TCASE_MAIN(cases, 0)
