@@ -231,6 +231,7 @@ static bool pvvas_proc_end(struct pvvas_leftover *left)
 
 	if (!pvvas_hc_gone(pvvas_hc_ctx_destroy(proc->ctx)))
 		return false;
+	pvvas_quota_uncharge(proc->charged, PVVAS_QUOTA_PROCESSES);
 	atomic_dec(&pvvas_counts.processes);
 	pvvas_proc_put(proc);
 	return true;
@@ -271,20 +272,38 @@ static const struct mmu_notifier_ops pvvas_mn_ops = {
 	.free_notifier	= pvvas_mn_free,
 };
 
-/* The first thread that comes gives it its context; then others can find it. */
-static int pvvas_proc_begin(struct pvvas_proc *proc)
+/* Its context; or what there was of it, back. */
+static int pvvas_proc_get_context(struct pvvas_proc *proc)
 {
 	long ctx = pvvas_hc_ctx_create();
 	int ret;
 
 	if (ctx <= 0)
 		return ctx ?: -EIO;
-	proc->ctx = ctx;
 	ret = xa_err(xa_store(&pvvas_procs_by_ctx, ctx, proc, GFP_KERNEL));
-	if (ret) {
-		/* A context without views: what stays of it goes with the VM. */
+	if (ret)
+		/* Without views: if it stays, it goes with the VM. */
 		pvvas_hc_ctx_destroy(ctx);
-		proc->ctx = 0;
+	else
+		proc->ctx = ctx;
+	return ret;
+}
+
+/* The first thread that comes does it; then others can find the process. */
+static int pvvas_proc_begin(struct pvvas_proc *proc)
+{
+	int ret;
+
+	mutex_lock(&pvvas_lock);
+	proc->charged = pvvas_quota_charge(PVVAS_QUOTA_PROCESSES);
+	pvvas_unlock();
+	if (IS_ERR(proc->charged))
+		return PTR_ERR(proc->charged);
+	ret = pvvas_proc_get_context(proc);
+	if (ret) {
+		mutex_lock(&pvvas_lock);
+		pvvas_quota_uncharge(proc->charged, PVVAS_QUOTA_PROCESSES);
+		pvvas_unlock();
 		return ret;
 	}
 	atomic_inc(&pvvas_counts.processes);

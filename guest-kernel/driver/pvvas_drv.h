@@ -17,8 +17,8 @@
  *   seg->prot (spin)          protect.c: writers of the tree; readers use RCU
  *   pvvas_cloning_lock (spin)  cow.c: whose clone is next
  *
- * Locks of segments have their own (lock.h).
- * The first two are held together with no other mutex.  mmap_lock comes before
+ * Locks of segments have their own (lock.h).  pvvas_procs_lock is held together
+ * with no other mutex.  mmap_lock comes before
  * pvvas_lock (access.c, dump.c) and is not held when the first two are taken.
  * The last four are never held together; demand faults (fault.c) take the first
  * two of them, in whatever the kernel does with user memory.  The scheduler hooks
@@ -247,6 +247,7 @@ struct pvvas_att {
  * @mm: to compare with, never to follow; NULL once the mm is dead
  * @ctx: KVM's context, set before the object can be found
  * @hash: in the table of processes
+ * @charged: whose quota it counts against
  * @covered: every thread of the mm has its notifier (cover.c)
  * @lock: guards @threads
  * @moving: a slot is being emptied: threads with a saved view wait (slot.c)
@@ -261,6 +262,7 @@ struct pvvas_proc {
 	struct mm_struct *mm;
 	u64 ctx;
 	struct hlist_node hash;
+	struct pvvas_user *charged;
 	bool covered;
 	bool moving;
 	struct mutex cover_lock;	/* one thread covers, the others wait */
@@ -533,7 +535,8 @@ void pvvas_fault_work(struct callback_head *work);
 
 /* quota.c */
 enum pvvas_quota { PVVAS_QUOTA_OBJECTS, PVVAS_QUOTA_ATTACHMENTS,
-		   PVVAS_QUOTA_LINKS, PVVAS_NR_QUOTAS };
+		   PVVAS_QUOTA_LINKS, PVVAS_QUOTA_PROCESSES,
+		   PVVAS_NR_QUOTAS };
 
 struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind);
 void pvvas_quota_uncharge(struct pvvas_user *user, enum pvvas_quota kind);

@@ -32,10 +32,20 @@ static DEFINE_HASHTABLE(pvvas_users, 6);
 static u32 pvvas_quota_count[PVVAS_NR_QUOTAS];
 static atomic64_t pvvas_quota_bytes;
 
-static unsigned int pvvas_quota_user[PVVAS_NR_QUOTAS] = { 8192, 8192,
-								65536 };
-static unsigned int pvvas_quota_all[PVVAS_NR_QUOTAS] = { 65536, 65536,
-							       524288 };
+static unsigned int pvvas_quota_user[PVVAS_NR_QUOTAS] = {
+	[PVVAS_QUOTA_OBJECTS] = 8192,
+	[PVVAS_QUOTA_ATTACHMENTS] = 8192,
+	[PVVAS_QUOTA_LINKS] = 65536,
+	[PVVAS_QUOTA_PROCESSES] = 1024,
+};
+
+static unsigned int pvvas_quota_all[PVVAS_NR_QUOTAS] = {
+	[PVVAS_QUOTA_OBJECTS] = 65536,
+	[PVVAS_QUOTA_ATTACHMENTS] = 65536,
+	[PVVAS_QUOTA_LINKS] = 524288,
+	[PVVAS_QUOTA_PROCESSES] = UINT_MAX,	/* the hypervisor has a limit */
+};
+
 static unsigned int user_protections = 262144;
 static ulong user_memory_mib;
 static ulong max_memory_mib;
@@ -48,6 +58,9 @@ module_param_named(user_attachments,
 MODULE_PARM_DESC(user_attachments, "attachments that a user can have");
 module_param_named(user_links, pvvas_quota_user[PVVAS_QUOTA_LINKS], uint, 0644);
 MODULE_PARM_DESC(user_links, "segments in VASes that a user can have put there");
+module_param_named(user_processes, pvvas_quota_user[PVVAS_QUOTA_PROCESSES],
+		   uint, 0644);
+MODULE_PARM_DESC(user_processes, "processes with VASes that a user can have");
 module_param(user_memory_mib, ulong, 0644);
 MODULE_PARM_DESC(user_memory_mib,
 		 "memory in segments that a user can have (0: no limit of its own)");
@@ -259,17 +272,18 @@ void pvvas_quota_show(struct seq_file *m)
 	struct pvvas_user *user;
 	int bucket;
 
-	seq_printf(m, "all objects %u/%u attachments %u/%u links %u/%u bytes %lld/%lld\n",
+	seq_printf(m, "all objects %u/%u attachments %u/%u links %u/%u processes %u/%u bytes %lld/%lld\n",
 		   pvvas_quota_count[PVVAS_QUOTA_OBJECTS],
 		   pvvas_quota_all[PVVAS_QUOTA_OBJECTS],
 		   pvvas_quota_count[PVVAS_QUOTA_ATTACHMENTS],
 		   pvvas_quota_all[PVVAS_QUOTA_ATTACHMENTS],
 		   pvvas_quota_count[PVVAS_QUOTA_LINKS],
 		   pvvas_quota_all[PVVAS_QUOTA_LINKS],
+		   pvvas_quota_count[PVVAS_QUOTA_PROCESSES], pvvas_hv.max_ctxs,
 		   (s64)atomic64_read(&pvvas_quota_bytes),
 		   pvvas_quota_all_bytes());
 	hash_for_each(pvvas_users, bucket, user, node)
-		seq_printf(m, "uid %u objects %u/%u attachments %u/%u links %u/%u bytes %lld/%lld\n",
+		seq_printf(m, "uid %u objects %u/%u attachments %u/%u links %u/%u processes %u/%u bytes %lld/%lld\n",
 			   from_kuid_munged(seq_user_ns(m), user->uid),
 			   user->count[PVVAS_QUOTA_OBJECTS],
 			   pvvas_quota_user[PVVAS_QUOTA_OBJECTS],
@@ -277,6 +291,8 @@ void pvvas_quota_show(struct seq_file *m)
 			   pvvas_quota_user[PVVAS_QUOTA_ATTACHMENTS],
 			   user->count[PVVAS_QUOTA_LINKS],
 			   pvvas_quota_user[PVVAS_QUOTA_LINKS],
+			   user->count[PVVAS_QUOTA_PROCESSES],
+			   pvvas_quota_user[PVVAS_QUOTA_PROCESSES],
 			   (s64)atomic64_read(&user->bytes),
 			   (s64)user_memory_mib << 20);
 }

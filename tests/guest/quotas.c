@@ -190,6 +190,59 @@ static void a_user_has_so_many_links(void)
 	with("user_links", 5, 65536, make_links);
 }
 
+/* Its first attach, and then it stays until it is told to go. */
+static void begin_process(void *arg)
+{
+	_Atomic int *done = arg;
+	int vid = vas_create("of.all", 0644);
+
+	be_nobody();
+	if (vid < 0)
+		vid = vas_find("of.all");
+	atomic_store(done, vas_attach(vid));
+	while (atomic_load(done))
+		usleep(1000);
+}
+
+static int begun(_Atomic int *done, pid_t *pid)
+{
+	atomic_store(done, 0);
+	*pid = tcase_spawn(begin_process, (void *)done);
+	while (!atomic_load(done))
+		usleep(1000);
+	return atomic_load(done);
+}
+
+static void end_process(_Atomic int *done, pid_t pid)
+{
+	atomic_store(done, 0);
+	tcase_join(pid);
+}
+
+static void make_processes(void *arg)
+{
+	_Atomic int *done = tcase_shared(5 * sizeof(*done));
+	pid_t pid[5];
+	int i;
+
+	(void)arg;
+	for (i = 0; i < 3; i++)
+		check_id(begun(&done[i], &pid[i]));
+	check_eq(begun(&done[3], &pid[3]), -EDQUOT);
+	end_process(&done[3], pid[3]);
+	end_process(&done[1], pid[1]);
+	check_id(begun(&done[4], &pid[4]));
+	end_process(&done[0], pid[0]);
+	end_process(&done[2], pid[2]);
+	end_process(&done[4], pid[4]);
+	check_eq(vas_delete(check_id(vas_find("of.all"))), 0);
+}
+
+static void a_user_has_so_many_processes(void)
+{
+	with("user_processes", 3, 1024, make_processes);
+}
+
 static void fill_machine(void *arg)
 {
 	int vid, sid;
@@ -611,6 +664,7 @@ static const struct tcase cases[] = {
 	CASE(a_user_namespace_gives_no_second_quota),
 	CASE(a_user_has_so_many_attachments),
 	CASE(a_user_has_so_many_links),
+	CASE(a_user_has_so_many_processes),
 	CASE(the_machine_has_so_many_objects),
 	CASE(the_machine_has_so_many_attachments),
 	CASE(the_machine_has_so_many_links),
