@@ -102,20 +102,19 @@ static void pvvas_att_free(struct pvvas_att *att)
 	pvvas_give_back(&att->left, pvvas_att_end);
 }
 
+/* In *spare, which is taken if it becomes one. */
 static struct pvvas_att *pvvas_att_new(struct pvvas_proc *proc,
-				       struct pvvas_vas *vas, u32 rights)
+				       struct pvvas_vas *vas, u32 rights,
+				       struct pvvas_att **spare)
 {
-	struct pvvas_att *att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
+	struct pvvas_user *user = pvvas_quota_charge(PVVAS_QUOTA_ATTACHMENTS);
+	struct pvvas_att *att = *spare;
 	int ret;
 
-	if (!att)
-		return ERR_PTR(-ENOMEM);
-	att->charged = pvvas_quota_charge(PVVAS_QUOTA_ATTACHMENTS);
-	if (IS_ERR(att->charged)) {
-		ret = PTR_ERR(att->charged);
-		kfree(att);
-		return ERR_PTR(ret);
-	}
+	if (IS_ERR(user))
+		return ERR_CAST(user);
+	*spare = NULL;
+	att->charged = user;
 	kref_get(&vas->obj.ref);
 	vas->obj.users++;
 	vas->obj.atime = ktime_get_real_seconds();
@@ -153,7 +152,8 @@ static struct pvvas_seg *pvvas_seg_by_id(u32 id)
 }
 
 static int pvvas_attach_locked(struct pvvas_proc *proc,
-			       struct pvvas_ioc_attach *arg)
+			       struct pvvas_ioc_attach *arg,
+			       struct pvvas_att **spare)
 {
 	struct pvvas_vas *vas = pvvas_vas_by_id(arg->id);
 	struct pvvas_att *att;
@@ -165,7 +165,7 @@ static int pvvas_attach_locked(struct pvvas_proc *proc,
 	rights = pvvas_object_rights(&vas->obj);
 	if (!(rights & PVVAS_READ))
 		return -EACCES;
-	att = pvvas_att_new(proc, vas, rights);
+	att = pvvas_att_new(proc, vas, rights, spare);
 	if (IS_ERR(att))
 		return PTR_ERR(att);
 
@@ -183,6 +183,7 @@ static int pvvas_attach_locked(struct pvvas_proc *proc,
 
 int pvvas_attach(struct pvvas_ioc_attach *arg)
 {
+	struct pvvas_att *spare;
 	struct pvvas_proc *proc;
 	int ret;
 
@@ -191,9 +192,14 @@ int pvvas_attach(struct pvvas_ioc_attach *arg)
 	proc = pvvas_proc_current();
 	if (IS_ERR(proc))
 		return PTR_ERR(proc);
+	/* Here, as a cgroup at its limit may have to reclaim for it. */
+	spare = kzalloc(sizeof(*spare), GFP_KERNEL_ACCOUNT);
+	if (!spare)
+		return -ENOMEM;
 	mutex_lock(&pvvas_lock);
-	ret = pvvas_attach_locked(proc, arg);
+	ret = pvvas_attach_locked(proc, arg, &spare);
 	pvvas_unlock();
+	kfree(spare);
 	if (!ret)
 		pvvas_dump_update(arg->handle);
 	return ret;
@@ -274,7 +280,8 @@ void pvvas_detach_all(struct pvvas_proc *proc)
 }
 
 static int pvvas_seg_attach_private(struct pvvas_att *att,
-				    struct pvvas_seg *seg, u32 prot)
+				    struct pvvas_seg *seg, u32 prot,
+				    struct pvvas_link **spare)
 {
 	struct pvvas_link *link;
 	long ret;
@@ -282,7 +289,7 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
 	if (pvvas_link_overlaps(&att->vas->links, seg) ||
 	    pvvas_link_overlaps(&att->links, seg))
 		return -EEXIST;
-	link = pvvas_link_new(seg, prot);
+	link = pvvas_link_new(seg, prot, spare);
 	if (IS_ERR(link))
 		return PTR_ERR(link);
 	ret = pvvas_hc_view_attach(att->view, seg->hv, prot);
@@ -354,7 +361,8 @@ static struct pvvas_vas *pvvas_vas_to_change(u32 id)
 	return vas;
 }
 
-static int pvvas_seg_attach_locked(struct pvvas_ioc_seg_attach *arg)
+static int pvvas_seg_attach_locked(struct pvvas_ioc_seg_attach *arg,
+				   struct pvvas_link **spare)
 {
 	struct pvvas_seg *seg = pvvas_seg_by_id(arg->seg);
 	u32 rights, prot = arg->prot;
@@ -370,25 +378,31 @@ static int pvvas_seg_attach_locked(struct pvvas_ioc_seg_attach *arg)
 		return -EACCES;
 	if (arg->target & PVVAS_HANDLE) {
 		att = pvvas_att_get(pvvas_proc_find(current->mm), arg->target);
-		return att ? pvvas_seg_attach_private(att, seg, prot) : -ENOENT;
+		return att ? pvvas_seg_attach_private(att, seg, prot, spare) :
+			     -ENOENT;
 	}
 	vas = pvvas_vas_to_change(arg->target);
 	if (IS_ERR(vas))
 		return PTR_ERR(vas);
-	return pvvas_vas_link(vas, seg, prot);
+	return pvvas_vas_link(vas, seg, prot, spare);
 }
 
 int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg)
 {
+	struct pvvas_link *spare;
 	int ret;
 
 	if (arg->flags || arg->reserved ||
 	    arg->prot & ~(PVVAS_READ | PVVAS_WRITE) ||
 	    arg->prot == PVVAS_WRITE)
 		return -EINVAL;
+	spare = kzalloc(sizeof(*spare), GFP_KERNEL_ACCOUNT);
+	if (!spare)
+		return -ENOMEM;
 	mutex_lock(&pvvas_lock);
-	ret = pvvas_seg_attach_locked(arg);
+	ret = pvvas_seg_attach_locked(arg, &spare);
 	pvvas_unlock();
+	kfree(spare);
 	if (!ret && arg->target & PVVAS_HANDLE)
 		pvvas_dump_update(arg->target);
 	return ret;

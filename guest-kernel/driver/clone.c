@@ -205,22 +205,33 @@ static struct pvvas_clone *pvvas_vas_clone_list(u32 id, u32 *n)
 	return ret ? ERR_PTR(ret) : clones;
 }
 
-/* Segments without names, each linked to the new VAS. */
-static int pvvas_vas_clone_links(struct pvvas_clone *clones, u32 n, u32 vid)
+static int pvvas_vas_clone_link(struct pvvas_clone *clone, u32 vid)
 {
+	struct pvvas_link *spare = kzalloc(sizeof(*spare), GFP_KERNEL_ACCOUNT);
 	struct pvvas_object *obj;
 	struct pvvas_vas *vas;
-	int ret = 0;
-	u32 i;
+	int ret = -ENOENT;
 
+	if (!spare)
+		return -ENOMEM;
 	mutex_lock(&pvvas_lock);
 	obj = pvvas_object_by_id(PVVAS_KIND_VAS, vid);
 	vas = obj ? container_of(obj, struct pvvas_vas, obj) : NULL;
-	if (!vas)
-		ret = -ENOENT;
-	for (i = 0; i < n && !ret; i++)
-		ret = pvvas_vas_link(vas, clones[i].to, clones[i].prot);
+	if (vas)
+		ret = pvvas_vas_link(vas, clone->to, clone->prot, &spare);
 	pvvas_unlock();
+	kfree(spare);
+	return ret;
+}
+
+/* Segments without names, each linked to the new VAS. */
+static int pvvas_vas_clone_links(struct pvvas_clone *clones, u32 n, u32 vid)
+{
+	int ret = 0;
+	u32 i;
+
+	for (i = 0; i < n && !ret; i++)
+		ret = pvvas_vas_clone_link(&clones[i], vid);
 	return ret;
 }
 

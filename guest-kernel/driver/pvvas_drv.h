@@ -386,7 +386,8 @@ void pvvas_leftover_flush(void);
 /* vas.c */
 int pvvas_vas_create(struct pvvas_ioc_create *arg);
 void pvvas_vas_free(struct pvvas_vas *vas);
-int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot);
+int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot,
+		   struct pvvas_link **spare);
 int pvvas_vas_unlink(struct pvvas_vas *vas, struct pvvas_seg *seg);
 bool pvvas_segs_overlap(const struct pvvas_seg *a, const struct pvvas_seg *b);
 bool pvvas_link_hidden(struct pvvas_att *att, const struct pvvas_link *link);
@@ -394,7 +395,8 @@ struct pvvas_link *pvvas_link_overlaps(struct list_head *links,
 				       const struct pvvas_seg *seg);
 struct pvvas_link *pvvas_link_find(struct list_head *links,
 				   const struct pvvas_seg *seg);
-struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot);
+struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot,
+				  struct pvvas_link **spare);
 void pvvas_link_free(struct pvvas_link *link);
 
 /* segment.c */

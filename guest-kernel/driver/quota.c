@@ -102,7 +102,8 @@ static struct pvvas_user *pvvas_user_find(kuid_t uid)
 	hash_for_each_possible(pvvas_users, user, node, __kuid_val(uid))
 		if (uid_eq(user->uid, uid))
 			return user;
-	user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
+	/* Under the lock: no reclaiming for the caller's cgroup. */
+	user = kzalloc(sizeof(*user), GFP_NOWAIT | __GFP_ACCOUNT | __GFP_NOWARN);
 	if (!user)
 		return NULL;
 	user->uid = uid;

@@ -62,18 +62,19 @@ void pvvas_vas_free(struct pvvas_vas *vas)
 	kfree(vas);
 }
 
-struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot)
+/*
+ * In *spare, which is taken if it becomes one: zeroed memory that was allocated
+ * before the lock was taken, as a cgroup at its limit may have to reclaim for it.
+ */
+struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot,
+				  struct pvvas_link **spare)
 {
-	struct pvvas_link *link = kzalloc(sizeof(*link), GFP_KERNEL_ACCOUNT);
-	struct pvvas_user *user;
+	struct pvvas_user *user = pvvas_quota_charge(PVVAS_QUOTA_LINKS);
+	struct pvvas_link *link = *spare;
 
-	if (!link)
-		return ERR_PTR(-ENOMEM);
-	user = pvvas_quota_charge(PVVAS_QUOTA_LINKS);
-	if (IS_ERR(user)) {
-		kfree(link);
+	if (IS_ERR(user))
 		return ERR_CAST(user);
-	}
+	*spare = NULL;
 	kref_get(&seg->obj.ref);
 	seg->obj.users++;
 	seg->obj.atime = ktime_get_real_seconds();
@@ -175,19 +176,21 @@ static long pvvas_link_hide(struct pvvas_vas *vas, struct pvvas_link *link,
 }
 
 static struct pvvas_link *pvvas_vas_link_new(struct pvvas_vas *vas,
-					     struct pvvas_seg *seg, u32 prot)
+					     struct pvvas_seg *seg, u32 prot,
+					     struct pvvas_link **spare)
 {
 	struct pvvas_link *link;
 
 	if (pvvas_link_overlaps(&vas->links, seg))
 		return ERR_PTR(-EEXIST);
-	link = pvvas_link_new(seg, prot);
+	link = pvvas_link_new(seg, prot, spare);
 	if (!IS_ERR(link))
 		list_add_tail(&link->node, &vas->links);
 	return link;
 }
 
-int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot)
+int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot,
+		   struct pvvas_link **spare)
 {
 	struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
 	struct pvvas_att *at;
@@ -199,7 +202,7 @@ int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot)
 			return ret;
 		link->prot = prot;
 	} else {
-		link = pvvas_vas_link_new(vas, seg, prot);
+		link = pvvas_vas_link_new(vas, seg, prot, spare);
 		if (IS_ERR(link))
 			return PTR_ERR(link);
 	}
