@@ -17,14 +17,15 @@
 
 #include "internal.h"
 
-#define SOFT_MAGIC	0x0005536f66747650ULL
+#define SOFT_MAGIC	0x0006536f66747650ULL
 #define SOFT_WINDOW	(4ULL << 40)
 /* Segments share no block in a VAS, as the driver has it: see seg_attach(3). */
 #define SOFT_BLOCK	(2ULL << 20)
 #define SOFT_OBJECTS	4096
 #define SOFT_LINKS	16384
 #define SOFT_ATTS	16384
-#define SOFT_HOLDS	4096
+/* 64 threads in a VAS of 100 lockable segments, twice. */
+#define SOFT_HOLDS	16384
 
 /* A process that may have died since. */
 struct soft_process {
