@@ -20,7 +20,8 @@ static u32 pvvas_own_slot(const struct pvvas_proc *proc)
 	u32 slot = 0;
 
 	preempt_disable();
-	if (READ_ONCE(pvvas_identity->ctx) == proc->ctx)
+	if (this_cpu_read(pvvas_cpu.ctx) == proc->ctx &&
+	    READ_ONCE(pvvas_identity->ctx) == proc->ctx)
 		slot = READ_ONCE(pvvas_identity->slot);
 	preempt_enable();
 	return slot;

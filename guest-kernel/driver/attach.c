@@ -10,7 +10,7 @@
 #include <linux/jiffies.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include "hv.h"
+#include "ept.h"
 #include "trace.h"
 
 /* Most attachments of a process: the index has 16 bits, 0 is no attachment. */
@@ -47,31 +47,24 @@ static int pvvas_att_number(struct pvvas_proc *proc, struct pvvas_att *att)
 /* Make the view and show the VAS's segments in it. */
 static int pvvas_att_build(struct pvvas_att *att)
 {
-	struct pvvas_link *link;
-	long ret;
+	struct pvvas_view *view;
 
-	ret = pvvas_hc_view_create(att->proc->ctx, att->handle);
-	if (ret <= 0)
-		return ret ?: -EIO;
-	att->view = ret;
-	list_for_each_entry(link, &att->vas->links, node) {
-		ret = pvvas_hc_view_attach(att->view, link->seg->hv,
-					   link->prot & att->rights);
-		if (ret < 0)
-			return ret;
-	}
+	view = pvvas_view_new(att->proc->ctx, att->handle, att->vas->space,
+			      att->rights);
+	if (IS_ERR(view))
+		return PTR_ERR(view);
+	att->view = view;
 	return 0;
 }
 
 /* Nobody is in the view any more, or it was never placed. */
 static long pvvas_att_close(struct pvvas_att *att)
 {
-	long ret = att->view ? pvvas_hc_view_destroy(att->view) : 0;
+	long ret = att->view ? pvvas_view_free(att->view) : 0;
 
-	if (!pvvas_hc_gone(ret))
-		return ret;
-	att->view = 0;
-	return 0;
+	if (!ret)
+		att->view = NULL;
+	return ret;
 }
 
 static bool pvvas_att_end(struct pvvas_leftover *left)
@@ -79,8 +72,13 @@ static bool pvvas_att_end(struct pvvas_leftover *left)
 	struct pvvas_att *att = container_of(left, struct pvvas_att, left);
 	struct pvvas_link *link, *next;
 
-	if (pvvas_att_close(att))
+	if (pvvas_att_close(att)) {
+		/* Segments may go before it does. */
+		if (att->space)
+			pvvas_space_clear(att->space);
 		return false;
+	}
+	pvvas_space_free(att->space);
 	list_for_each_entry_safe(link, next, &att->links, node)
 		pvvas_link_free(link);
 	att->vas->obj.users--;
@@ -279,21 +277,45 @@ void pvvas_detach_all(struct pvvas_proc *proc)
 	} while (att);
 }
 
+/* A space of the attachment's own, which begins with what the VAS has. */
+static int pvvas_att_part(struct pvvas_att *att)
+{
+	struct pvvas_space *space = pvvas_space_new();
+	struct pvvas_link *link;
+	int ret = 0;
+
+	if (!space)
+		return -ENOMEM;
+	list_for_each_entry(link, &att->vas->links, node)
+		ret = ret ?: pvvas_space_attach(space, link->seg->tree,
+						link->prot & att->rights);
+	if (ret) {
+		pvvas_space_free(space);
+		return ret;
+	}
+	att->space = space;
+	pvvas_view_change(att->view, space, PVVAS_RW);
+	return 0;
+}
+
 static int pvvas_seg_attach_private(struct pvvas_att *att,
 				    struct pvvas_seg *seg, u32 prot,
 				    struct pvvas_link **spare)
 {
 	struct pvvas_link *link;
-	long ret;
+	int ret;
 
 	if (pvvas_link_overlaps(&att->vas->links, seg) ||
 	    pvvas_link_overlaps(&att->links, seg))
 		return -EEXIST;
+	ret = att->space ? 0 : pvvas_att_part(att);
+	if (ret)
+		return ret;
 	link = pvvas_link_new(seg, prot, spare);
 	if (IS_ERR(link))
 		return PTR_ERR(link);
-	ret = pvvas_hc_view_attach(att->view, seg->hv, prot);
-	if (ret < 0) {
+	ret = pvvas_space_attach(att->space, seg->tree, prot);
+	if (ret) {
 		pvvas_link_free(link);
 		return ret;
 	}
@@ -301,49 +323,34 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
 	return 0;
 }
 
-/* What of the VAS @link, which is in no list, had hidden; or nothing of it. */
-static long pvvas_att_uncover(struct pvvas_att *att, struct pvvas_link *link)
+/*
+ * Show what of the VAS @link, which is in no list, had hidden.  Without memory for
+ * tables: what is not shown stays hidden until it is attached again.
+ */
+static void pvvas_att_uncover(struct pvvas_att *att,
+			      const struct pvvas_link *link)
 {
 	struct pvvas_link *other;
-	long ret = 0;
 
-	list_for_each_entry(other, &att->vas->links, node) {
-		if (!pvvas_segs_overlap(other->seg, link->seg) ||
-		    pvvas_link_hidden(att, other))
-			continue;
-		ret = pvvas_hc_view_attach(att->view, other->seg->hv,
-					   other->prot & att->rights);
-		if (ret < 0 && ret != -EEXIST)
-			break;
-	}
-	if (list_entry_is_head(other, &att->vas->links, node))
-		return 0;
-	list_for_each_entry_continue_reverse(other, &att->vas->links, node)
-		if (pvvas_segs_overlap(other->seg, link->seg))
-			pvvas_hc_view_detach(att->view, other->seg->hv);
-	return ret;
+	list_for_each_entry(other, &att->vas->links, node)
+		if (pvvas_segs_overlap(other->seg, link->seg) &&
+		    !pvvas_link_hidden(att, other) &&
+		    pvvas_space_attach(att->space, other->seg->tree,
+				       other->prot & att->rights))
+			pr_warn_ratelimited("no memory to show a segment again\n");
 }
 
-/* If the hypervisor refuses to show it again either, the view shows a hole. */
 static int pvvas_seg_detach_private(struct pvvas_att *att,
 				    struct pvvas_seg *seg,
 				    struct list_head *dumps)
 {
 	struct pvvas_link *link = pvvas_link_find(&att->links, seg);
-	long ret;
 
 	if (!link)
 		return -ENOENT;
-	ret = pvvas_hc_view_detach(att->view, seg->hv);
-	if (!pvvas_hc_gone(ret))
-		return ret;
+	pvvas_space_detach(att->space, seg->tree);
 	list_del_init(&link->node);
-	ret = pvvas_att_uncover(att, link);
-	if (ret < 0) {
-		list_add_tail(&link->node, &att->links);
-		pvvas_hc_view_attach(att->view, seg->hv, link->prot);
-		return ret;
-	}
+	pvvas_att_uncover(att, link);
 	pvvas_dump_take(att, seg, dumps);
 	pvvas_link_free(link);
 	return 0;

@@ -6,7 +6,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "compat.h"
-#include "hv.h"
+#include "ept.h"
 
 /* An empty segment as @like, at @base. */
 static struct pvvas_seg *pvvas_clone_new(struct pvvas_seg *like, u64 base,
@@ -39,8 +39,6 @@ static int pvvas_clone_name(const struct pvvas_ioc_clone *arg, char **name,
 	*owner = NULL;
 	if (arg->flags || arg->reserved || arg->mode & ~0777)
 		return -EINVAL;
-	if (!pvvas_hv_asks())
-		return -EOPNOTSUPP;
 	if (arg->name) {
 		*name = pvvas_name_from_user(arg->name);
 		return PTR_ERR_OR_ZERO(*name);
@@ -285,8 +283,6 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
 
 	if (arg->flags || arg->reserved || arg->base)
 		return -EINVAL;
-	if (!pvvas_hv_asks())
-		return -EOPNOTSUPP;
 	clones = pvvas_vas_clone_list(arg->source, &n);
 	if (IS_ERR(clones))
 		return PTR_ERR(clones);

@@ -26,7 +26,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
-#include "hv.h"
+#include "ept.h"
 
 /* mem->cloning and mem->writers; innermost */
 static DEFINE_SPINLOCK(pvvas_cloning_lock);
@@ -139,20 +139,20 @@ static void pvvas_faces_put(struct pvvas_seg **faces, int n)
 	kfree(faces);
 }
 
-/* Lower the rights that any face gives, to what pvvas_range_refuse() takes. */
+/* Lower the rights that any face gives, to what pvvas_tree_refuse() takes. */
 int pvvas_faces_refuse(struct pvvas_seg *mem, u32 prot)
 {
 	struct pvvas_seg **faces;
-	int ret = 0, n, i;
+	int n, i;
 
 	n = pvvas_faces_get(mem, &faces);
 	if (n < 0)
 		return n;
-	for (i = 0; i < n && !ret; i++)
-		ret = pvvas_range_refuse(faces[i], 0, mem->end - mem->start,
-					 prot);
+	for (i = 0; i < n; i++)
+		pvvas_tree_refuse(faces[i]->tree, 0,
+				  (mem->end - mem->start) >> PAGE_SHIFT, prot);
 	pvvas_faces_put(faces, n);
-	return ret;
+	return 0;
 }
 
 /* Mark every page as shared, and make it read-only wherever it is shown. */

@@ -19,17 +19,8 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <asm/traps.h>
-#include "hv.h"
+#include "ept.h"
 #include "trace.h"
-
-/* What hypercalls write; the per-CPU area is not linearly mapped. */
-static DEFINE_PER_CPU(struct pvvas_hc_fault *, pvvas_fault_bufs);
-
-/* KVM's emulator does not know the linear address; the window is linear. */
-static u64 pvvas_fault_address(const struct pvvas_hc_fault *fault)
-{
-	return fault->gpa - pvvas_hv.window_gpa + PVVAS_WINDOW_VA;
-}
 
 /*
  * No memory: SIGBUS.  No page there, or refused: SIGSEGV, with what a page fault
@@ -92,32 +83,37 @@ void pvvas_fault_work(struct callback_head *work)
 
 /* Leave the fault to pvvas_fault_work(), if the thread can. */
 static bool pvvas_fault_defer(struct pvvas_seg *seg,
-			      const struct pvvas_hc_fault *fault)
+			      const struct pvvas_demand *demand)
 {
 	struct pvvas_thread *t = this_cpu_read(pvvas_cpu.running);
 
 	if (!t || t->fault_seg || !kref_get_unless_zero(&seg->obj.ref))
 		return false;
 	t->fault_seg = seg;
-	t->fault_offset = fault->offset;
-	t->fault_gla = pvvas_fault_address(fault);
-	t->fault_access = fault->access;
+	t->fault_offset = demand->offset;
+	t->fault_gla = demand->address;
+	t->fault_access = demand->access;
 	/* Cannot fail: we came from user mode. */
 	task_work_add(current, &t->fault_work, TWA_RESUME);
 	return true;
 }
 
-static int pvvas_fault_fill(struct pvvas_hc_fault *fault, bool user)
+static int pvvas_fault_fill(const struct pvvas_demand *demand, bool user)
 {
-	struct pvvas_seg *seg = pvvas_seg_fault_begin(fault->seg);
+	struct pvvas_seg *seg;
 	int ret;
 
+	if (demand->refused)
+		return -EACCES;
+	seg = pvvas_seg_fault_begin(demand->seg);
 	if (!seg)
 		return -ENOENT;
-	ret = pvvas_page_fault(seg, fault->offset, fault->access,
+	ret = pvvas_page_fault(seg, demand->offset, demand->access,
 			       user ? GFP_NOWAIT : GFP_ATOMIC, user);
+	if (!ret)
+		ret = pvvas_demand_link(demand);
 	if ((ret == -ENOMEM || ret == -EINPROGRESS) && user &&
-	    pvvas_fault_defer(seg, fault))
+	    pvvas_fault_defer(seg, demand))
 		ret = 0;
 	pvvas_seg_fault_end(seg);
 	return ret;
@@ -136,26 +132,22 @@ static bool pvvas_fault_allowed(struct pt_regs *regs)
 static int pvvas_die(struct notifier_block *nb, unsigned long val, void *data)
 {
 	struct die_args *args = data;
-	struct pvvas_hc_fault *buf;
+	struct pvvas_demand demand;
 	bool user;
 	int ret;
 
 	if (val != DIE_TRAP || args->trapnr != X86_TRAP_OLD_MF ||
-	    !pvvas_fault_allowed(args->regs))
-		return NOTIFY_DONE;
-	buf = this_cpu_read(pvvas_fault_bufs);
-	if (pvvas_hc_fault(buf) < 0)
+	    !pvvas_fault_allowed(args->regs) || !pvvas_demand_read(&demand))
 		return NOTIFY_DONE;
 	this_cpu_inc(pvvas_cpu.demand_faults);
 	user = user_mode(args->regs);
-	ret = pvvas_fault_fill(buf, user);
-	trace_pvvas_fault(pvvas_fault_address(buf), buf->seg, buf->offset, user,
-			  ret);
+	ret = pvvas_fault_fill(&demand, user);
+	trace_pvvas_fault(demand.address, demand.seg, demand.offset, user, ret);
 	if (!ret)
 		return NOTIFY_STOP;
 	if (!user)
 		return NOTIFY_DONE;
-	pvvas_fault_signal(pvvas_fault_address(buf), buf->access, ret);
+	pvvas_fault_signal(demand.address, demand.access, ret);
 	return NOTIFY_STOP;
 }
 
@@ -164,35 +156,12 @@ static struct notifier_block pvvas_die_nb = {
 	.priority	= 1,
 };
 
-static void pvvas_fault_free(void)
-{
-	int cpu;
-
-	for_each_possible_cpu(cpu)
-		kfree(per_cpu(pvvas_fault_bufs, cpu));
-}
-
 int __init pvvas_fault_init(void)
 {
-	struct pvvas_hc_fault *buf;
-	int cpu, ret;
-
-	for_each_possible_cpu(cpu) {
-		buf = kzalloc(sizeof(*buf), GFP_KERNEL);
-		if (!buf) {
-			pvvas_fault_free();
-			return -ENOMEM;
-		}
-		per_cpu(pvvas_fault_bufs, cpu) = buf;
-	}
-	ret = register_die_notifier(&pvvas_die_nb);
-	if (ret)
-		pvvas_fault_free();
-	return ret;
+	return register_die_notifier(&pvvas_die_nb);
 }
 
 void pvvas_fault_exit(void)
 {
 	unregister_die_notifier(&pvvas_die_nb);
-	pvvas_fault_free();
 }

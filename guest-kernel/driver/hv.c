@@ -6,6 +6,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <asm/cpuid.h>
+#include "ept.h"
 #include "hv.h"
 
 struct pvvas_hc_info pvvas_hv;
@@ -34,21 +35,23 @@ bool pvvas_inject(void)
 
 static bool pvvas_hv_offered(void)
 {
-	u32 base;
+	u32 base, leaf;
 
 	if (!kvm_para_available())
 		return false;
 	base = hypervisor_cpuid_base("KVMKVMKVM\0\0\0", 0);
-	return base && cpuid_eax(base | KVM_CPUID_FEATURES) &
-		       BIT(KVM_FEATURE_PVVAS);
+	leaf = base + (KVM_CPUID_PVVAS - KVM_CPUID_SIGNATURE);
+	return base && cpuid_eax(base) >= leaf &&
+	       cpuid_ecx(leaf) == PVVAS_CPUID_ECX &&
+	       cpuid_edx(leaf) == PVVAS_CPUID_EDX;
 }
 
 static bool pvvas_hv_sane(const struct pvvas_hc_info *info)
 {
 	return info->version == PVVAS_ABI_VERSION &&
 	       info->slots >= 2 && info->window_gpa &&
-	       IS_ALIGNED(info->window_gpa, PUD_SIZE) &&
-	       IS_ALIGNED(info->window_size, PUD_SIZE) &&
+	       IS_ALIGNED(info->window_gpa, PVVAS_WINDOW_RESERVED) &&
+	       IS_ALIGNED(info->window_size, PVVAS_WINDOW_RESERVED) &&
 	       info->window_size > PVVAS_WINDOW_RESERVED &&
 	       info->window_size <= TASK_SIZE_MAX - PVVAS_WINDOW_VA &&
 	       info->window_gpa + info->window_size - 1 <=
@@ -99,13 +102,27 @@ int pvvas_hv_probe(void)
 		return -ENODEV;
 	}
 
+	ret = pvvas_ept_init();
+	if (ret)
+		return ret;
+	ret = pvvas_views_init();
+	if (ret) {
+		pvvas_ept_exit();
+		return ret;
+	}
 	pvvas_identity = memremap(pvvas_hv.window_gpa, PAGE_SIZE, MEMREMAP_WB);
-	return pvvas_identity ? 0 : -ENOMEM;
+	if (pvvas_identity)
+		return 0;
+	pvvas_views_exit();
+	pvvas_ept_exit();
+	return -ENOMEM;
 }
 
 void pvvas_hv_remove(void)
 {
 	memunmap(pvvas_identity);
-	/* All objects are gone already; whoever is next does it again. */
+	/* All objects are gone already; the next driver does it again. */
 	pvvas_hc_reset();
+	pvvas_views_exit();
+	pvvas_ept_exit();
 }

@@ -33,7 +33,7 @@ static inline bool pvvas_hc_gone(long ret)
 	return ret >= 0 || ret == -ENOENT;
 }
 
-/* @buf of these three: memory of the linear mapping, kmalloc()ed */
+/* @buf of these two: memory of the linear mapping, kmalloc()ed */
 static inline long pvvas_hc_info(struct pvvas_hc_info *buf)
 {
 	if (pvvas_inject())
@@ -48,13 +48,6 @@ static inline long pvvas_hc_stats(struct pvvas_hc_stats *buf)
 	return kvm_hypercall2(PVVAS_HC_STATS, virt_to_phys(buf), sizeof(*buf));
 }
 
-static inline long pvvas_hc_fault(struct pvvas_hc_fault *buf)
-{
-	if (pvvas_inject())
-		return -ENOMEM;
-	return kvm_hypercall2(PVVAS_HC_FAULT, virt_to_phys(buf), sizeof(*buf));
-}
-
 static inline long pvvas_hc_reset(void)
 {
 	if (pvvas_inject())
@@ -62,11 +55,12 @@ static inline long pvvas_hc_reset(void)
 	return kvm_hypercall0(PVVAS_HC_RESET);
 }
 
-static inline long pvvas_hc_ctx_create(void)
+/* @root: of the context's plain view */
+static inline long pvvas_hc_ctx_create(u64 root)
 {
 	if (pvvas_inject())
 		return -ENOMEM;
-	return kvm_hypercall1(PVVAS_HC_CTX_CREATE, 0);
+	return kvm_hypercall2(PVVAS_HC_CTX_CREATE, root, 0);
 }
 
 static inline long pvvas_hc_ctx_destroy(u64 ctx)
@@ -76,7 +70,7 @@ static inline long pvvas_hc_ctx_destroy(u64 ctx)
 	return kvm_hypercall1(PVVAS_HC_CTX_DESTROY, ctx);
 }
 
-/* 0: no context, every slot is the plain view */
+/* 0: no context; VMFUNC is #UD then */
 static inline long pvvas_hc_ctx_load(u64 ctx)
 {
 	if (pvvas_inject())
@@ -84,11 +78,12 @@ static inline long pvvas_hc_ctx_load(u64 ctx)
 	return kvm_hypercall1(PVVAS_HC_CTX_LOAD, ctx);
 }
 
-static inline long pvvas_hc_view_create(u64 ctx, u64 cookie)
+/* @slot 0: in none */
+static inline long pvvas_hc_view_create(u64 ctx, u32 slot, u64 root, u64 cookie)
 {
 	if (pvvas_inject())
 		return -ENOMEM;
-	return kvm_hypercall3(PVVAS_HC_VIEW_CREATE, ctx, 0, cookie);
+	return kvm_hypercall4(PVVAS_HC_VIEW_CREATE, ctx, slot, root, cookie);
 }
 
 static inline long pvvas_hc_view_destroy(u64 view)
@@ -106,58 +101,15 @@ static inline long pvvas_hc_view_place(u64 ctx, u32 slot, u64 view)
 	return kvm_hypercall3(PVVAS_HC_VIEW_PLACE, ctx, slot, view);
 }
 
-static inline long pvvas_hc_view_attach(u64 view, u64 seg, u32 prot)
+/* Both can only fail for bad arguments. */
+static inline long pvvas_hc_invalidate(u64 table, u32 first, u32 count)
 {
-	if (pvvas_inject())
-		return -ENOMEM;
-	return kvm_hypercall3(PVVAS_HC_VIEW_ATTACH, view, seg, prot);
+	return kvm_hypercall3(PVVAS_HC_INVALIDATE, table, first, count);
 }
 
-static inline long pvvas_hc_view_detach(u64 view, u64 seg)
+static inline long pvvas_hc_invalidate_list(struct pvvas_hc_range *rows, u32 n)
 {
-	if (pvvas_inject())
-		return -ENOMEM;
-	return kvm_hypercall2(PVVAS_HC_VIEW_DETACH, view, seg);
-}
-
-static inline long pvvas_hc_seg_create(u64 gpa, u64 size)
-{
-	u32 flags = PVVAS_SEG_DEMAND;
-
-	if (pvvas_hv_asks())
-		flags |= PVVAS_SEG_DEMAND_PROT;
-	if (pvvas_inject())
-		return -ENOMEM;
-	return kvm_hypercall3(PVVAS_HC_SEG_CREATE, gpa, size, flags);
-}
-
-static inline long pvvas_hc_seg_destroy(u64 seg)
-{
-	if (pvvas_inject())
-		return -ENOMEM;
-	return kvm_hypercall1(PVVAS_HC_SEG_DESTROY, seg);
-}
-
-static inline long pvvas_hc_seg_map(u64 seg, struct pvvas_extent *list, u32 n)
-{
-	if (pvvas_inject())
-		return -ENOMEM;
-	return kvm_hypercall3(PVVAS_HC_SEG_MAP, seg, virt_to_phys(list), n);
-}
-
-static inline long pvvas_hc_seg_unmap(u64 seg, struct pvvas_extent *list, u32 n)
-{
-	if (pvvas_inject())
-		return -ENOMEM;
-	return kvm_hypercall3(PVVAS_HC_SEG_UNMAP, seg, virt_to_phys(list), n);
-}
-
-static inline long pvvas_hc_seg_protect(u64 seg, struct pvvas_extent *list,
-					u32 n)
-{
-	if (pvvas_inject())
-		return -ENOMEM;
-	return kvm_hypercall3(PVVAS_HC_SEG_PROTECT, seg, virt_to_phys(list), n);
+	return kvm_hypercall2(PVVAS_HC_INVALIDATE_LIST, virt_to_phys(rows), n);
 }
 
 #endif /* PVVAS_HV_H */

@@ -60,10 +60,9 @@ static_assert(sizeof(struct pvvas_ioc_seg_pager) == 16);
 static_assert(sizeof(struct pvvas_ioc_seg_stat) == 48);
 static_assert(sizeof(struct pvvas_ioc_wait) == 32);
 static_assert(sizeof(struct pvvas_identity) == 64);
-static_assert(sizeof(struct pvvas_extent) == 32);
-static_assert(sizeof(struct pvvas_hc_info) == 56);
-static_assert(sizeof(struct pvvas_hc_fault) == 48);
-static_assert(sizeof(struct pvvas_hc_stats) == 144);
+static_assert(sizeof(struct pvvas_hc_range) == 16);
+static_assert(sizeof(struct pvvas_hc_info) == 40);
+static_assert(sizeof(struct pvvas_hc_stats) == 120);
 
 static int pvvas_do_info(union pvvas_arg *arg)
 {
@@ -276,20 +275,18 @@ static void pvvas_stats_hv(struct pvvas_ioc_stats *stats,
 	stats->hv_hypercalls = hv->hypercalls;
 	stats->hv_ept_violations = hv->ept_violations;
 	stats->hv_vmfunc_exits = hv->vmfunc_exits;
-	stats->hv_window_faults = hv->window_faults;
-	stats->hv_filled = hv->filled;
+	stats->hv_window_faults = hv->view_faults;
+	stats->hv_filled = hv->view_faults - hv->reflected - hv->demand;
 	stats->hv_reflected = hv->reflected;
 	stats->hv_demand = hv->demand;
-	stats->hv_ram_links = hv->ram_links;
 	stats->hv_ctx_loads = hv->ctx_loads;
 	stats->hv_zapped = hv->zapped;
 	stats->hv_flushes = hv->flushes;
 	stats->hv_ctxs = hv->ctxs;
 	stats->hv_views = hv->views;
-	stats->hv_segs = hv->segs;
-	stats->hv_attachments = hv->attachments;
-	stats->hv_extents = hv->extents;
-	stats->hv_tables = hv->tables;
+	stats->hv_segs = atomic64_read(&pvvas_counts.trees);
+	stats->hv_attachments = atomic_read(&pvvas_counts.spans);
+	stats->hv_tables = atomic64_read(&pvvas_counts.tables);
 }
 
 static int pvvas_do_stats(union pvvas_arg *arg)

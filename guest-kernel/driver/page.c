@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The page behind an offset of a segment, and with what rights KVM shows it.
+ * The page behind an offset of a segment, and with what rights it is mapped.
  *
  * Rights are given late and taken at once: what a fault finds missing is
- * decided here, page by page; whatever lowers rights (protect.c, clone.c) tells
- * KVM, and never has to raise any.  A page is shown writable only if it is
+ * decided here, page by page; whatever lowers rights (protect.c, cow.c) does so
+ * in the tables, and never has to raise any.  A page is shown writable only if it is
  * nobody else's (no PVVAS_COW), known to be written (no PVVAS_CLEAN) and not
  * protected.
  *
@@ -22,7 +22,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include "compat.h"
-#include "hv.h"
+#include "ept.h"
 
 /* How far the kernel's writes for a program may go beyond a cgroup's limit. */
 #define PVVAS_MEMCG_SLACK	((4UL << 20) >> PAGE_SHIFT)
@@ -70,43 +70,20 @@ void pvvas_page_put(struct page *page)
 	__free_page(page);
 }
 
-/* One row; the pages' lock is held. */
-static long pvvas_row(struct pvvas_seg *face, pvvas_row_call *call,
-		      pgoff_t index, struct page *page, u32 prot)
-{
-	struct pvvas_extent *row = &face->memory->row;
-
-	*row = (struct pvvas_extent) {
-		.offset = (u64)index << PAGE_SHIFT,
-		.gpa = page ? page_to_phys(page) : 0,
-		.size = PAGE_SIZE,
-		.prot = prot,
-	};
-	return call(face->hv, row, 1) ?: -EIO;
-}
-
 /* No face shows anything at @index and the @nr pages from there any more. */
-static int pvvas_pages_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr)
+static void pvvas_pages_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr)
 {
 	struct pvvas_seg *face;
-	long ret = 0;
 
-	list_for_each_entry(face, &mem->faces, face) {
-		mem->row = (struct pvvas_extent) {
-			.offset = (u64)index << PAGE_SHIFT,
-			.size = (u64)nr << PAGE_SHIFT,
-		};
-		ret = pvvas_hc_seg_unmap(face->hv, &mem->row, 1) ?: -EIO;
-		if (ret < 0)
-			break;
-	}
-	return min(ret, 0L);
+	list_for_each_entry(face, &mem->faces, face)
+		pvvas_tree_refuse(face->tree, index, nr, 0);
 }
 
 /* Pages are about to come where readers may see zeroes. */
-static int pvvas_zeroes_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr)
+static void pvvas_zeroes_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr)
 {
-	return mem->zeroes ? pvvas_pages_hide(mem, index, nr) : 0;
+	if (mem->zeroes)
+		pvvas_pages_hide(mem, index, nr);
 }
 
 /*
@@ -140,9 +117,11 @@ int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 
 	if (!ret) {
 		xa_lock_irq(&mem->pages);
-		ret = xa_load(&mem->pages, index) ? -EEXIST :
-		      pvvas_zeroes_hide(mem, index, 1) ?:
-		      pvvas_page_put_at(mem, index, page, gfp);
+		ret = xa_load(&mem->pages, index) ? -EEXIST : 0;
+		if (!ret) {
+			pvvas_zeroes_hide(mem, index, 1);
+			ret = pvvas_page_put_at(mem, index, page, gfp);
+		}
 		xa_unlock_irq(&mem->pages);
 	}
 	set_active_memcg(old);
@@ -178,9 +157,7 @@ static int pvvas_page_own(struct pvvas_seg *mem, pgoff_t index,
 	if (page_ref_count(old) > 1) {
 		if (!*spare)
 			return -EAGAIN;
-		ret = pvvas_pages_hide(mem, index, 1);
-		if (ret)
-			return ret;
+		pvvas_pages_hide(mem, index, 1);
 		copy_page(page_address(*spare), page_address(old));
 		/* In place of another one, with its marks. */
 		ret = xa_err(__xa_store(&mem->pages, index, *spare, GFP_NOWAIT));
@@ -195,25 +172,17 @@ static int pvvas_page_own(struct pvvas_seg *mem, pgoff_t index,
 	return 0;
 }
 
-/* Tell KVM about the page, with the rights that it can have now. */
+/* Map the page with the rights that it can have now. */
 static int pvvas_page_show(struct pvvas_seg *face, pgoff_t index,
-			   struct page *page, u32 access)
+			   struct page *page)
 {
 	struct xarray *pages = &face->memory->pages;
 	u32 prot = pvvas_seg_allows(face, index);
-	long ret;
 
 	if (xa_get_mark(pages, index, PVVAS_COW) ||
 	    xa_get_mark(pages, index, PVVAS_CLEAN))
 		prot &= ~PVVAS_PROT_WRITE;
-	if (!prot)
-		return 0;
-	ret = pvvas_row(face, pvvas_hc_seg_map, index, page, prot);
-	if (ret == -EEXIST)
-		ret = access & PVVAS_PROT_WRITE ?
-		      pvvas_row(face, pvvas_hc_seg_protect, index, NULL, prot) :
-		      0;
-	return min(ret, 0L);
+	return prot ? pvvas_tree_set(face->tree, index, page, prot) : 0;
 }
 
 /* Does the access, where there is no page, make one? */
@@ -226,12 +195,8 @@ static bool pvvas_page_wanted(const struct pvvas_seg *seg, u32 access)
 /* Nobody's page, for a reader.  It goes when there is one: pvvas_zeroes_hide(). */
 static int pvvas_page_zero(struct pvvas_seg *face, pgoff_t index)
 {
-	long ret;
-
 	face->memory->zeroes = true;
-	ret = pvvas_row(face, pvvas_hc_seg_map, index, ZERO_PAGE(0),
-			PVVAS_PROT_READ);
-	return ret == -EEXIST ? 0 : min(ret, 0L);
+	return pvvas_tree_set(face->tree, index, ZERO_PAGE(0), PVVAS_PROT_READ);
 }
 
 /* With the pages' lock.  -EAGAIN: a spare page is wanted. */
@@ -252,8 +217,8 @@ static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 		if (!*spare)
 			return -EAGAIN;
 		page = *spare;
-		ret = pvvas_zeroes_hide(mem, index, 1) ?:
-		      pvvas_page_put_at(mem, index, page, gfp);
+		pvvas_zeroes_hide(mem, index, 1);
+		ret = pvvas_page_put_at(mem, index, page, gfp);
 		if (ret)
 			return ret;
 		*spare = NULL;
@@ -268,7 +233,7 @@ static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 		}
 		__xa_clear_mark(&mem->pages, index, PVVAS_CLEAN);
 	}
-	return pvvas_page_show(seg, index, page, access);
+	return pvvas_page_show(seg, index, page);
 }
 
 /* A whole block, no page of which there is yet or has a rule of its own. */
@@ -314,23 +279,20 @@ static int pvvas_block_fault(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
 
 	if (!pvvas_block_free(seg, first))
 		return -EBUSY;
+	if (pvvas_tree_prepare_block(seg->tree, first, gfp))
+		return -ENOMEM;
 	page = pvvas_page_alloc(mem, gfp | __GFP_NORETRY, PMD_ORDER);
 	if (!page)
 		return -ENOMEM;
 	xa_lock_irqsave(&mem->pages, flags);
 	ret = !mem->changing && pvvas_block_free(seg, first) ? 0 : -EBUSY;
-	ret = ret ?: pvvas_zeroes_hide(mem, first, PTRS_PER_PMD);
-	ret = ret ?: pvvas_block_store(mem, first, page);
 	if (!ret) {
-		mem->row = (struct pvvas_extent) {
-			.offset = (u64)first << PAGE_SHIFT,
-			.gpa = page_to_phys(page),
-			.size = PVVAS_BLOCK,
-			.prot = PVVAS_RW,
-		};
-		/* If KVM refuses, the next access asks for its page alone. */
-		pvvas_hc_seg_map(seg->hv, &mem->row, 1);
+		pvvas_zeroes_hide(mem, first, PTRS_PER_PMD);
+		ret = pvvas_block_store(mem, first, page);
 	}
+	/* Where single pages were mapped before, the next access maps its own. */
+	if (!ret)
+		pvvas_tree_set_block(seg->tree, first, page);
 	xa_unlock_irqrestore(&mem->pages, flags);
 	for (i = 0; ret && i < PTRS_PER_PMD; i++)
 		pvvas_page_put(page + i);
@@ -354,6 +316,9 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 	    pvvas_page_wanted(seg, access) &&
 	    !pvvas_block_fault(seg, index, gfp))
 		return 0;
+	ret = pvvas_tree_prepare(seg->tree, index, gfp);
+	if (ret)
+		return ret;
 	for (;;) {
 		xa_lock_irqsave(&mem->pages, flags);
 		ret = user && mem->changing ? -EINPROGRESS :
@@ -396,22 +361,6 @@ int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 	return ret;
 }
 
-/* The hypervisor may stop early, when something is pending for the vCPU. */
-int pvvas_rows(struct pvvas_seg *face, pvvas_row_call *call,
-	       struct pvvas_extent *list, u32 n)
-{
-	long done;
-
-	for (; n; n -= done, list += done) {
-		done = call(face->hv, list, n);
-		if (done <= 0)
-			return done ?: -EIO;
-		if (done > n)
-			return -EIO;
-	}
-	return 0;
-}
-
 /* The page at @index, with a reference, or NULL. */
 struct page *pvvas_seg_page_get(struct pvvas_seg *seg, pgoff_t index)
 {
@@ -440,46 +389,4 @@ void pvvas_pages_free(struct pvvas_seg *mem)
 			pvvas_page_put(page);
 		cond_resched();
 	}
-}
-
-/*
- * Lower the rights that KVM gives to a range of a segment, to PVVAS_PROT_READ or
- * to nothing: in pieces, so that no single call keeps the host's lock for long.
- */
-int pvvas_range_refuse(struct pvvas_seg *face, u64 offset, u64 length, u32 prot)
-{
-	struct pvvas_extent *list;
-	int ret = 0;
-	u32 n = 0;
-
-	list = (struct pvvas_extent *)__get_free_page(GFP_KERNEL);
-	if (!list)
-		return -ENOMEM;
-	while (!ret && length) {
-		u64 size = min_t(u64, length, 64ULL << 20);
-
-		list[n++] = (struct pvvas_extent) {
-			.offset = offset, .size = size, .prot = prot };
-		offset += size;
-		length -= size;
-		if (n < PVVAS_BATCH && length)
-			continue;
-		ret = pvvas_rows(face, prot ? pvvas_hc_seg_protect :
-				 pvvas_hc_seg_unmap, list, n);
-		n = 0;
-		cond_resched();
-	}
-	free_page((unsigned long)list);
-	return ret;
-}
-
-/* Rows of single pages, in all faces; the pages' lock is held. */
-int pvvas_rows_protect(struct pvvas_seg *mem, struct pvvas_extent *rows, u32 n)
-{
-	struct pvvas_seg *face;
-	int ret = 0;
-
-	list_for_each_entry(face, &mem->faces, face)
-		ret = ret ?: pvvas_rows(face, pvvas_hc_seg_protect, rows, n);
-	return ret;
 }

@@ -4,13 +4,13 @@
  * of hugetlbfs.  The segment is not published yet: nobody else adds any.
  */
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include "compat.h"
-#include "hv.h"
+#include "ept.h"
 
-/* 2 MiB if they fit and there are any, else a page; the extent of it. */
-static int pvvas_pages_grow(struct pvvas_seg *seg, u64 offset, u64 end,
-			    struct pvvas_extent *ext)
+/* 2 MiB if they fit and there are any, else a page; its pages, or -errno. */
+static long pvvas_pages_grow(struct pvvas_seg *seg, u64 offset, u64 end)
 {
 	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
 	pgoff_t index = offset >> PAGE_SHIFT;
@@ -18,12 +18,16 @@ static int pvvas_pages_grow(struct pvvas_seg *seg, u64 offset, u64 end,
 	struct page *page = NULL;
 	int ret = 0;
 
-	if (IS_ALIGNED(offset, PMD_SIZE) && end - offset >= PMD_SIZE) {
+	if (IS_ALIGNED(offset, PMD_SIZE) && end - offset >= PMD_SIZE &&
+	    !pvvas_tree_prepare_block(seg->tree, index, gfp)) {
 		order = PMD_ORDER;
 		page = pvvas_page_alloc(seg, GFP_KERNEL | __GFP_NORETRY, order);
 	}
 	if (!page) {
 		order = 0;
+		ret = pvvas_tree_prepare(seg->tree, index, gfp);
+		if (ret)
+			return ret;
 		page = pvvas_page_alloc(seg, gfp, order);
 	}
 	if (!page)
@@ -33,50 +37,38 @@ static int pvvas_pages_grow(struct pvvas_seg *seg, u64 offset, u64 end,
 		if (ret)
 			pvvas_page_put(page + i);
 	}
-	*ext = (struct pvvas_extent) {
-		.offset = offset,
-		.gpa = page_to_phys(page),
-		.size = PAGE_SIZE << order,
-		.prot = PVVAS_RW,
-	};
-	return ret;
+	if (!ret)
+		ret = order ? pvvas_tree_set_block(seg->tree, index, page) :
+			      pvvas_tree_set(seg->tree, index, page, PVVAS_RW);
+	return ret ?: 1L << order;
 }
 
-/* All pages now.  The segment is not published yet: nobody else adds any. */
+/* All pages now. */
 int pvvas_pages_populate(struct pvvas_seg *seg)
 {
 	u64 offset = seg->base - seg->start, end = offset + seg->length;
-	struct pvvas_extent *list;
-	int ret = 0;
-	u32 n = 0;
+	struct mem_cgroup *old;
+	long done = 0;
 
 	if (seg->length >> PAGE_SHIFT > totalram_pages())
 		return -ENOMEM;
-	list = (struct pvvas_extent *)__get_free_page(GFP_KERNEL);
-	if (!list)
-		return -ENOMEM;
-	while (!ret && offset < end) {
-		ret = pvvas_pages_grow(seg, offset, end, &list[n]);
-		if (ret)
+	old = set_active_memcg(seg->memcg);
+	while (offset < end) {
+		done = fatal_signal_pending(current) ? -EINTR :
+		       pvvas_pages_grow(seg, offset, end);
+		if (done < 0)
 			break;
-		offset += list[n++].size;
-		if (n == PVVAS_BATCH || offset == end) {
-			ret = pvvas_rows(seg, pvvas_hc_seg_map, list, n);
-			n = 0;
-		}
-		if (fatal_signal_pending(current))
-			ret = -EINTR;
+		offset += (u64)done << PAGE_SHIFT;
 		cond_resched();
 	}
-	free_page((unsigned long)list);
-	return ret;
+	set_active_memcg(old);
+	return min(done, 0L);
 }
 
 /* A block of hugetlbfs, which lies in one piece. */
 static int pvvas_block_pin(struct pvvas_seg *seg, u64 at, u64 addr,
 			   struct page **pages)
 {
-	struct pvvas_extent *row = &seg->row;
 	pgoff_t first = at >> PAGE_SHIFT;
 	int i, n, ret = 0;
 
@@ -94,15 +86,8 @@ static int pvvas_block_pin(struct pvvas_seg *seg, u64 at, u64 addr,
 		if (ret)
 			unpin_user_page(pages[i]);
 	}
-	if (ret)
-		return ret;
-	*row = (struct pvvas_extent) {
-		.offset = at,
-		.gpa = page_to_phys(pages[0]),
-		.size = PVVAS_BLOCK,
-		.prot = PVVAS_RW,
-	};
-	return pvvas_rows(seg, pvvas_hc_seg_map, row, 1);
+	return ret ?: pvvas_tree_prepare_block(seg->tree, first, GFP_KERNEL) ?:
+	       pvvas_tree_set_block(seg->tree, first, pages[0]);
 }
 
 /*

@@ -17,6 +17,7 @@
 #include <linux/smp.h>
 #include <linux/suspend.h>
 #include "compat.h"
+#include "ept.h"
 #include "hv.h"
 
 /*
@@ -275,7 +276,7 @@ static const struct mmu_notifier_ops pvvas_mn_ops = {
 /* Its context; or what there was of it, back. */
 static int pvvas_proc_get_context(struct pvvas_proc *proc)
 {
-	long ctx = pvvas_hc_ctx_create();
+	long ctx = pvvas_hc_ctx_create(pvvas_plain_root());
 	int ret;
 
 	if (ctx <= 0)

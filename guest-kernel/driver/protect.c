@@ -8,7 +8,7 @@
  */
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include "hv.h"
+#include "ept.h"
 
 #define PVVAS_DIRTY_BATCH	64
 #define PVVAS_DIRTY_LOOK	4096	/* pages looked at with interrupts off */
@@ -57,8 +57,8 @@ static int pvvas_seg_protect_held(struct pvvas_seg *seg,
 	/* Faults that have seen the old rights are through after this. */
 	xa_lock_irq(&seg->memory->pages);
 	xa_unlock_irq(&seg->memory->pages);
-	return pvvas_range_refuse(seg, (u64)first << PAGE_SHIFT, arg->length,
-				  prot);
+	pvvas_tree_refuse(seg->tree, first, arg->length >> PAGE_SHIFT, prot);
+	return 0;
 }
 
 int pvvas_seg_protect(struct pvvas_ioc_range *arg)
@@ -69,8 +69,6 @@ int pvvas_seg_protect(struct pvvas_ioc_range *arg)
 	if (arg->addr || arg->done || arg->arg == PVVAS_WRITE ||
 	    arg->arg & ~(u64)(PVVAS_READ | PVVAS_WRITE))
 		return -EINVAL;
-	if (!pvvas_hv_asks())
-		return -EOPNOTSUPP;
 	seg = pvvas_seg_hold(arg->seg, PVVAS_READ | PVVAS_WRITE);
 	if (IS_ERR(seg))
 		return PTR_ERR(seg);
@@ -82,7 +80,6 @@ int pvvas_seg_protect(struct pvvas_ioc_range *arg)
 }
 
 struct pvvas_dirty {
-	struct pvvas_extent rows[PVVAS_DIRTY_BATCH];
 	u64 offsets[PVVAS_DIRTY_BATCH];
 };
 
@@ -94,8 +91,9 @@ struct pvvas_dirty {
 static int pvvas_dirty_batch(struct pvvas_seg *mem, struct pvvas_dirty *batch,
 			     unsigned long *index, unsigned long last, u32 room)
 {
-	u32 n = 0, seen, i;
-	int ret = 0;
+	unsigned long first = 0, end = 0;
+	struct pvvas_seg *face;
+	u32 n = 0, seen;
 
 	room = min_t(u32, room, PVVAS_DIRTY_BATCH);
 	xa_lock_irq(&mem->pages);
@@ -106,22 +104,23 @@ static int pvvas_dirty_batch(struct pvvas_seg *mem, struct pvvas_dirty *batch,
 			*index = last + 1;
 			break;
 		}
+		/* What lies between is gone through with interrupts off. */
+		if (n && *index - first >= PVVAS_DIRTY_LOOK)
+			break;
 		if (xa_get_mark(&mem->pages, *index, PVVAS_CLEAN))
 			continue;
-		batch->offsets[n] = (u64)*index << PAGE_SHIFT;
-		batch->rows[n++] = (struct pvvas_extent) {
-			.offset = (u64)*index << PAGE_SHIFT,
-			.size = PAGE_SIZE,
-			.prot = PVVAS_PROT_READ,
-		};
+		if (!n)
+			first = *index;
+		end = *index + 1;
+		batch->offsets[n++] = (u64)*index << PAGE_SHIFT;
+		__xa_set_mark(&mem->pages, *index, PVVAS_CLEAN);
 	}
 	if (n)
-		ret = pvvas_rows_protect(mem, batch->rows, n);
-	for (i = 0; i < n && !ret; i++)
-		__xa_set_mark(&mem->pages, batch->offsets[i] >> PAGE_SHIFT,
-			      PVVAS_CLEAN);
+		list_for_each_entry(face, &mem->faces, face)
+			pvvas_tree_refuse(face->tree, first, end - first,
+					  PVVAS_PROT_READ);
 	xa_unlock_irq(&mem->pages);
-	return ret ?: n;
+	return n;
 }
 
 static int pvvas_seg_dirty_held(struct pvvas_seg *seg,
@@ -160,8 +159,6 @@ int pvvas_seg_dirty(struct pvvas_ioc_range *arg)
 
 	if (arg->done)
 		return -EINVAL;
-	if (!pvvas_hv_asks())
-		return -EOPNOTSUPP;
 	seg = pvvas_seg_hold(arg->seg, PVVAS_READ | PVVAS_WRITE);
 	if (IS_ERR(seg))
 		return PTR_ERR(seg);

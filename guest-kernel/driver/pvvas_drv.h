@@ -13,7 +13,7 @@
  *     bucket->lock (spin)       wait.c: threads that wait for a word
  *   seg->pages (spin, irq)    the pages of a segment, and its faces; that of a
  *				clone in the making within that of its source
- *   pvvas_segs_by_hv (spin, irq)  segment.c: KVM's id -> segment
+ *   pvvas_segs_by_tree (spin, irq)  segment.c: number of a tree -> segment
  *   seg->prot (spin)          protect.c: writers of the tree; readers use RCU
  *   pvvas_cloning_lock (spin)  cow.c: whose clone is next
  *
@@ -50,7 +50,10 @@ struct file;
 struct mem_cgroup;
 struct pvvas_holder;
 struct pvvas_seglock;
+struct pvvas_space;
+struct pvvas_tree;
 struct pvvas_user;
+struct pvvas_view;
 
 extern struct mutex pvvas_lock;
 void pvvas_unlock(void);	/* leftover.c: instead of mutex_unlock() */
@@ -103,6 +106,7 @@ struct pvvas_leftover {
 
 struct pvvas_vas {
 	struct pvvas_object obj;
+	struct pvvas_space *space;	/* its segments */
 	struct list_head links;		/* struct pvvas_link.node */
 	struct list_head atts;		/* struct pvvas_att.in_vas */
 };
@@ -118,14 +122,14 @@ struct pvvas_vas {
  * @base: virtual address
  * @start: @base rounded down to PVVAS_BLOCK: offsets count from here
  * @end: end of the segment rounded up to PVVAS_BLOCK
- * @hv: KVM's id
+ * @tree: its tables (ept.c)
  * @order: in the list of all segments, sorted by base
  * @memory: whose pages it shows: itself, or the one that it is a second face of
  * @faces: in @memory: all that show its pages; @face is the node of it
  * @pages: in @memory: page number from @start -> struct page, with the marks
  *	PVVAS_COW and PVVAS_CLEAN.  Its own lock, taken with interrupts off
  *	(demand faults), guards it, the faces, what KVM is told about single
- *	pages, and the members down to @row
+ *	pages, and the members down to @clones
  * @unique: in @memory: what no other memory has, see life.c
  * @resident: in @memory: bytes in @pages
  * @pager: in @memory: no page is made by an access (selfpage.c)
@@ -133,7 +137,6 @@ struct pvvas_vas {
  * @zeroes: in @memory: some face shows the page of zeroes where there is none
  * @changing: in @memory: until the moment of a clone; faults in user mode wait
  * @clones: in @memory: in the making, struct pvvas_clone.node (cow.c)
- * @row: what hypercalls read; in @memory
  * @cloning: in @memory: there are @clones; @writers: that wait for their turn
  * @prot: page number -> rights, where a protection was asked for
  * @ranges: in @prot, at most (quota.c)
@@ -153,7 +156,7 @@ struct pvvas_seg {
 	u64 length;
 	u64 start;
 	u64 end;
-	u64 hv;
+	struct pvvas_tree *tree;
 	struct list_head order;
 	struct pvvas_seg *memory;
 	struct list_head faces;
@@ -165,7 +168,6 @@ struct pvvas_seg {
 	bool zeroes;
 	bool changing;
 	struct list_head clones;
-	struct pvvas_extent row;
 	bool cloning;
 	u32 writers;
 	struct maple_tree prot;
@@ -208,19 +210,17 @@ struct pvvas_clone {
 
 /**
  * struct pvvas_link - a segment in a VAS, or in the private set of an attachment
- * @partial: some views of the VAS show it and some do not: the hypervisor
- *	refused, and the way back, too
  */
 struct pvvas_link {
 	struct list_head node;
 	struct pvvas_seg *seg;
 	struct pvvas_user *charged;
 	u32 prot;
-	bool partial;
 };
 
 /**
  * struct pvvas_att - an attachment: a VAS in a process
+ * @space: the VAS's segments and private ones, once there was one; else NULL
  * @slot: where its view is resident, or 0; @lost: it should be (slot.c)
  * @rights: PVVAS_READ and _WRITE, what the process may do in the VAS
  * @charged: whose quota it counts against
@@ -229,7 +229,8 @@ struct pvvas_link {
 struct pvvas_att {
 	struct pvvas_proc *proc;
 	struct pvvas_vas *vas;
-	u64 view;
+	struct pvvas_view *view;
+	struct pvvas_space *space;
 	u32 handle;
 	u32 slot;
 	bool lost;
@@ -331,8 +332,8 @@ struct pvvas_cpu {
 DECLARE_PER_CPU(struct pvvas_cpu, pvvas_cpu);
 
 struct pvvas_counts {
-	atomic_t vases, segs, processes, threads, attachments;
-	atomic64_t pages;
+	atomic_t vases, segs, processes, threads, attachments, spans;
+	atomic64_t pages, tables, trees;
 };
 
 extern struct pvvas_counts pvvas_counts;
@@ -342,12 +343,6 @@ extern struct pvvas_hc_info pvvas_hv;
 extern struct pvvas_identity *pvvas_identity;
 int pvvas_hv_probe(void);
 void pvvas_hv_remove(void);
-
-/* The hypervisor asks about pages that are there and refuse an access. */
-static inline bool pvvas_hv_asks(void)
-{
-	return pvvas_hv.features & PVVAS_FEATURE_DEMAND_PROT;
-}
 
 static inline u64 pvvas_va_to_gpa(u64 va)
 {
@@ -404,7 +399,7 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg);
 void pvvas_seg_free(struct pvvas_seg *seg);
 void pvvas_seg_end(struct pvvas_seg *seg);
 int pvvas_seg_next_data(struct pvvas_ioc_seg_data *arg);
-struct pvvas_seg *pvvas_seg_fault_begin(u64 hv);
+struct pvvas_seg *pvvas_seg_fault_begin(u64 tree);
 void pvvas_seg_fault_end(struct pvvas_seg *seg);
 struct page *pvvas_seg_page_get(struct pvvas_seg *seg, pgoff_t index);
 struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode);
@@ -416,9 +411,7 @@ void pvvas_seg_drop(struct pvvas_seg *seg);
 /* page.c */
 #define PVVAS_COW	XA_MARK_0	/* a clone may have the page, too */
 #define PVVAS_CLEAN	XA_MARK_1	/* not written since it was told of */
-#define PVVAS_BATCH	(PAGE_SIZE / sizeof(struct pvvas_extent))
 #define PVVAS_RW	(PVVAS_PROT_READ | PVVAS_PROT_WRITE)
-typedef long pvvas_row_call(u64 seg, struct pvvas_extent *list, u32 n);
 int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 		     bool user);
 struct page *pvvas_page_alloc(struct pvvas_seg *mem, gfp_t gfp,
@@ -428,12 +421,7 @@ int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 void pvvas_page_put(struct page *page);
 int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 		      gfp_t gfp);
-int pvvas_rows(struct pvvas_seg *face, pvvas_row_call *call,
-	       struct pvvas_extent *list, u32 n);
 void pvvas_pages_free(struct pvvas_seg *mem);
-int pvvas_range_refuse(struct pvvas_seg *face, u64 offset, u64 length,
-		       u32 prot);
-int pvvas_rows_protect(struct pvvas_seg *mem, struct pvvas_extent *rows, u32 n);
 
 /* populate.c */
 int pvvas_pages_populate(struct pvvas_seg *seg);

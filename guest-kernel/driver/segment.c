@@ -3,7 +3,7 @@
  * A segment: a fixed range of the window and the pages behind it.
  *
  * A page is given back only after KVM has forgotten it: pages leave with the
- * whole segment, after PVVAS_HC_SEG_DESTROY.
+ * whole segment, after its tables.
  */
 #include <linux/cpuset.h>
 #include <linux/memcontrol.h>
@@ -11,13 +11,13 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "compat.h"
-#include "hv.h"
+#include "ept.h"
 
 /* All segments by base, those being created included; under pvvas_lock. */
 static LIST_HEAD(pvvas_segs);
 
-/* KVM's id -> segment; its lock is taken with interrupts off. */
-static DEFINE_XARRAY_FLAGS(pvvas_segs_by_hv, XA_FLAGS_LOCK_IRQ);
+/* Number of a tree -> segment; its lock is taken with interrupts off. */
+static DEFINE_XARRAY_FLAGS(pvvas_segs_by_tree, XA_FLAGS_LOCK_IRQ);
 
 static u64 pvvas_window_end(void)
 {
@@ -107,17 +107,15 @@ int pvvas_seg_place(struct pvvas_seg *seg)
 	return 0;
 }
 
-/* KVM's half. */
+/* Its tables. */
 int pvvas_seg_make(struct pvvas_seg *seg)
 {
-	long hv;
-
-	hv = pvvas_hc_seg_create(pvvas_va_to_gpa(seg->start),
-				 seg->end - seg->start);
-	if (hv <= 0)
-		return hv ?: -EIO;
-	seg->hv = hv;
-	return xa_err(xa_store_irq(&pvvas_segs_by_hv, hv, seg, GFP_KERNEL));
+	seg->tree = pvvas_tree_new(pvvas_va_to_gpa(seg->start),
+				   pvvas_va_to_gpa(seg->end));
+	if (!seg->tree)
+		return -ENOMEM;
+	return xa_err(xa_store_irq(&pvvas_segs_by_tree, seg->tree->seg, seg,
+				   GFP_KERNEL));
 }
 
 struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode)
@@ -210,34 +208,12 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 	return ret;
 }
 
-/* KVM's half. */
-static bool pvvas_seg_forget(struct pvvas_seg *seg)
-{
-	if (seg->hv && !pvvas_hc_gone(pvvas_hc_seg_destroy(seg->hv)))
-		return false;
-	seg->hv = 0;
-	return true;
-}
-
-static bool pvvas_seg_forget_again(struct pvvas_leftover *left)
-{
-	if (!pvvas_seg_forget(container_of(left, struct pvvas_seg, left)))
-		return false;
-	pvvas_bury(left);
-	return true;
-}
-
-/* KVM's half, and then what it may show.  Without locks. */
+/* The tables, and then what they show.  Without locks. */
 void pvvas_seg_end(struct pvvas_seg *seg)
 {
 	struct pvvas_seg *mem = seg->memory;
 
-	if (!pvvas_seg_forget(seg)) {
-		mutex_lock(&pvvas_lock);
-		pvvas_leave(&seg->left, pvvas_seg_forget_again);
-		pvvas_unlock();
-		return;
-	}
+	pvvas_tree_free(seg->tree);
 	pvvas_pages_free(seg);
 	pvvas_seg_lock_free(seg);
 	xa_destroy(&seg->pages);
@@ -262,8 +238,8 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 	xa_lock_irq(&mem->pages);
 	list_del(&seg->face);
 	xa_unlock_irq(&mem->pages);
-	if (seg->hv) {
-		xa_erase_irq(&pvvas_segs_by_hv, seg->hv);
+	if (seg->tree) {
+		xa_erase_irq(&pvvas_segs_by_tree, seg->tree->seg);
 		/* Demand faults run with interrupts off, to their end. */
 		while (atomic_read(&seg->faulting))
 			cpu_relax();
@@ -272,20 +248,20 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 }
 
 /*
- * The segment that KVM knows as @hv, for a demand fault: interrupts are off
+ * The segment of this tree, for a demand fault: interrupts are off
  * until pvvas_seg_fault_end().  The segment stays as long, even when its last
  * reference goes.
  */
-struct pvvas_seg *pvvas_seg_fault_begin(u64 hv)
+struct pvvas_seg *pvvas_seg_fault_begin(u64 tree)
 {
 	struct pvvas_seg *seg;
 	unsigned long flags;
 
-	xa_lock_irqsave(&pvvas_segs_by_hv, flags);
-	seg = xa_load(&pvvas_segs_by_hv, hv);
+	xa_lock_irqsave(&pvvas_segs_by_tree, flags);
+	seg = xa_load(&pvvas_segs_by_tree, tree);
 	if (seg)
 		atomic_inc(&seg->faulting);
-	xa_unlock_irqrestore(&pvvas_segs_by_hv, flags);
+	xa_unlock_irqrestore(&pvvas_segs_by_tree, flags);
 	return seg;
 }
 

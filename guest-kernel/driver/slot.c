@@ -24,6 +24,7 @@
  * All of this runs under pvvas_lock.
  */
 #include <linux/smp.h>
+#include "ept.h"
 #include "hv.h"
 #include "trace.h"
 
@@ -85,12 +86,12 @@ static int pvvas_slot_take_out(struct pvvas_att *att)
 	busy = pvvas_slot_occupied(att);
 	if (busy)
 		return busy;
-	ret = pvvas_hc_view_place(proc->ctx, att->slot, 0);
+	ret = pvvas_view_place(att->view, 0);
 	if (!pvvas_hc_gone(ret))
 		return ret;
 	busy = pvvas_slot_occupied(att);
 	if (busy) {
-		ret = pvvas_hc_view_place(proc->ctx, att->slot, att->view);
+		ret = pvvas_view_place(att->view, att->slot);
 		att->lost = ret < 0;
 		return busy;
 	}
@@ -150,7 +151,7 @@ int pvvas_slot_fill(struct pvvas_att *att)
 		slot = pvvas_slot_find(proc);
 	if (slot < 0)
 		return slot;
-	ret = pvvas_hc_view_place(proc->ctx, slot, att->view);
+	ret = pvvas_view_place(att->view, slot);
 	if (ret < 0)
 		return ret;
 	att->slot = slot;

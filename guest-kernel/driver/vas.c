@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A VAS: a set of links to segments.  Every attachment of it has a view that
- * shows them; link and unlink change all those views at once.  pvvas_lock is
- * held throughout.
+ * A VAS: a set of links to segments, and the space that shows them.  The views of
+ * its attachments lead there, or, where an attachment has private segments, to a
+ * space of the attachment's; link and unlink change them all.  pvvas_lock is held
+ * throughout.
  */
 #include <linux/slab.h>
-#include "hv.h"
+#include "ept.h"
 
 int pvvas_vas_create(struct pvvas_ioc_create *arg)
 {
@@ -28,8 +29,12 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 		kfree(name);
 		return -ENOMEM;
 	}
-	ret = pvvas_object_init(&vas->obj, PVVAS_KIND_VAS, arg->mode);
+	ret = -ENOMEM;
+	vas->space = pvvas_space_new();
+	if (vas->space)
+		ret = pvvas_object_init(&vas->obj, PVVAS_KIND_VAS, arg->mode);
 	if (ret) {
+		pvvas_space_free(vas->space);
 		kfree(name);
 		kfree(vas);
 		return ret;
@@ -55,6 +60,7 @@ void pvvas_vas_free(struct pvvas_vas *vas)
 {
 	struct pvvas_link *link, *next;
 
+	pvvas_space_free(vas->space);
 	list_for_each_entry_safe(link, next, &vas->links, node)
 		pvvas_link_free(link);
 	atomic_dec(&pvvas_counts.vases);
@@ -131,48 +137,30 @@ bool pvvas_link_hidden(struct pvvas_att *att, const struct pvvas_link *link)
 	return pvvas_link_overlaps(&att->links, link->seg);
 }
 
-/*
- * Both: in all views, or, if @end is given, in those before it.  If the
- * hypervisor refuses one, its error, and that one in @at.
- */
-static long pvvas_link_show(struct pvvas_vas *vas, struct pvvas_link *link,
-			    struct pvvas_att *end, struct pvvas_att **at)
+static void pvvas_link_hide(struct pvvas_vas *vas, const struct pvvas_link *link)
 {
 	struct pvvas_att *att;
-	long ret;
 
-	list_for_each_entry(att, &vas->atts, in_vas) {
-		if (att == end)
-			break;
-		*at = att;
-		if (pvvas_link_hidden(att, link))
-			continue;
-		ret = pvvas_hc_view_attach(att->view, link->seg->hv,
-					   link->prot & att->rights);
-		if (ret < 0)
-			return ret;
-	}
-	return 0;
+	pvvas_space_detach(vas->space, link->seg->tree);
+	list_for_each_entry(att, &vas->atts, in_vas)
+		/* What the attachment has privately is its own, and stays. */
+		if (att->space && !pvvas_link_find(&att->links, link->seg))
+			pvvas_space_detach(att->space, link->seg->tree);
 }
 
-static long pvvas_link_hide(struct pvvas_vas *vas, struct pvvas_link *link,
-			    struct pvvas_att *end, struct pvvas_att **at)
+/* In all views, or in none. */
+static int pvvas_link_show(struct pvvas_vas *vas, const struct pvvas_link *link)
 {
 	struct pvvas_att *att;
-	long ret;
+	int ret = pvvas_space_attach(vas->space, link->seg->tree, link->prot);
 
-	list_for_each_entry(att, &vas->atts, in_vas) {
-		if (att == end)
-			break;
-		*at = att;
-		/* It may be the same segment that is private there. */
-		if (pvvas_link_hidden(att, link))
-			continue;
-		ret = pvvas_hc_view_detach(att->view, link->seg->hv);
-		if (!pvvas_hc_gone(ret))
-			return ret;
-	}
-	return 0;
+	list_for_each_entry(att, &vas->atts, in_vas)
+		if (!ret && att->space && !pvvas_link_hidden(att, link))
+			ret = pvvas_space_attach(att->space, link->seg->tree,
+						 link->prot & att->rights);
+	if (ret)
+		pvvas_link_hide(vas, link);
+	return ret;
 }
 
 static struct pvvas_link *pvvas_vas_link_new(struct pvvas_vas *vas,
@@ -192,23 +180,13 @@ static struct pvvas_link *pvvas_vas_link_new(struct pvvas_vas *vas,
 int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot,
 		   struct pvvas_link **spare)
 {
-	struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
-	struct pvvas_att *at;
-	long ret;
+	struct pvvas_link *link = pvvas_vas_link_new(vas, seg, prot, spare);
+	int ret;
 
-	if (link && link->partial) {
-		ret = pvvas_link_hide(vas, link, NULL, &at);
-		if (ret < 0)
-			return ret;
-		link->prot = prot;
-	} else {
-		link = pvvas_vas_link_new(vas, seg, prot, spare);
-		if (IS_ERR(link))
-			return PTR_ERR(link);
-	}
-	ret = pvvas_link_show(vas, link, NULL, &at);
-	link->partial = ret < 0 && pvvas_link_hide(vas, link, at, &at);
-	if (ret < 0 && !link->partial)
+	if (IS_ERR(link))
+		return PTR_ERR(link);
+	ret = pvvas_link_show(vas, link);
+	if (ret)
 		pvvas_link_free(link);
 	else
 		vas->obj.mtime = ktime_get_real_seconds();
@@ -218,17 +196,10 @@ int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot,
 int pvvas_vas_unlink(struct pvvas_vas *vas, struct pvvas_seg *seg)
 {
 	struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
-	struct pvvas_att *at;
-	long ret;
 
 	if (!link)
 		return -ENOENT;
-	ret = pvvas_link_hide(vas, link, NULL, &at);
-	if (ret < 0) {
-		if (link->partial || pvvas_link_show(vas, link, at, &at))
-			link->partial = true;
-		return ret;
-	}
+	pvvas_link_hide(vas, link);
 	pvvas_link_free(link);
 	vas->obj.mtime = ktime_get_real_seconds();
 	return 0;

@@ -15,7 +15,6 @@
 #include <linux/pvvas_para.h>
 
 #define KVM_CPUID_BASE		0x40000000
-#define KVM_CPUID_FEATURES	0x40000001
 
 static inline void vmfunc(unsigned int leaf, unsigned int slot)
 {
@@ -38,8 +37,11 @@ static inline enum pvvas_answer vmfunc_hypervisor(void)
 	memcpy(name + 8, &edx, 4);
 	if (memcmp(name, "KVMKVMKVM\0\0\0", 12))
 		return PVVAS_UNKNOWN;	/* another's leaves, KVM's may follow */
-	__cpuid(KVM_CPUID_FEATURES, eax, ebx, ecx, edx);
-	return eax & (1U << KVM_FEATURE_PVVAS) ? PVVAS_YES : PVVAS_NO;
+	if (eax < KVM_CPUID_PVVAS)
+		return PVVAS_NO;
+	__cpuid(KVM_CPUID_PVVAS, eax, ebx, ecx, edx);
+	return ecx == PVVAS_CPUID_ECX && edx == PVVAS_CPUID_EDX ? PVVAS_YES :
+								  PVVAS_NO;
 }
 
 #else

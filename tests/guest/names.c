@@ -480,7 +480,7 @@ static void take_all_places(void *arg)
 
 	become(USER, USER);
 	check_eq(pvvas_window(&base, &size), 0);
-	check_id(seg_alloc(NULL, BASE, size - (1UL << 30), 0600));
+	check_id(seg_alloc(NULL, BASE, size - (VAS_WINDOW_FIRST - VAS_WINDOW_BASE), 0600));
 	/* the place is his own problem */
 	check_eq(seg_alloc(NULL, NULL, MIB, 0600), -ENOSPC);
 	atomic_store(step, 1);

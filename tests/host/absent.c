@@ -9,7 +9,7 @@
 
 #define KVM_ENOSYS	1000
 #define UD_VECTOR	6
-#define LEAF_FEATURES	0x40000001
+#define LEAF_SIGNATURE	0x40000000
 
 static uint64_t guest_vmfunc(uint64_t eax, uint64_t ecx)
 {
@@ -21,7 +21,7 @@ static void no_hypercalls(struct vcpu *v)
 {
 	uint64_t nr;
 
-	for (nr = PVVAS_HC_BASE; nr < PVVAS_HC_BASE + 0x100; nr++)
+	for (nr = PVVAS_HC_BASE; nr <= PVVAS_HC_LAST + 0x10; nr++)
 		check_eq(vcpu_hc(v, nr, 0, 0, 0), -KVM_ENOSYS);
 	v->user = true;
 	check_eq(vcpu_hc(v, PVVAS_HC_INFO, 0, 0, 0), -EPERM);
@@ -83,7 +83,7 @@ static void stock_kvm_knows_no_views(void)
 
 	check_eq(vm_ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_PVVAS), 0);
 	check_eq(vm_enable_pvvas(vm, &c), -EINVAL);
-	check(!(leaf(vm, LEAF_FEATURES)->eax & (1U << KVM_FEATURE_PVVAS)));
+	check(leaf(vm, LEAF_SIGNATURE)->eax < KVM_CPUID_PVVAS);
 	v = vm_add_vcpu(vm);
 	no_hypercalls(v);
 	no_vmfunc(v);
@@ -98,12 +98,21 @@ static void views_unused_leave_vmfunc_undefined(void)
 	vm_free(vm);
 }
 
+static void a_context_that_is_not_loaded_leaves_vmfunc_undefined(void)
+{
+	struct vm *vm = vm_new(1);
+
+	ctx_new(&vm->vcpus[0]);
+	no_vmfunc(&vm->vcpus[0]);
+	vm_free(vm);
+}
+
 static void after_a_reset_vmfunc_is_undefined_again(void)
 {
 	struct vm *vm = vm_new(1);
 	struct vcpu *v = &vm->vcpus[0];
 
-	vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, ctx_new(v), 0, 0);
 	vcpu_vmfunc(v, 0);
 	vcpu_hc_ok(v, PVVAS_HC_RESET, 0, 0, 0);
 	no_vmfunc(v);
@@ -111,7 +120,7 @@ static void after_a_reset_vmfunc_is_undefined_again(void)
 }
 
 /* KVM gives a guest everything unless the VMM enforces what CPUID says. */
-static void a_vcpu_without_the_cpuid_bit_has_no_hypercalls(void)
+static void a_vcpu_without_the_cpuid_leaf_has_no_hypercalls(void)
 {
 	struct kvm_pvvas_config c = { .size = sizeof(c) };
 	struct kvm_enable_cap cap = { .args[0] = 1,
@@ -120,8 +129,10 @@ static void a_vcpu_without_the_cpuid_bit_has_no_hypercalls(void)
 	struct vcpu *v;
 
 	check_eq(vm_enable_pvvas(vm, &c), 0);
-	check(leaf(vm, LEAF_FEATURES)->eax & (1U << KVM_FEATURE_PVVAS));
-	leaf(vm, LEAF_FEATURES)->eax &= ~(1U << KVM_FEATURE_PVVAS);
+	check_eq(leaf(vm, KVM_CPUID_PVVAS)->eax, PVVAS_ABI_VERSION);
+	check_eq(leaf(vm, KVM_CPUID_PVVAS)->ecx, PVVAS_CPUID_ECX);
+	check_eq(leaf(vm, KVM_CPUID_PVVAS)->edx, PVVAS_CPUID_EDX);
+	leaf(vm, KVM_CPUID_PVVAS)->function = 0x4fffffff;
 	v = vm_add_vcpu(vm);
 	vm_ioctl(v->fd, KVM_ENABLE_CAP, &cap);
 	no_hypercalls(v);
@@ -141,11 +152,12 @@ static void a_vcpu_with_vmx_is_refused(void)
 	leaf(vm, 1)->ecx |= 1U << 5;
 	nested = vm_add_vcpu(vm);
 	check_eq(vcpu_hc(nested, PVVAS_HC_INFO, 0, 0, 0), -EOPNOTSUPP);
-	check_eq(vcpu_hc(nested, PVVAS_HC_CTX_CREATE, 0, 0, 0), -EOPNOTSUPP);
+	check_eq(vcpu_hc(nested, PVVAS_HC_CTX_CREATE, (uint64_t)root_new(vm), 0, 0),
+		 -EOPNOTSUPP);
 	no_vmfunc(nested);
 
 	/* Not even when another vCPU of the VM has made views. */
-	ctx = vcpu_hc_ok(plain, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	ctx = ctx_new(plain);
 	vcpu_hc_ok(plain, PVVAS_HC_CTX_LOAD, ctx, 0, 0);
 	check_eq(vcpu_view(plain), 0);
 	check_eq(vcpu_hc(nested, PVVAS_HC_CTX_LOAD, ctx, 0, 0), -EOPNOTSUPP);
@@ -157,8 +169,9 @@ static const struct hostcase cases[] = {
 	CASE(a_vm_that_did_not_ask_has_no_hypercalls_and_no_vmfunc),
 	CASE(memory_may_lie_where_other_vms_have_their_window),
 	CASE(views_unused_leave_vmfunc_undefined),
+	CASE(a_context_that_is_not_loaded_leaves_vmfunc_undefined),
 	CASE(after_a_reset_vmfunc_is_undefined_again),
-	CASE(a_vcpu_without_the_cpuid_bit_has_no_hypercalls),
+	CASE(a_vcpu_without_the_cpuid_leaf_has_no_hypercalls),
 	CASE(a_vcpu_with_vmx_is_refused),
 	CASE_ONLY_NAMED(stock_kvm_knows_no_views),
 };

@@ -2,7 +2,7 @@
 /*
  * PVVAS_HC_RESET and PVVAS_HC_CTX_CREATE beside RAM faults of another vCPU, in
  * many root entries, with the VM's own root replaced in between.  The vCPUs
- * meet in the middle only on two CPUs.
+ * meet only on two CPUs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +30,7 @@ static void *other;
 static pthread_t toucher;
 static atomic_int stop;
 static unsigned int rnd = 12345;
+static uint64_t *root;
 
 /* Links every region's root entry, again and again. */
 static uint64_t guest_touch(void)
@@ -42,11 +43,11 @@ static uint64_t guest_touch(void)
 	return sum;
 }
 
-static uint64_t guest_cycle(uint64_t delay)
+static uint64_t guest_cycle(uint64_t delay, uint64_t root)
 {
 	volatile uint64_t i;
 
-	hc(PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	hc(PVVAS_HC_CTX_CREATE, root, 0, 0);
 	for (i = 0; i < delay; i++)
 		;
 	hc(PVVAS_HC_RESET, 0, 0, 0);
@@ -80,6 +81,7 @@ static void begin(void)
 	struct kvm_sregs s;
 
 	vm = vm_new(2);
+	root = root_new(vm);
 	vm_ioctl(vm->vcpus[0].fd, KVM_GET_SREGS, &s);
 	pml4 = (uint64_t *)s.cr3;
 	for (r = 1; r <= NR_REGIONS; r++) {
@@ -106,12 +108,12 @@ static void end(void)
 /* All of the VM's own tables go, while views are not in use. */
 static void cycle(void)
 {
-	vcpu_call(&vm->vcpus[0], guest_cycle, rand_r(&rnd) % 12000);
+	vcpu_call(&vm->vcpus[0], guest_cycle, rand_r(&rnd) % 12000,
+		  (uint64_t)root);
 	vm_slot(vm, OTHER_SLOT, TEST_GPA, other, 2 * MIB, 0);
 	vm_slot(vm, OTHER_SLOT, TEST_GPA, other, 0, 0);
 }
 
-/* What it is about stands in the kernel's log, with kvm.pvvas_debug=1. */
 static void a_reset_beside_ram_faults_leaves_no_link(void)
 {
 	uint64_t r;
@@ -187,7 +189,7 @@ static void no_memory_of_the_host_shows_after_a_reset(void)
 		cycle();
 		usleep(8000);	/* RCU frees the tables */
 		fill_pipes(table);
-		vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+		vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, (uint64_t)root, 0, 0);
 		for (r = 1; r <= NR_REGIONS; r++)
 			check_nothing_at(v, REGION_VA(r) + GIB + MIB);
 		vcpu_hc_ok(v, PVVAS_HC_RESET, 0, 0, 0);

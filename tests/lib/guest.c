@@ -101,6 +101,7 @@ void gc_exception(struct frame *f)
 {
 	struct gcpu *g = gc_cpu();
 
+	g->cr2 = read_cr2();
 	if (f->vector == PVVAS_DEMAND_VECTOR && g->demand) {
 		g->demands++;
 		g->demand();
@@ -108,7 +109,6 @@ void gc_exception(struct frame *f)
 	}
 	g->vector = f->vector;
 	g->error = f->error;
-	g->cr2 = read_cr2();
 	g->rip = f->rip;
 	g->cs = f->cs;
 	g->exceptions++;

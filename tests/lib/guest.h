@@ -79,13 +79,19 @@ void gc_fail(const char *file, int line, const char *text, uint64_t a,
 	} while (0)
 
 /* A hypercall, and one that must not fail. */
-static inline long __hc(uint64_t nr, uint64_t a, uint64_t b, uint64_t c)
+static inline long __hc4(uint64_t nr, uint64_t a, uint64_t b, uint64_t c,
+			 uint64_t d)
 {
 	long ret;
 
 	asm volatile("vmcall" : "=a"(ret)
-		     : "a"(nr), "b"(a), "c"(b), "d"(c), "S"(0UL) : "memory");
+		     : "a"(nr), "b"(a), "c"(b), "d"(c), "S"(d) : "memory");
 	return ret;
+}
+
+static inline long __hc(uint64_t nr, uint64_t a, uint64_t b, uint64_t c)
+{
+	return __hc4(nr, a, b, c, 0);
 }
 
 #define hc(nr, a, b, c) \
@@ -96,6 +102,22 @@ static inline long __hc(uint64_t nr, uint64_t a, uint64_t b, uint64_t c)
 			gc_fail(__FILE__, __LINE__, #nr, r__, 0); \
 		r__; \
 	})
+
+/* What a demand fault says: the address, PVVAS_PROT_WRITE and _EXEC. */
+static inline uint64_t gc_demand_address(uint64_t cr2)
+{
+	uint64_t flip = PVVAS_CR2_WRITE | PVVAS_CR2_EXEC;
+
+	return cr2 >> 63 ? cr2 | flip : cr2 & ~flip;
+}
+
+static inline uint32_t gc_demand_access(uint64_t cr2)
+{
+	uint64_t x = cr2 ^ gc_demand_address(cr2);
+
+	return (x & PVVAS_CR2_WRITE ? PVVAS_PROT_WRITE : 0) |
+	       (x & PVVAS_CR2_EXEC ? PVVAS_PROT_EXEC : 0);
+}
 
 static inline void vmfunc(uint64_t eax, uint64_t ecx)
 {
@@ -152,7 +174,7 @@ static inline long try_vmfunc(uint64_t eax, uint64_t ecx)
 uint64_t gc_user(uint64_t (*fn)(uint64_t, uint64_t, uint64_t, uint64_t),
 		 const uint64_t *args);
 
-/* The identity page of the view in force. */
+/* The identity page of the view in force; see tables.c. */
 static inline const volatile struct pvvas_identity *gc_identity(void)
 {
 	return (const volatile struct pvvas_identity *)WINDOW_VA;

@@ -3,6 +3,8 @@
  * Single steps in the guest, called from the host, and what most tests begin
  * with.
  */
+#include <string.h>
+
 #include "vm.h"
 
 static uint64_t step_hc(uint64_t nr, uint64_t a, uint64_t b, uint64_t c)
@@ -43,6 +45,22 @@ static uint64_t step_try_write(uint64_t va, uint64_t val)
 	return try_write(va, val);
 }
 
+static uint64_t step_hc4(const uint64_t *a)
+{
+	return __hc4(a[0], a[1], a[2], a[3], a[4]);
+}
+
+long vcpu_hc4(struct vcpu *v, uint64_t nr, uint64_t a, uint64_t b, uint64_t c,
+	      uint64_t d)
+{
+	static uint64_t *args;
+
+	if (!args)
+		args = vm_shared(PAGE);
+	memcpy(args, (uint64_t[]){ nr, a, b, c, d }, 5 * sizeof(*args));
+	return vcpu_call(v, step_hc4, (uint64_t)args);
+}
+
 long vcpu_hc(struct vcpu *v, uint64_t nr, uint64_t a, uint64_t b, uint64_t c)
 {
 	return vcpu_call(v, step_hc, nr, a, b, c);
@@ -78,6 +96,28 @@ long vcpu_try_poke(struct vcpu *v, uint64_t va, uint64_t val)
 	return vcpu_call(v, step_try_write, va, val);
 }
 
+static uint64_t step_try_vmfunc(uint64_t eax, uint64_t ecx)
+{
+	return try_vmfunc(eax, ecx);
+}
+
+long vcpu_try_vmfunc(struct vcpu *v, uint64_t eax, uint64_t ecx)
+{
+	return vcpu_call(v, step_try_vmfunc, eax, ecx);
+}
+
+void vcpu_check_mmio(struct vcpu *v, uint64_t va, uint64_t gpa)
+{
+	const uint64_t args[4] = { va };
+
+	vcpu_prepare(v, (guest_fn)(void *)step_peek, args);
+	check_eq(vcpu_run_once(v), 0);
+	check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
+	check_eq(v->run->mmio.phys_addr, gpa);
+	check_eq(vcpu_run_once(v), 0);
+	check(vcpu_done(v, NULL));
+}
+
 void vcpu_stats(struct vcpu *v, struct pvvas_hc_stats *s)
 {
 	static struct pvvas_hc_stats *page;
@@ -87,22 +127,6 @@ void vcpu_stats(struct vcpu *v, struct pvvas_hc_stats *s)
 	check_eq(vcpu_hc(v, PVVAS_HC_STATS, (uint64_t)page, sizeof(*page), 0),
 		 sizeof(*page));
 	*s = *page;
-}
-
-long vcpu_map(struct vcpu *v, uint64_t nr, uint64_t seg, uint64_t offset,
-	      uint64_t gpa, uint64_t size, uint32_t prot)
-{
-	static struct pvvas_extent *row;
-
-	if (!row)
-		row = vm_shared(sizeof(*row));
-	*row = (struct pvvas_extent){ offset, gpa, size, prot, 0 };
-	return vcpu_hc(v, nr, seg, (uint64_t)row, 1);
-}
-
-uint64_t window_gpa(struct vm *vm, uint64_t va)
-{
-	return va - WINDOW_VA + vm->config.window_gpa;
 }
 
 void scene_over(struct scene *s, struct vm *vm, uint64_t gpa, uint64_t size,
@@ -115,17 +139,12 @@ void scene_over(struct scene *s, struct vm *vm, uint64_t gpa, uint64_t size,
 	s->vm = vm;
 	s->v = v;
 	s->size = size;
-	s->ctx = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, 0, 0, 0);
-	s->seg = vcpu_hc_ok(v, PVVAS_HC_SEG_CREATE,
-			    window_gpa(vm, WINDOW_FREE), seg_size, 0);
-	check_eq(vcpu_map(v, PVVAS_HC_SEG_MAP, s->seg, 0, gpa, size,
-			  PVVAS_PROT_ALL), 1);
+	s->ctx = ctx_new(v);
+	s->seg = seg_new(vm, WINDOW_FREE, seg_size, s->flags);
+	seg_map(v, s->seg, 0, gpa, size, PVVAS_PROT_ALL);
 	for (i = 0; i < nr_views; i++) {
-		s->view[i] = vcpu_hc_ok(v, PVVAS_HC_VIEW_CREATE, s->ctx, 0,
-					100 + i);
-		vcpu_hc_ok(v, PVVAS_HC_VIEW_ATTACH, s->view[i], s->seg,
-			   PVVAS_PROT_ALL);
-		vcpu_hc_ok(v, PVVAS_HC_VIEW_PLACE, s->ctx, i + 1, s->view[i]);
+		s->view[i] = view_new(v, s->ctx, i + 1, 100 + i);
+		view_attach(v, s->view[i], s->seg, PVVAS_PROT_ALL);
 	}
 	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, s->ctx, 0, 0);
 	check_eq(vcpu_view(v), 0);
@@ -133,6 +152,7 @@ void scene_over(struct scene *s, struct vm *vm, uint64_t gpa, uint64_t size,
 
 void scene_make(struct scene *s, struct vm *vm, uint64_t size, int nr_views)
 {
+	s->flags = SEG_SMALL;
 	s->ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, size, 0);
 	scene_over(s, vm, TEST_GPA, size, nr_views);
 }

@@ -128,11 +128,54 @@ void vcpu_poke(struct vcpu *v, uint64_t va, uint64_t val);
 /* Access: the vector or -1. */
 long vcpu_try_peek(struct vcpu *v, uint64_t va);
 long vcpu_try_poke(struct vcpu *v, uint64_t va, uint64_t val);
+/* The same with VMFUNC. */
+long vcpu_try_vmfunc(struct vcpu *v, uint64_t eax, uint64_t ecx);
+/* A read that has to be one of no memory at @gpa. */
+void vcpu_check_mmio(struct vcpu *v, uint64_t va, uint64_t gpa);
 void vcpu_stats(struct vcpu *v, struct pvvas_hc_stats *s);
 
-/* One row into a segment; returns what the hypercall does. */
-long vcpu_map(struct vcpu *v, uint64_t nr, uint64_t seg, uint64_t offset,
-	      uint64_t gpa, uint64_t size, uint32_t prot);
+/* The same with four arguments. */
+long vcpu_hc4(struct vcpu *v, uint64_t nr, uint64_t a, uint64_t b, uint64_t c,
+	      uint64_t d);
+
+/*
+ * Tables as a guest kernel has them, in tables.c. The RAM of every view is one
+ * subtree of 1 GiB entries. A segment is what a range of the window shows,
+ * wherever it is attached; it begins and ends at 2 MiB. All of these must not
+ * fail, but the hypercalls' results of the twins.
+ */
+#define SEG_SMALL	1U	/* only entries of 4 KiB */
+#define SEG_DEMAND	2U	/* empty entries, and those without a right, ask */
+
+uint64_t window_gpa(struct vm *vm, uint64_t va);
+uint64_t seg_new(struct vm *vm, uint64_t va, uint64_t size, uint32_t flags);
+/* Store; @v invalidates what it has to. */
+void seg_map(struct vcpu *v, uint64_t seg, uint64_t offset, uint64_t gpa,
+	     uint64_t size, uint32_t prot);
+void seg_unmap(struct vcpu *v, uint64_t seg, uint64_t offset, uint64_t size);
+void seg_rights(struct vcpu *v, uint64_t seg, uint64_t offset, uint64_t size,
+		 uint32_t prot);
+/* The level 1 table of 2 MiB of a segment, for tests that store themselves. */
+uint64_t *seg_table(uint64_t seg, uint64_t offset);
+
+/* A root with RAM and an identity page; for tests that call themselves. */
+uint64_t *root_new(struct vm *vm);
+/* The identity page that a root shows. */
+struct pvvas_identity *root_identity(uint64_t *root);
+/* The entry of 512 GiB or 1 GiB of a root, and of 2 MiB, made if there is none. */
+uint64_t *root_gib(struct vm *vm, uint64_t *root, uint64_t va);
+uint64_t *root_2mib(struct vm *vm, uint64_t *root, uint64_t va);
+
+uint64_t ctx_new(struct vcpu *v);
+uint64_t view_new(struct vcpu *v, uint64_t ctx, uint64_t slot, uint64_t cookie);
+uint64_t *view_root(uint64_t view);
+void view_attach(struct vcpu *v, uint64_t view, uint64_t seg, uint32_t prot);
+void view_detach(struct vcpu *v, uint64_t view, uint64_t seg);
+void view_destroy(struct vcpu *v, uint64_t view);
+/* The same identity page in other words: after VIEW_PLACE. */
+void view_placed(uint64_t view, uint32_t slot);
+/* Forget tables and objects that this library knows of: after a reset. */
+void tables_reset(void);
 
 /*
  * What most tests begin with: RAM at TEST_GPA behind a segment at WINDOW_FREE,
@@ -145,6 +188,7 @@ struct scene {
 	uint64_t size;
 	uint64_t ctx;
 	uint64_t seg;
+	uint32_t flags;		/* SEG_* */
 	uint64_t view[8];
 };
 
@@ -152,6 +196,5 @@ void scene_make(struct scene *s, struct vm *vm, uint64_t size, int nr_views);
 /* The same over memory that is in the VM already. */
 void scene_over(struct scene *s, struct vm *vm, uint64_t gpa, uint64_t size,
 		int nr_views);
-uint64_t window_gpa(struct vm *vm, uint64_t va);
 
 #endif /* VM_H */

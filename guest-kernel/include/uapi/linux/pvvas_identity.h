@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * The view identity page: the one page of the window that KVM itself writes.
+ * The view identity page: how the driver tells programs which view they are in.
  *
- * Every view shows, at the first page of the window, a read-only page that
- * says which view it is.  Whoever reads it through the window knows the view
- * in force without trusting any memory that a process can write.
+ * Every view shows, at the first page of the window, a read-only page of the
+ * driver's that says which view it is.  Who reads it through the window knows
+ * the view in force without trusting any memory that a process can write.  KVM
+ * does not know of it.
  */
 #ifndef _UAPI_LINUX_PVVAS_IDENTITY_H
 #define _UAPI_LINUX_PVVAS_IDENTITY_H
@@ -13,6 +14,9 @@
 
 /* "PVVAS\0\0\1" as a little-endian number; the last byte is the layout version. */
 #define PVVAS_IDENTITY_MAGIC	0x0100005341565650ULL
+
+/* The first 512 GiB of the window belong to the driver: the identity page is there. */
+#define PVVAS_WINDOW_RESERVED	(1ULL << 39)
 
 /**
  * struct pvvas_identity - what a view says about itself

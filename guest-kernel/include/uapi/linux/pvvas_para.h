@@ -3,6 +3,9 @@
  * The hypercall ABI between a guest kernel and KVM, version 1.
  * docs/hypercalls.rst describes every call; the numbers live here alone.
  *
+ * A view is a four-level table in EPT format in the guest's own memory, which
+ * KVM shadows.  Contexts are EPTP lists of such views.
+ *
  * A hypercall is VMCALL at CPL 0 in 64-bit mode: number in RAX, arguments in
  * RBX, RCX, RDX, RSI; the result comes back in RAX: 0 or positive, or a
  * negative Linux errno.
@@ -15,91 +18,99 @@
 
 #define PVVAS_ABI_VERSION	1
 
-/* Bit in EAX of CPUID leaf KVM_CPUID_FEATURES (0x40000001). */
-#define KVM_FEATURE_PVVAS	30
+/*
+ * CPUID leaf, counted from KVM's first one (0x40000000 if nothing else comes
+ * before): EAX the ABI version, EBX PVVAS_FEATURE_*, ECX and EDX a signature.
+ * It is there if the first leaf's EAX reaches it and the signature is right.
+ */
+#define KVM_CPUID_PVVAS		0x40000008
+#define PVVAS_CPUID_ECX		0x41565650	/* "PVVA" */
+#define PVVAS_CPUID_EDX		0x57454956	/* "VIEW" */
 
-#define PVVAS_HC_BASE		0x50560000
-#define PVVAS_HC_INFO		(PVVAS_HC_BASE + 0)	/* gpa, size */
-#define PVVAS_HC_RESET		(PVVAS_HC_BASE + 1)	/* - */
-#define PVVAS_HC_STATS		(PVVAS_HC_BASE + 2)	/* gpa, size */
-#define PVVAS_HC_FAULT		(PVVAS_HC_BASE + 3)	/* gpa, size */
-#define PVVAS_HC_CTX_CREATE	(PVVAS_HC_BASE + 16)	/* flags */
-#define PVVAS_HC_CTX_DESTROY	(PVVAS_HC_BASE + 17)	/* ctx */
-#define PVVAS_HC_CTX_LOAD	(PVVAS_HC_BASE + 18)	/* ctx */
-#define PVVAS_HC_VIEW_CREATE	(PVVAS_HC_BASE + 32)	/* ctx, flags, cookie */
-#define PVVAS_HC_VIEW_DESTROY	(PVVAS_HC_BASE + 33)	/* view */
-#define PVVAS_HC_VIEW_PLACE	(PVVAS_HC_BASE + 34)	/* ctx, slot, view */
-#define PVVAS_HC_VIEW_ATTACH	(PVVAS_HC_BASE + 35)	/* view, seg, prot */
-#define PVVAS_HC_VIEW_DETACH	(PVVAS_HC_BASE + 36)	/* view, seg */
-#define PVVAS_HC_SEG_CREATE	(PVVAS_HC_BASE + 48)	/* base gpa, size, flags */
-#define PVVAS_HC_SEG_DESTROY	(PVVAS_HC_BASE + 49)	/* seg */
-#define PVVAS_HC_SEG_MAP	(PVVAS_HC_BASE + 50)	/* seg, list gpa, count */
-#define PVVAS_HC_SEG_UNMAP	(PVVAS_HC_BASE + 51)	/* seg, list gpa, count */
-#define PVVAS_HC_SEG_PROTECT	(PVVAS_HC_BASE + 52)	/* seg, list gpa, count */
+/* One block of numbers, without gaps. */
+#define PVVAS_HC_BASE		0x100
+#define PVVAS_HC_INFO		0x100	/* gpa, size */
+#define PVVAS_HC_STATS		0x101	/* gpa, size */
+#define PVVAS_HC_RESET		0x102	/* - */
+#define PVVAS_HC_CTX_CREATE	0x103	/* root gpa of the plain view, flags */
+#define PVVAS_HC_CTX_DESTROY	0x104	/* ctx */
+#define PVVAS_HC_CTX_LOAD	0x105	/* ctx */
+#define PVVAS_HC_VIEW_CREATE	0x106	/* ctx, slot, root gpa, cookie */
+#define PVVAS_HC_VIEW_DESTROY	0x107	/* view */
+#define PVVAS_HC_VIEW_PLACE	0x108	/* ctx, slot, view */
+#define PVVAS_HC_INVALIDATE	0x109	/* table gpa, first, count */
+#define PVVAS_HC_INVALIDATE_LIST 0x10a	/* gpa of rows, rows */
+#define PVVAS_HC_LAST		PVVAS_HC_INVALIDATE_LIST
 
-/* Slots of an EPTP list; slot 0 always holds the plain view. */
+/* Slots of an EPTP list; slot 0 always holds the context's plain view. */
 #define PVVAS_NR_SLOTS		512
 
-/* Access rights, in PVVAS_HC_VIEW_ATTACH, in extents and in faults. */
+/* Access rights, as they stand in a table's entries. */
 #define PVVAS_PROT_READ		(1U << 0)
 #define PVVAS_PROT_WRITE	(1U << 1)
 #define PVVAS_PROT_EXEC		(1U << 2)
 #define PVVAS_PROT_ALL		(PVVAS_PROT_READ | PVVAS_PROT_WRITE | PVVAS_PROT_EXEC)
 
 /*
- * PVVAS_HC_SEG_CREATE: an access to a page that the segment covers and no
- * extent backs raises vector PVVAS_DEMAND_VECTOR instead of #PF; the handler
- * asks PVVAS_HC_FAULT what was touched and answers with PVVAS_HC_SEG_MAP.
+ * Entries of tables: PVVAS_PROT_* (none: not present), the address of a table
+ * or of memory, and for memory PVVAS_EPT_WB, above level 1 with PVVAS_EPT_LARGE.
+ * The other bits up to 11 are 0; bits 53 to 63 are the guest's own.
  */
-#define PVVAS_SEG_DEMAND	(1U << 0)
+#define PVVAS_EPT_LEVELS	4
+#define PVVAS_NR_ENTRIES	512	/* of a table */
+#define PVVAS_EPT_WB		(6ULL << 3)
+#define PVVAS_EPT_LARGE		(1ULL << 7)
+#define PVVAS_EPT_ADDR		0x000ffffffffff000ULL
+/*
+ * The entry that refuses an access, because it is not present or because it maps
+ * memory without the right, raises PVVAS_DEMAND_VECTOR instead of #PF, if the
+ * entries above it give the right.
+ */
+#define PVVAS_EPT_DEMAND	(1ULL << 52)
 
 /*
- * PVVAS_HC_SEG_CREATE, if the host has PVVAS_FEATURE_DEMAND_PROT: the same for
- * an access that the attachment allows and the extent refuses; the answer is
- * PVVAS_HC_SEG_PROTECT, or another page.
+ * Coprocessor segment overrun: raised by no processor since the 486.  CR2 holds
+ * the linear address, in which a write inverts bit 62 and an instruction fetch
+ * bit 61; in an address both are equal to bit 63.
  */
-#define PVVAS_SEG_DEMAND_PROT	(1U << 1)
-
-/* struct pvvas_hc_info.features */
-#define PVVAS_FEATURE_DEMAND_PROT	(1U << 0)
-
-/* Coprocessor segment overrun: raised by no processor since the 486. */
 #define PVVAS_DEMAND_VECTOR	9
+#define PVVAS_CR2_WRITE		(1ULL << 62)
+#define PVVAS_CR2_EXEC		(1ULL << 61)
 
-/* Most extents that one call takes. */
+/* PVVAS_HC_INFO and CPUID: entries with PVVAS_PROT_EXEC alone are allowed. */
+#define PVVAS_FEATURE_EXEC_ONLY	(1U << 0)
+
+/* Most rows that one PVVAS_HC_INVALIDATE_LIST takes. */
 #define PVVAS_MAX_BATCH		4096
 
-/* The first GiB of the window is KVM's: it holds the identity page. */
-#define PVVAS_WINDOW_RESERVED	(1ULL << 30)
-
 /**
- * struct pvvas_extent - one row of the list that a SEG_* call takes
- * @offset: where in the segment, in bytes from its base; page aligned
- * @gpa: guest RAM that backs it; page aligned; 0 in UNMAP and PROTECT
- * @size: bytes; a multiple of the page size, not 0
- * @prot: PVVAS_PROT_*, ANDed with the attachment's; 0 in UNMAP
- * @reserved: 0
+ * struct pvvas_hc_range - one row of PVVAS_HC_INVALIDATE_LIST
+ * @table: guest-physical address of a table; page aligned
+ * @first: index of the first entry that has changed
+ * @count: entries, at least 1; all 512 if the page is a table no more
  */
-struct pvvas_extent {
-	__u64 offset;
-	__u64 gpa;
-	__u64 size;
-	__u32 prot;
-	__u32 reserved;
+struct pvvas_hc_range {
+	__u64 table;
+	__u32 first;
+	__u32 count;
 };
+
+/*
+ * Answers may grow at their end: the host writes as much as it knows and as the
+ * guest has room for, and returns how much that is.
+ */
 
 /**
  * struct pvvas_hc_info - answer of PVVAS_HC_INFO
  * @version: PVVAS_ABI_VERSION of the host
  * @features: PVVAS_FEATURE_*
- * @window_gpa: first guest-physical address of the window
- * @window_size: bytes of the window, a multiple of 512 GiB
+ * @window_gpa: guest-physical range where the VM has neither RAM nor devices,
+ *	for views to use; a multiple of 1 GiB
+ * @window_size: its bytes, a multiple of 1 GiB
  * @slots: entries of an EPTP list
  * @max_ctxs: most contexts of this VM
- * @max_views: most views
- * @max_segs: most segments
- * @max_extents: most extents
- * @max_tables: most EPT pages (roots, tables, identity pages, lists)
+ * @max_views: most views, contexts' plain ones not counted
+ * @max_batch: most rows of PVVAS_HC_INVALIDATE_LIST
  */
 struct pvvas_hc_info {
 	__u32 version;
@@ -109,63 +120,33 @@ struct pvvas_hc_info {
 	__u32 slots;
 	__u32 max_ctxs;
 	__u32 max_views;
-	__u32 max_segs;
-	__u64 max_extents;
-	__u64 max_tables;
-};
-
-/* struct pvvas_hc_fault.flags */
-#define PVVAS_FAULT_USER	(1U << 0)	/* raised at CPL 3 */
-#define PVVAS_FAULT_GLA_VALID	(1U << 1)	/* @gla is known */
-
-/**
- * struct pvvas_hc_fault - answer of PVVAS_HC_FAULT: the newest demand fault of
- * this vCPU
- * @gpa: guest-physical address in the window
- * @gla: guest linear address
- * @seg: the segment
- * @view: the view in force
- * @offset: bytes from the segment's base, rounded down to a page
- * @access: PVVAS_PROT_* that was tried
- * @flags: PVVAS_FAULT_*
- */
-struct pvvas_hc_fault {
-	__u64 gpa;
-	__u64 gla;
-	__u64 seg;
-	__u64 view;
-	__u64 offset;
-	__u32 access;
-	__u32 flags;
+	__u32 max_batch;
 };
 
 /**
  * struct pvvas_hc_stats - answer of PVVAS_HC_STATS
  *
- * Counters of the whole VM since its creation, summed over its vCPUs, then the
- * objects that exist now.
+ * Counters of the whole VM since its creation, summed over its vCPUs, then what
+ * exists now.
  */
 struct pvvas_hc_stats {
 	/* events */
 	__u64 exits;		/* VM exits of any kind */
 	__u64 hypercalls;	/* hypercalls of any kind */
-	__u64 ept_violations;	/* all, RAM included */
+	__u64 ept_violations;	/* all, in views or not */
 	__u64 vmfunc_exits;	/* VMFUNC that the CPU refused */
-	__u64 window_faults;	/* EPT violations in the window */
-	__u64 filled;		/* of these: answered with a page */
+	__u64 view_faults;	/* EPT violations in views */
 	__u64 reflected;	/* of these: given to the guest as #PF */
 	__u64 demand;		/* of these: given to the guest as demand faults */
-	__u64 ram_links;	/* root entries copied from the VM's own root */
 	__u64 ctx_loads;	/* PVVAS_HC_CTX_LOAD that succeeded */
-	__u64 zapped;		/* leaves removed because their page went away */
-	__u64 flushes;		/* VM-wide flushes asked for */
+	__u64 invalidations;	/* rows of PVVAS_HC_INVALIDATE and _LIST */
+	__u64 zapped;		/* shadow entries that these removed */
+	__u64 flushes;		/* VM-wide flushes that hypercalls asked for */
 	/* objects */
 	__u64 ctxs;
 	__u64 views;
-	__u64 segs;
-	__u64 attachments;
-	__u64 extents;
-	__u64 tables;		/* EPT pages of all kinds */
+	__u64 shadow_pages;	/* pages of shadow tables */
+	__u64 max_shadow_pages;	/* most of them; KVM drops the oldest */
 };
 
 #endif /* _UAPI_LINUX_PVVAS_PARA_H */

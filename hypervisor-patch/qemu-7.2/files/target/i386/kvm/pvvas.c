@@ -2,7 +2,7 @@
  * EPT views for KVM guests
  *
  * The CPU property kvm-pvvas=on asks KVM for views before the first vCPU is
- * created, and shows the guest the feature bit.  Their state migrates, and a
+ * created, and shows the guest the CPUID leaf.  Their state migrates, and a
  * system reset clears it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -121,10 +121,8 @@ void hmp_info_pvvas(Monitor *mon, const QDict *qdict)
     monitor_printf(mon, "window: 0x%" PRIx64 ", %" PRIu64 " GiB\n",
                    (uint64_t)enabled.window_gpa,
                    (uint64_t)enabled.window_size >> 30);
-    monitor_printf(mon, "limits: %u contexts, %u views, %u segments, "
-                   "%" PRIu64 " extents, %" PRIu64 " tables\n",
-                   enabled.max_ctxs, enabled.max_views, enabled.max_segs,
-                   (uint64_t)enabled.max_extents, (uint64_t)enabled.max_tables);
+    monitor_printf(mon, "limits: %u contexts, %u views\n",
+                   enabled.max_ctxs, enabled.max_views);
     monitor_printf(mon, "counters: see \"info stats vm\" and "
                    "\"info stats vcpu\"\n");
 }
@@ -141,8 +139,7 @@ static bool same_limits(X86CPU *cpu)
 {
     return (!cpu->pvvas_max_ctxs || cpu->pvvas_max_ctxs == enabled.max_ctxs) &&
            (!cpu->pvvas_max_views ||
-            cpu->pvvas_max_views == enabled.max_views) &&
-           (!cpu->pvvas_max_segs || cpu->pvvas_max_segs == enabled.max_segs);
+            cpu->pvvas_max_views == enabled.max_views);
 }
 
 static bool enable(X86CPU *cpu, Error **errp)
@@ -153,9 +150,6 @@ static bool enable(X86CPU *cpu, Error **errp)
         .window_size = cpu->pvvas_window_size,
         .max_ctxs = cpu->pvvas_max_ctxs,
         .max_views = cpu->pvvas_max_views,
-        .max_segs = cpu->pvvas_max_segs,
-        .max_extents = cpu->pvvas_max_extents,
-        .max_tables = cpu->pvvas_max_tables,
     };
     int ret;
 
@@ -170,7 +164,7 @@ static bool enable(X86CPU *cpu, Error **errp)
     if (ret == -EINVAL) {
         error_setg(errp, "kvm-pvvas=on: KVM refuses the limits: the window "
                    "(0x%" PRIx64 ", size 0x%" PRIx64 ") must be whole multiples "
-                   "of 512 GiB that the CPU can address, and no limit may "
+                   "of 1 GiB that the CPU can address, and no limit may "
                    "exceed the host's module parameters",
                    (uint64_t)config.window_gpa, (uint64_t)config.window_size);
         return false;
@@ -210,6 +204,14 @@ bool kvm_pvvas_realize(X86CPU *cpu, Error **errp)
         error_setg(errp, "kvm-pvvas: all CPUs must have the same limits");
         return false;
     }
-    env->features[FEAT_KVM] |= 1U << KVM_FEATURE_PVVAS;
     return true;
+}
+
+/* The leaf that tells the guest of views. */
+void kvm_pvvas_cpuid(struct kvm_cpuid_entry2 *c)
+{
+    c->eax = PVVAS_ABI_VERSION;
+    c->ebx = kvm_arch_get_supported_cpuid(kvm_state, KVM_CPUID_PVVAS, 0, R_EBX);
+    c->ecx = PVVAS_CPUID_ECX;
+    c->edx = PVVAS_CPUID_EDX;
 }

@@ -6,6 +6,9 @@
 #ifndef QEMU_I386_KVM_PVVAS_H
 #define QEMU_I386_KVM_PVVAS_H
 
+struct kvm_cpuid_entry2;
+
 bool kvm_pvvas_realize(X86CPU *cpu, Error **errp);
+void kvm_pvvas_cpuid(struct kvm_cpuid_entry2 *c);
 
 #endif

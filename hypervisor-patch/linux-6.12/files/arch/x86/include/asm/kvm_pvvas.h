@@ -5,116 +5,157 @@
 #ifndef _ASM_X86_KVM_PVVAS_H
 #define _ASM_X86_KVM_PVVAS_H
 
-#include <linux/atomic.h>
 #include <linux/bits.h>
+#include <linux/errno.h>
 #include <linux/jump_label_ratelimit.h>
 #include <linux/kvm_types.h>
+#include <linux/tracepoint-defs.h>
 #include <linux/types.h>
+#include <uapi/linux/kvm_para.h>
 
 struct kvm;
 struct kvm_vcpu;
-struct kvm_gfn_range;
-struct kvm_memory_slot;
-struct kvm_pvvas;
-struct kvm_pvvas_config;
+struct pvvas_ctx;
+struct pvvas_hc_range;
 struct x86_exception;
+
+/*
+ * In x86_exception.error_code, of a page fault at an address that a view
+ * refuses.  SGX: Linux takes no #PF with that bit for a spurious one.  DEMAND:
+ * ours alone; the guest gets PVVAS_DEMAND_VECTOR instead.
+ */
+#define PVVAS_PFERR_SGX		BIT(15)
+#define PVVAS_PFERR_DEMAND	BIT(14)
 
 /**
  * struct kvm_vcpu_pvvas - a vCPU's part
- * @ctx: id of the context whose EPTP list is in force, 0 for none; written
- *	under mmu_lock
- * @list: physical address of that list; written under mmu_lock
- * @eptp: the view at the latest load; written under mmu_lock
+ * @ctx: the context whose EPTP list is to be in force, or NULL; written by the
+ *	vCPU's own thread under mmu_lock held for reading, by others for writing
+ * @eptp: the view at the latest load; as @ctx
  * @older_than: until the next load, EPT_POINTER and @eptp mean only views with
  *	a smaller id: a view was destroyed, and its root's page may be that of
- *	a newer one; written under mmu_lock
- * @reset_view: the next load goes to the plain view; written under mmu_lock
+ *	a newer one; as @ctx
+ * @reset_view: the next load goes to the plain view; as @ctx
  * @noted: the next load goes to @eptp, whatever EPT_POINTER says: the vCPU's
- *	state was set, or it is in SMM; written under mmu_lock
+ *	state was set, or it is in SMM; as @ctx
+ * @loaded: the latest load went to a view; vCPU's own thread only
  * @traced_view: id of the view seen at the latest exit that was traced; vCPU's
  *	own thread only
- * @translated: how many addresses of the window were translated for KVM's
- *	emulator; written by the vCPU's own thread under mmu_lock, read without
- * @used: what @translated was at the latest load of a root, on the way into the
- *	guest: no instruction uses these answers any more; written by the
- *	vCPU's own thread, read without a lock
- * @pages: zeroed pages for tables, filled before mmu_lock is taken; vCPU's own
- *	thread only
- * @fault: newest demand fault, for PVVAS_HC_FAULT; vCPU's own thread only
+ * @flushes: how often the vCPU has flushed everything before it entered the
+ *	guest; written by its own thread
+ * @emulated_at: @flushes, plus one, when KVM's emulator last asked where an
+ *	address of a view leads: until @flushes grows, an instruction may use
+ *	the answer.  Written by the vCPU's own thread
+ * @fault: what the exit said about the access in a view that is being handled;
+ *	vCPU's own thread only
  */
 struct kvm_vcpu_pvvas {
-	u64 ctx;
-	u64 list;
+	struct pvvas_ctx *ctx;
 	u64 eptp;
 	u64 older_than;
 	bool reset_view;
 	bool noted;
+	bool loaded;
 	u64 traced_view;
-	u64 translated;
-	u64 used;
-	struct kvm_mmu_memory_cache pages;
+	u64 flushes;
+	u64 emulated_at;
 	struct {
-		bool pending;
-		u32 access;
-		u32 flags;
+		u64 view;
 		u64 gpa;
 		u64 gla;
-		u64 seg;
-		u64 view;
-		u64 offset;
+		u32 access;	/* PFERR_* */
+		bool gla_valid;
+		bool misconfig;
 	} fault;
 };
 
-/* What became of an access to the window. */
-enum kvm_pvvas_result {
-	KVM_PVVAS_RETRY,	/* filled, or the world changed: run on */
-	KVM_PVVAS_REFLECT,	/* not attached or not permitted: #PF */
-	KVM_PVVAS_DEMAND,	/* the guest is asked to back the page */
-};
-
-/*
- * In the error code of a #PF that KVM finds itself: the guest is asked to back
- * the page, see kvm_inject_page_fault().  No CPU sets this bit.
- */
-#define PVVAS_PFERR_DEMAND	BIT(14)
-
+#ifdef CONFIG_KVM_PVVAS
 /* On while a VM of this host may have views. */
 extern struct static_key_false_deferred kvm_pvvas_enabled;
-/*
- * An EPT violation is looked at before KVM maps anything: how many VMs of this
- * host use views, and one for kvm_intel.allow_smaller_maxphyaddr.
- */
-extern atomic_t kvm_look_at_gpa;
+DECLARE_TRACEPOINT(kvm_pvvas_switch);
 
-void kvm_pvvas_ops_updated(void);
 int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig);
 int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp);
 int kvm_pvvas_check_extension(void);
+u32 kvm_pvvas_features(void);
 void kvm_pvvas_destroy_vm(struct kvm *kvm);
-void kvm_pvvas_destroy_vcpu(struct kvm_vcpu *vcpu);
 void kvm_pvvas_reset_vcpu(struct kvm_vcpu *vcpu);
 long kvm_pvvas_hypercall(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1,
-			 u64 a2, bool op_64_bit);
+			 u64 a2, u64 a3, bool op_64_bit);
 bool kvm_pvvas_overlaps_window(struct kvm *kvm, gfn_t gfn, u64 npages);
+void kvm_pvvas_inject_demand(struct kvm_vcpu *vcpu,
+			     const struct x86_exception *fault);
+void kvm_pvvas_trace_switch(struct kvm_vcpu *vcpu);
 
-/* MMU side: mmu_lock held for writing; return whether a flush is due. */
-bool kvm_pvvas_unmap_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range);
-bool kvm_pvvas_age_gfn_range(struct kvm *kvm, struct kvm_gfn_range *range,
-			     bool test_only);
-bool kvm_pvvas_zap_gfns(struct kvm *kvm, gfn_t start, gfn_t end);
-void kvm_pvvas_zap_all(struct kvm *kvm);
-void kvm_pvvas_root_spte_zapped(struct kvm *kvm, u64 spte);
-/* The same, taking mmu_lock, and flushing under it. */
-void kvm_pvvas_zap_slot(struct kvm *kvm, const struct kvm_memory_slot *slot);
-
-/* Vendor side. */
-bool kvm_pvvas_active(struct kvm_vcpu *vcpu);
-bool kvm_pvvas_gpa_in_window(struct kvm_vcpu *vcpu, gpa_t gpa);
-bool kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list);
-bool kvm_pvvas_link_ram(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa);
-int kvm_pvvas_window_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
-			   u32 access, u64 gla, u32 flags);
+/* mmu/mmu.c, and what it calls */
+int kvm_view_enable(struct kvm *kvm);
+int kvm_view_get_root(struct kvm_vcpu *vcpu, gfn_t table, hpa_t *root);
+void kvm_view_put_root(struct kvm *kvm, hpa_t root);
+void kvm_view_kill_root(struct kvm *kvm, hpa_t root);
+void kvm_view_zap_all(struct kvm *kvm);
+int kvm_view_page_fault(struct kvm_vcpu *vcpu, hpa_t root, gfn_t table,
+			gpa_t gpa, u64 error_code);
+gpa_t kvm_view_translate(struct kvm_vcpu *vcpu, gfn_t table, gpa_t gpa,
+			 u64 access, struct x86_exception *exception);
+unsigned long kvm_view_invalidate(struct kvm *kvm,
+				  const struct pvvas_hc_range *rows,
+				  unsigned int nr);
+void kvm_pvvas_inject_view_fault(struct kvm_vcpu *vcpu,
+				 struct x86_exception *fault,
+				 bool from_hardware);
 gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 			      struct x86_exception *exception);
+
+/* Vendor side. */
+bool kvm_pvvas_choose(struct kvm_vcpu *vcpu, u64 *eptp, u64 *list);
+int kvm_pvvas_page_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
+			 u64 error_code);
+
+#else /* !CONFIG_KVM_PVVAS */
+static inline int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
+{
+	return -EINVAL;
+}
+
+static inline int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp)
+{
+	return -ENOTTY;
+}
+
+static inline int kvm_pvvas_check_extension(void)
+{
+	return 0;
+}
+
+static inline u32 kvm_pvvas_features(void)
+{
+	return 0;
+}
+
+static inline void kvm_pvvas_destroy_vm(struct kvm *kvm) {}
+static inline void kvm_pvvas_reset_vcpu(struct kvm_vcpu *vcpu) {}
+
+static inline long kvm_pvvas_hypercall(struct kvm_vcpu *vcpu, u64 nr, u64 a0,
+				       u64 a1, u64 a2, u64 a3, bool op_64_bit)
+{
+	return -KVM_ENOSYS;
+}
+
+static inline bool kvm_pvvas_overlaps_window(struct kvm *kvm, gfn_t gfn,
+					     u64 npages)
+{
+	return false;
+}
+
+static inline void kvm_pvvas_inject_demand(struct kvm_vcpu *vcpu,
+					   const struct x86_exception *fault) {}
+
+static inline gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa,
+					    u64 access,
+					    struct x86_exception *exception)
+{
+	return gpa;
+}
+#endif /* CONFIG_KVM_PVVAS */
 
 #endif /* _ASM_X86_KVM_PVVAS_H */

@@ -7,15 +7,21 @@
 
 #include "internal.h"
 #include "cpuid.h"
-#include "kvm_cache_regs.h"
+#include "mmu.h"
 #include "smm.h"
+#include "x86.h"
+#include "trace.h"
 
-/* Every call that answers with a struct takes its size and cuts it to that. */
+/* Rows of a list that are read at a time. */
+#define PVVAS_ROWS	32U
+
+/* The struct may be older than the host, or newer. */
 static long pvvas_answer(struct kvm *kvm, u64 gpa, u64 size, const void *data,
 			 u64 len)
 {
-	if (!IS_ALIGNED(gpa, 8) || size < len)
+	if (!IS_ALIGNED(gpa, 8))
 		return -EINVAL;
+	len = min(size, len);
 	return kvm_write_guest(kvm, gpa, data, len) ? -EFAULT : (long)len;
 }
 
@@ -24,15 +30,13 @@ static long pvvas_info(struct kvm *kvm, u64 gpa, u64 size)
 	struct kvm_pvvas_config *c = &kvm->arch.pvvas->config;
 	struct pvvas_hc_info info = {
 		.version = PVVAS_ABI_VERSION,
-		.features = PVVAS_FEATURE_DEMAND_PROT,
+		.features = kvm_pvvas_features(),
 		.window_gpa = c->window_gpa,
 		.window_size = c->window_size,
 		.slots = PVVAS_NR_SLOTS,
 		.max_ctxs = c->max_ctxs,
 		.max_views = c->max_views,
-		.max_segs = c->max_segs,
-		.max_extents = c->max_extents,
-		.max_tables = c->max_tables,
+		.max_batch = PVVAS_MAX_BATCH,
 	};
 
 	return pvvas_answer(kvm, gpa, size, &info, sizeof(info));
@@ -41,15 +45,13 @@ static long pvvas_info(struct kvm *kvm, u64 gpa, u64 size)
 static long pvvas_stats(struct kvm *kvm, u64 gpa, u64 size)
 {
 	struct pvvas_hc_stats s = {
-		.ram_links = kvm->stat.pvvas_ram_links,
+		.invalidations = kvm->stat.pvvas_invalidations,
 		.zapped = kvm->stat.pvvas_zapped,
 		.flushes = kvm->stat.pvvas_flushes,
 		.ctxs = kvm->stat.pvvas_ctxs,
 		.views = kvm->stat.pvvas_views,
-		.segs = kvm->stat.pvvas_segs,
-		.attachments = kvm->stat.pvvas_attachments,
-		.extents = kvm->stat.pvvas_extents,
-		.tables = atomic64_read(&kvm->stat.pvvas_tables),
+		.shadow_pages = READ_ONCE(kvm->arch.n_used_mmu_pages),
+		.max_shadow_pages = READ_ONCE(kvm->arch.n_max_mmu_pages),
 	};
 	struct kvm_vcpu *v;
 	unsigned long i;
@@ -57,12 +59,9 @@ static long pvvas_stats(struct kvm *kvm, u64 gpa, u64 size)
 	kvm_for_each_vcpu(i, v, kvm) {
 		s.exits += v->stat.exits;
 		s.hypercalls += v->stat.hypercalls;
-		/* by KVM's ordinary handler, and by views */
-		s.ept_violations += v->stat.pf_taken +
-				    v->stat.pvvas_ept_violations;
+		s.ept_violations += v->stat.pf_taken;
 		s.vmfunc_exits += v->stat.pvvas_vmfunc_exits;
-		s.window_faults += v->stat.pvvas_window_faults;
-		s.filled += v->stat.pvvas_filled;
+		s.view_faults += v->stat.pvvas_view_faults;
 		s.reflected += v->stat.pvvas_reflected;
 		s.demand += v->stat.pvvas_demand;
 		s.ctx_loads += v->stat.pvvas_ctx_loads;
@@ -70,151 +69,209 @@ static long pvvas_stats(struct kvm *kvm, u64 gpa, u64 size)
 	return pvvas_answer(kvm, gpa, size, &s, sizeof(s));
 }
 
-static long pvvas_fault(struct kvm_vcpu *vcpu, u64 gpa, u64 size)
+/* Does it promise that something is reached no more? */
+static bool pvvas_takes_away(u64 nr)
 {
-	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
-	struct pvvas_hc_fault f = {
-		.gpa = a->fault.gpa,
-		.gla = a->fault.gla,
-		.seg = a->fault.seg,
-		.view = a->fault.view,
-		.offset = a->fault.offset,
-		.access = a->fault.access,
-		.flags = a->fault.flags,
-	};
-	long r;
-
-	if (!a->fault.pending)
-		return -ENOENT;
-	r = pvvas_answer(vcpu->kvm, gpa, size, &f, sizeof(f));
-	if (r >= 0)
-		a->fault.pending = false;
-	return r;
+	switch (nr) {
+	case PVVAS_HC_RESET:
+	case PVVAS_HC_CTX_DESTROY:
+	case PVVAS_HC_VIEW_DESTROY:
+	case PVVAS_HC_INVALIDATE:
+	case PVVAS_HC_INVALIDATE_LIST:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* kvm_pvvas.lock held */
-static long pvvas_change(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1, u64 a2)
+static long pvvas_change(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1, u64 a2,
+			 u64 a3)
 {
+	struct kvm *kvm = vcpu->kvm;
+
 	switch (nr) {
+	case PVVAS_HC_RESET:
+		pvvas_reset_locked(kvm);
+		return 0;
 	case PVVAS_HC_CTX_CREATE:
-		return pvvas_ctx_create(vcpu, a0);
+		return pvvas_ctx_create(vcpu, a0, a1);
 	case PVVAS_HC_CTX_DESTROY:
-		return pvvas_ctx_destroy(vcpu, a0);
+		return pvvas_ctx_destroy(kvm, a0);
 	case PVVAS_HC_VIEW_CREATE:
-		return pvvas_view_create(vcpu, a0, a1, a2);
+		return pvvas_view_create(vcpu, a0, a1, a2, a3);
 	case PVVAS_HC_VIEW_DESTROY:
-		return pvvas_view_destroy(vcpu, a0);
+		return pvvas_view_destroy(kvm, a0);
 	case PVVAS_HC_VIEW_PLACE:
-		return pvvas_view_place(vcpu, a0, a1, a2);
-	case PVVAS_HC_VIEW_ATTACH:
-		return pvvas_attach(vcpu->kvm, a0, a1, a2);
-	case PVVAS_HC_VIEW_DETACH:
-		return pvvas_view_detach(vcpu, a0, a1);
-	case PVVAS_HC_SEG_CREATE:
-		return pvvas_seg_create(vcpu, a0, a1, a2);
-	case PVVAS_HC_SEG_DESTROY:
-		return pvvas_seg_destroy(vcpu, a0);
-	case PVVAS_HC_SEG_MAP:
-	case PVVAS_HC_SEG_UNMAP:
-	case PVVAS_HC_SEG_PROTECT:
-		return pvvas_seg_change(vcpu, nr, a0, a1, a2);
+		return pvvas_view_place(kvm, a0, a1, a2);
 	default:
 		return -KVM_ENOSYS;
 	}
 }
 
+static bool pvvas_row_valid(const struct pvvas_hc_range *row)
+{
+	return PAGE_ALIGNED(row->table) && row->count &&
+	       row->first < PVVAS_NR_ENTRIES &&
+	       row->count <= PVVAS_NR_ENTRIES - row->first;
+}
+
+static void pvvas_invalidate(struct kvm *kvm, const struct pvvas_hc_range *rows,
+			     unsigned int n)
+{
+	unsigned long zapped = kvm_view_invalidate(kvm, rows, n);
+
+	/* Counters, several vCPUs' at once: one of them may lose. */
+	kvm->stat.pvvas_invalidations += n;
+	kvm->stat.pvvas_zapped += zapped;
+	trace_kvm_pvvas_invalidate(rows->table, rows->first, rows->count, n,
+				   zapped);
+}
+
+static long pvvas_invalidate_one(struct kvm *kvm, u64 table, u64 first,
+				 u64 count)
+{
+	struct pvvas_hc_range row = { table, first, count };
+
+	if (first > U32_MAX || count > U32_MAX || !pvvas_row_valid(&row))
+		return -EINVAL;
+	pvvas_invalidate(kvm, &row, 1);
+	return 1;
+}
+
+static long pvvas_invalidate_list(struct kvm *kvm, u64 gpa, u64 nr)
+{
+	struct pvvas_hc_range rows[PVVAS_ROWS];
+	unsigned int i, n;
+	u64 done = 0;
+	long r = 0;
+
+	if (!IS_ALIGNED(gpa, 8) || !nr || nr > PVVAS_MAX_BATCH)
+		return -EINVAL;
+	while (!r && done < nr) {
+		n = min(nr - done, PVVAS_ROWS);
+		if (kvm_read_guest(kvm, gpa + done * sizeof(*rows), rows,
+				   n * sizeof(*rows)))
+			r = -EFAULT;
+		for (i = 0; !r && i < n; i++)
+			if (!pvvas_row_valid(&rows[i])) {
+				r = -EINVAL;
+				n = i;
+			}
+		if (r == -EFAULT || !n)
+			break;
+		pvvas_invalidate(kvm, rows, n);
+		done += n;
+		cond_resched();
+	}
+	return done ?: r;
+}
+
 /*
  * A flush ends what CPUs know.  KVM's emulator, on behalf of @v, may have an
  * address from before it and not have used it yet: wait until the instruction
- * is over, which it is when the vCPU is on its way into the guest again, sleeps
- * (it may do so for ever: INIT) or has left KVM_RUN.  No locks held but the
- * caller's own vcpu->mutex.
+ * is over.  It is when the vCPU is about to enter the guest, and flushes as asked,
+ * when it sleeps (it may do so for ever: INIT) or has left KVM_RUN.
  */
 static void pvvas_wait_for(struct kvm_vcpu *v)
 {
-	u64 at = READ_ONCE(v->arch.pvvas.translated);
+	u64 at = READ_ONCE(v->arch.pvvas.emulated_at);
 
-	/* Pairs with vmx_pvvas_load(): @v has used the pages for the last time. */
-	while ((s64)(smp_load_acquire(&v->arch.pvvas.used) - at) < 0) {
+	kvm_make_request(KVM_REQ_TLB_FLUSH, v);
+	while (READ_ONCE(v->arch.pvvas.emulated_at) == at &&
+	       READ_ONCE(v->arch.pvvas.flushes) + 1 == at) {
 		if (mutex_trylock(&v->mutex)) {
 			mutex_unlock(&v->mutex);
 			return;
 		}
 		if (kvm_vcpu_is_blocking(v) || fatal_signal_pending(current))
 			return;
+		/* It may be in the guest since, without an exit so far. */
+		kvm_vcpu_kick(v);
 		usleep_range(20, 100);
 		/* A slow CPU does not sleep: the time is over before. */
 		cond_resched();
 	}
 }
 
-/* After hypercalls that promise that a page is reached no more. */
-static void pvvas_wait_for_emulators(struct kvm_vcpu *vcpu, u64 nr)
+static bool pvvas_emulates(struct kvm_vcpu *v)
+{
+	return READ_ONCE(v->arch.pvvas.emulated_at) ==
+	       READ_ONCE(v->arch.pvvas.flushes) + 1;
+}
+
+/* @vcpu's own part is 0: else two that wait would wait for each other. */
+static void pvvas_wait_for_emulators(struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu *v;
 	unsigned long i;
 
-	switch (nr) {
-	case PVVAS_HC_RESET:
-	case PVVAS_HC_CTX_DESTROY:
-	case PVVAS_HC_VIEW_DESTROY:
-	case PVVAS_HC_VIEW_DETACH:
-	case PVVAS_HC_SEG_UNMAP:
-	case PVVAS_HC_SEG_PROTECT:
-		break;
-	default:
-		return;
+	/* After the store to the table, before the look: see the translation. */
+	smp_mb();
+	kvm_for_each_vcpu(i, v, vcpu->kvm) {
+		if (v == vcpu || !pvvas_emulates(v))
+			continue;
+		/* What it does may wait for who waits for SRCU. */
+		kvm_vcpu_srcu_read_unlock(vcpu);
+		pvvas_wait_for(v);
+		kvm_vcpu_srcu_read_lock(vcpu);
 	}
-	kvm_for_each_vcpu(i, v, vcpu->kvm)
-		if (v != vcpu)
-			pvvas_wait_for(v);
+}
+
+static bool pvvas_offered(struct kvm_vcpu *vcpu)
+{
+	return !vcpu->arch.pv_cpuid.enforce ||
+	       kvm_find_cpuid_entry(vcpu, vcpu->arch.kvm_cpuid.base +
+				    KVM_CPUID_PVVAS - KVM_CPUID_SIGNATURE);
 }
 
 /**
- * kvm_pvvas_hypercall - a hypercall whose number is PVVAS_HC_BASE or more
+ * kvm_pvvas_hypercall - a hypercall from PVVAS_HC_BASE to PVVAS_HC_LAST
  * @vcpu: the vCPU, at CPL 0
  * @nr: PVVAS_HC_*
  * @a0: first argument
  * @a1: second argument
  * @a2: third argument
+ * @a3: fourth argument
  * @op_64_bit: made in 64-bit mode
  *
  * Return: what goes into RAX: 0 or positive, or a negative errno, which for
- * unknown numbers and VMs without views is what KVM always answered.
+ * VMs without views is what KVM always answered.
  */
 long kvm_pvvas_hypercall(struct kvm_vcpu *vcpu, u64 nr, u64 a0, u64 a1,
-			 u64 a2, bool op_64_bit)
+			 u64 a2, u64 a3, bool op_64_bit)
 {
-	struct kvm_pvvas *pv = vcpu->kvm->arch.pvvas;
+	struct kvm *kvm = vcpu->kvm;
+	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	long r;
 
-	if (!pv || nr > PVVAS_HC_BASE + 0xff ||
-	    !guest_pv_has(vcpu, KVM_FEATURE_PVVAS))
+	if (!pv || !pvvas_offered(vcpu))
 		return -KVM_ENOSYS;
-	/* Views and nested VMX would both own the EPTP. */
+	/* Views and nested VMX would both own guest_mmu and the EPTP. */
 	if (!op_64_bit || is_guest_mode(vcpu) || is_smm(vcpu) ||
 	    guest_cpu_cap_has(vcpu, X86_FEATURE_VMX))
 		return -EOPNOTSUPP;
+	WRITE_ONCE(vcpu->arch.pvvas.emulated_at, 0);
 
 	switch (nr) {
 	case PVVAS_HC_INFO:
-		return pvvas_info(vcpu->kvm, a0, a1);
+		return pvvas_info(kvm, a0, a1);
 	case PVVAS_HC_STATS:
-		return pvvas_stats(vcpu->kvm, a0, a1);
-	case PVVAS_HC_FAULT:
-		return pvvas_fault(vcpu, a0, a1);
+		return pvvas_stats(kvm, a0, a1);
 	case PVVAS_HC_CTX_LOAD:
 		return pvvas_ctx_load(vcpu, a0);
-	case PVVAS_HC_RESET:
-		pvvas_reset(vcpu->kvm);
-		pvvas_wait_for_emulators(vcpu, nr);
-		return 0;
+	case PVVAS_HC_INVALIDATE:
+		r = pvvas_invalidate_one(kvm, a0, a1, a2);
+		break;
+	case PVVAS_HC_INVALIDATE_LIST:
+		r = pvvas_invalidate_list(kvm, a0, a1);
+		break;
+	default:
+		mutex_lock(&pv->lock);
+		r = pvvas_change(vcpu, nr, a0, a1, a2, a3);
+		mutex_unlock(&pv->lock);
 	}
-
-	mutex_lock(&pv->lock);
-	r = pvvas_change(vcpu, nr, a0, a1, a2);
-	mutex_unlock(&pv->lock);
-	if (r >= 0)
-		pvvas_wait_for_emulators(vcpu, nr);
+	if (r >= 0 && pvvas_takes_away(nr))
+		pvvas_wait_for_emulators(vcpu);
 	return r;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * EPT views: what a VMM saves and restores.  Tables and leaves are no state:
- * faults bring them back.
+ * EPT views: what a VMM saves and restores.  Tables are the guest's memory, and
+ * their shadows no state: faults bring them back.
  *
  * All vCPUs must be stopped: their mutexes are tried, before kvm_pvvas.lock is
  * taken, since a vCPU in a hypercall holds the one and waits for the other.
@@ -11,7 +11,9 @@
 #include <linux/uaccess.h>
 
 #include "internal.h"
+#include "cpuid.h"
 #include "mmu.h"
+#include "smm.h"
 
 /* A record sink that counts, and writes while there is room. */
 struct pvvas_out {
@@ -36,56 +38,23 @@ static void pvvas_put(struct pvvas_out *out, u32 type, u32 arg, u64 a, u64 b,
 	out->n++;
 }
 
-static void pvvas_save_view(struct pvvas_out *out, struct pvvas_view *view)
-{
-	struct interval_tree_node *node;
-
-	pvvas_put(out, KVM_PVVAS_VIEW, view->slot, view->id, view->ctx->id,
-		  view->cookie, view->generation);
-	cond_resched();
-	for (node = interval_tree_iter_first(&view->atts, 0, ULONG_MAX); node;
-	     node = interval_tree_iter_next(node, 0, ULONG_MAX)) {
-		struct pvvas_att *att = container_of(node, struct pvvas_att, node);
-
-		pvvas_put(out, KVM_PVVAS_ATTACHMENT, att->prot, view->id,
-			  att->seg->id, 0, 0);
-	}
-}
-
-static void pvvas_save_seg(struct pvvas_out *out, struct pvvas_seg *seg)
-{
-	struct interval_tree_node *node;
-
-	pvvas_put(out, KVM_PVVAS_SEGMENT, seg->flags, seg->id,
-		  gfn_to_gpa(seg->base), seg->npages << PAGE_SHIFT, 0);
-	for (node = interval_tree_iter_first(&seg->extents, 0, ULONG_MAX); node;
-	     node = interval_tree_iter_next(node, 0, ULONG_MAX)) {
-		struct pvvas_extent_node *e;
-
-		e = container_of(node, struct pvvas_extent_node, fwd);
-		pvvas_put(out, KVM_PVVAS_EXTENT, e->prot, seg->id,
-			  node->start << PAGE_SHIFT, gfn_to_gpa(e->rev.start),
-			  (node->last - node->start + 1) << PAGE_SHIFT);
-		cond_resched();
-	}
-}
-
-/* Context and view of a stopped vCPU. */
+/* Context and view of a stopped vCPU: what kvm_pvvas_choose() will find. */
 static void pvvas_save_vcpu(struct pvvas_out *out, struct kvm_vcpu *vcpu)
 {
 	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
-	u64 eptp, view;
+	u64 eptp, ctx = 0, view = 0;
 
 	vcpu_load(vcpu);
 	eptp = kvm_x86_call(pvvas_eptp)(vcpu);
 	vcpu_put(vcpu);
 
-	/* What kvm_pvvas_choose() will find at the next entry; the plain one is 0. */
 	read_lock(&vcpu->kvm->mmu_lock);
-	view = pvvas_view_to_load(vcpu, eptp)->id;
+	if (a->ctx) {
+		ctx = a->ctx->id;
+		view = pvvas_view_to_load(vcpu, eptp)->id;
+	}
 	read_unlock(&vcpu->kvm->mmu_lock);
-
-	pvvas_put(out, KVM_PVVAS_VCPU, vcpu->vcpu_id, a->ctx, view, 0, 0);
+	pvvas_put(out, KVM_PVVAS_VCPU, vcpu->vcpu_id, ctx, view, 0, 0);
 }
 
 /* kvm_pvvas.lock held */
@@ -94,24 +63,22 @@ static int pvvas_save(struct kvm *kvm, struct pvvas_out *out)
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	struct pvvas_view *view;
 	struct pvvas_ctx *ctx;
-	struct pvvas_seg *seg;
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
 	pvvas_put(out, KVM_PVVAS_HEADER, PVVAS_ABI_VERSION, pv->next_id,
-		  gfn_to_gpa(pv->window), pv->window_pages << PAGE_SHIFT,
-		  kvm_pvvas_in_use(kvm));
-	/* Each kind after those that it names. */
-	xa_for_each(&pv->segs, i, seg)
-		pvvas_save_seg(out, seg);
+		  gfn_to_gpa(pv->window), pv->window_pages << PAGE_SHIFT, 0);
 	xa_for_each(&pv->ctxs, i, ctx)
-		pvvas_put(out, KVM_PVVAS_CONTEXT, 0, ctx->id, 0, 0, 0);
-	xa_for_each(&pv->views, i, view)
-		pvvas_save_view(out, view);
-	if (!kvm_pvvas_in_use(kvm))
-		return out->err;
+		pvvas_put(out, KVM_PVVAS_CONTEXT, 0, ctx->id,
+			  gfn_to_gpa(ctx->plain->table), 0, 0);
+	xa_for_each(&pv->views, i, view) {
+		pvvas_put(out, KVM_PVVAS_VIEW, view->slot, view->id,
+			  view->ctx->id, gfn_to_gpa(view->table), view->cookie);
+		cond_resched();
+	}
 	kvm_for_each_vcpu(i, vcpu, kvm)
-		pvvas_save_vcpu(out, vcpu);
+		if (vcpu->arch.pvvas.ctx)
+			pvvas_save_vcpu(out, vcpu);
 	return out->err;
 }
 
@@ -122,85 +89,33 @@ static int pvvas_load_header(struct kvm *kvm, const struct kvm_pvvas_record *rec
 	if (rec->type != KVM_PVVAS_HEADER || rec->arg != PVVAS_ABI_VERSION ||
 	    !rec->val[0] || rec->val[0] > S64_MAX / 2 ||
 	    rec->val[1] != gfn_to_gpa(pv->window) ||
-	    rec->val[2] != pv->window_pages << PAGE_SHIFT || rec->val[3] > 1)
+	    rec->val[2] != pv->window_pages << PAGE_SHIFT || rec->val[3])
 		return -EINVAL;
 	pv->next_id = max(pv->next_id, rec->val[0]);
-	if (rec->val[3])
-		pvvas_activate(kvm);
 	return 0;
-}
-
-static int pvvas_load_view(struct kvm *kvm, const struct kvm_pvvas_record *rec)
-{
-	struct pvvas_view *view;
-	u32 slot;
-	int r;
-
-	if (rec->arg >= PVVAS_NR_SLOTS || rec->val[3] > U32_MAX)
-		return -EINVAL;
-	slot = array_index_nospec(rec->arg, PVVAS_NR_SLOTS);
-	r = pvvas_view_make(kvm, rec->val[0], rec->val[1], rec->val[2]);
-	if (r)
-		return r;
-	view = xa_load(&kvm->arch.pvvas->views, rec->val[0]);
-	if (slot) {
-		if (view->ctx->slots[slot])
-			return -EEXIST;
-		write_lock(&kvm->mmu_lock);
-		pvvas_view_put_in(kvm, view, slot);
-		write_unlock(&kvm->mmu_lock);
-	}
-	/*
-	 * One step of it was the placing just now.  That later placings flush
-	 * no more is right: the vCPUs flush before they enter again, as the
-	 * activation asked for.
-	 */
-	view->generation = rec->val[3];
-	return 0;
-}
-
-static int pvvas_load_extent(struct kvm *kvm, const struct kvm_pvvas_record *rec)
-{
-	struct pvvas_seg *seg = xa_load(&kvm->arch.pvvas->segs, rec->val[0]);
-	struct pvvas_extent row = {
-		.offset = rec->val[1],
-		.gpa = rec->val[2],
-		.size = rec->val[3],
-		.prot = rec->arg,
-	};
-
-	if (!seg)
-		return -ENOENT;
-	return pvvas_change_one(kvm, PVVAS_HC_SEG_MAP, seg, &row);
 }
 
 static int pvvas_load_vcpu(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 {
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
 	struct kvm_vcpu *vcpu = kvm_get_vcpu_by_id(kvm, rec->arg);
-	struct pvvas_view *view = NULL;
-	struct pvvas_ctx *ctx = NULL;
+	struct pvvas_ctx *ctx = xa_load(&pv->ctxs, rec->val[0]);
+	struct pvvas_view *view;
 
-	if (!vcpu || !kvm_pvvas_in_use(kvm))
+	if (!vcpu || !ctx)
 		return -ENOENT;
-	if (rec->val[0]) {
-		ctx = xa_load(&pv->ctxs, rec->val[0]);
-		if (!ctx)
-			return -ENOENT;
-	}
-	if (rec->val[1]) {
-		view = xa_load(&pv->views, rec->val[1]);
-		if (!view)
-			return -ENOENT;
-		if (view->ctx != ctx)
-			return -EINVAL;
-	}
+	if (guest_cpu_cap_has(vcpu, X86_FEATURE_VMX))
+		return -EINVAL;
+	view = rec->val[1] ? xa_load(&pv->views, rec->val[1]) : ctx->plain;
+	if (!view)
+		return -ENOENT;
+	if (view->ctx != ctx)
+		return -EINVAL;
 
 	write_lock(&kvm->mmu_lock);
-	vcpu->arch.pvvas.ctx = rec->val[0];
-	vcpu->arch.pvvas.list = __pa(ctx ? ctx->list : pv->null_list);
+	WRITE_ONCE(vcpu->arch.pvvas.ctx, ctx);
 	/* EPT_POINTER is no view of this VM: all were made just now. */
-	vcpu->arch.pvvas.eptp = view ? view->eptp : pv->plain.eptp;
+	vcpu->arch.pvvas.eptp = pvvas_eptp(view);
 	vcpu->arch.pvvas.older_than = U64_MAX;
 	vcpu->arch.pvvas.noted = true;
 	vcpu->arch.pvvas.reset_view = false;
@@ -212,11 +127,8 @@ static int pvvas_load_vcpu(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 /* How much of val[] a record of each type has a use for; the rest is 0. */
 static const u8 pvvas_record_vals[] = {
 	[KVM_PVVAS_HEADER] = 4,
-	[KVM_PVVAS_SEGMENT] = 3,
-	[KVM_PVVAS_EXTENT] = 4,
-	[KVM_PVVAS_CONTEXT] = 1,
+	[KVM_PVVAS_CONTEXT] = 2,
 	[KVM_PVVAS_VIEW] = 4,
-	[KVM_PVVAS_ATTACHMENT] = 2,
 	[KVM_PVVAS_VCPU] = 2,
 };
 
@@ -234,29 +146,36 @@ static bool pvvas_record_padded(const struct kvm_pvvas_record *rec)
 	return rec->type != KVM_PVVAS_CONTEXT || !rec->arg;
 }
 
+/* Whose guest_mmu and caches may serve for the roots: one that does not nest. */
+static struct kvm_vcpu *pvvas_any_vcpu(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm)
+		if (!guest_cpu_cap_has(vcpu, X86_FEATURE_VMX) && !is_smm(vcpu))
+			return vcpu;
+	return NULL;
+}
+
 static int pvvas_load_record(struct kvm *kvm, const struct kvm_pvvas_record *rec)
 {
 	struct kvm_pvvas *pv = kvm->arch.pvvas;
+	struct kvm_vcpu *vcpu = pvvas_any_vcpu(kvm);
 	const u64 *val = rec->val;
 
-	if (!pvvas_record_padded(rec))
+	if (!pvvas_record_padded(rec) || !vcpu)
 		return -EINVAL;
 	/* Ids that will be given out later would clash. */
 	if (rec->type != KVM_PVVAS_VCPU && (!val[0] || val[0] >= pv->next_id))
 		return -EINVAL;
 
 	switch (rec->type) {
-	case KVM_PVVAS_SEGMENT:
-		return pvvas_seg_make(kvm, val[0], val[1], val[2], rec->arg);
-	case KVM_PVVAS_EXTENT:
-		return pvvas_load_extent(kvm, rec);
 	case KVM_PVVAS_CONTEXT:
-		return kvm_pvvas_in_use(kvm) ? pvvas_ctx_make(kvm, val[0]) :
-					       -EINVAL;
+		return pvvas_ctx_make(vcpu, val[0], val[1]);
 	case KVM_PVVAS_VIEW:
-		return pvvas_load_view(kvm, rec);
-	case KVM_PVVAS_ATTACHMENT:
-		return pvvas_attach(kvm, val[0], val[1], rec->arg);
+		return pvvas_view_make(vcpu, val[0], val[1], rec->arg, val[2],
+				       val[3]);
 	case KVM_PVVAS_VCPU:
 		return pvvas_load_vcpu(kvm, rec);
 	default:
@@ -280,7 +199,7 @@ static int pvvas_restore(struct kvm *kvm,
 			r = pvvas_load_header(kvm, &rec);
 		else
 			r = pvvas_load_record(kvm, &rec);
-		/* xa_insert()'s word for an id that is there; ours means vCPUs. */
+		/* The word for an id or slot that is taken; ours means vCPUs. */
 		if (r == -EBUSY)
 			r = -EEXIST;
 		if (!r && fatal_signal_pending(current))
@@ -303,15 +222,15 @@ static void pvvas_unlock_vcpus(struct kvm *kvm, unsigned long n)
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		if (i == n)
 			break;
-		mutex_acquire(&vcpu->mutex.dep_map, 0, 1, _THIS_IP_);
+#ifdef CONFIG_PROVE_LOCKING
+		if (i)
+			mutex_acquire(&vcpu->mutex.dep_map, 0, 1, _RET_IP_);
+#endif
 		mutex_unlock(&vcpu->mutex);
 	}
 }
 
-/*
- * kvm->lock held: no vCPU is added meanwhile.  Lockdep counts these locks as let
- * go until they are: it has no room for as many as a VM has vCPUs.
- */
+/* kvm->lock held: no vCPU is added meanwhile. */
 static int pvvas_lock_vcpus(struct kvm *kvm, unsigned long *n)
 {
 	struct kvm_vcpu *vcpu;
@@ -323,7 +242,11 @@ static int pvvas_lock_vcpus(struct kvm *kvm, unsigned long *n)
 			pvvas_unlock_vcpus(kvm, *n);
 			return -EBUSY;
 		}
-		mutex_release(&vcpu->mutex.dep_map, _THIS_IP_);
+#ifdef CONFIG_PROVE_LOCKING
+		/* The first stands for all: lockdep counts to 48. */
+		if (i)
+			mutex_release(&vcpu->mutex.dep_map, _RET_IP_);
+#endif
 		++*n;
 	}
 	return 0;
@@ -336,8 +259,8 @@ static int pvvas_lock_vcpus(struct kvm *kvm, unsigned long *n)
  *
  * Return: 0; -ENXIO if the VM has no views; -EBUSY if a vCPU runs; -E2BIG if the
  * buffer is too small, with the number of records in it; -EINVAL, -ENOENT,
- * -EEXIST or -ENOSPC for a bad record: then the VM has no objects; -EFAULT,
- * -EINTR, -ENOMEM.
+ * -EEXIST, -ENOSPC or -EFAULT for a bad record: then the VM has no objects;
+ * -EFAULT, -EINTR, -ENOMEM.
  */
 int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp)
 {
@@ -345,7 +268,7 @@ int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp)
 	struct kvm_pvvas_state state;
 	struct pvvas_out out = {};
 	unsigned long locked;
-	int r;
+	int r, idx;
 
 	if (!pv)
 		return -ENXIO;
@@ -360,6 +283,8 @@ int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp)
 		mutex_unlock(&kvm->lock);
 		return r;
 	}
+	/* Roots are of memory in memslots. */
+	idx = srcu_read_lock(&kvm->srcu);
 	mutex_lock(&pv->lock);
 	switch (state.op) {
 	case KVM_PVVAS_GET:
@@ -381,6 +306,7 @@ int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp)
 		r = -EINVAL;
 	}
 	mutex_unlock(&pv->lock);
+	srcu_read_unlock(&kvm->srcu, idx);
 	pvvas_unlock_vcpus(kvm, locked);
 	mutex_unlock(&kvm->lock);
 

@@ -3,20 +3,16 @@
 #define _TRACE_KVM_PVVAS_H
 
 #include <linux/tracepoint.h>
-#include <asm/kvm_pvvas.h>
-#include <uapi/linux/pvvas_para.h>
+#include <linux/kvm_host.h>
 
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM kvm
-
-int pvvas_trace_exits(void);
-void pvvas_trace_no_exits(void);
 
 /*
  * VMFUNC leaves no trace of its own: an exit shows that the vCPU is in another
  * view than at the exit before.  What it was in meanwhile is not seen.
  */
-TRACE_EVENT_FN(kvm_pvvas_switch,
+TRACE_EVENT(kvm_pvvas_switch,
 	TP_PROTO(unsigned int vcpu_id, u64 ctx, u64 from, u64 to),
 	TP_ARGS(vcpu_id, ctx, from, to),
 
@@ -35,49 +31,91 @@ TRACE_EVENT_FN(kvm_pvvas_switch,
 	),
 
 	TP_printk("vcpu %u ctx %llu view %llu -> %llu", __entry->vcpu_id,
-		  __entry->ctx, __entry->from, __entry->to),
-
-	pvvas_trace_exits, pvvas_trace_no_exits
+		  __entry->ctx, __entry->from, __entry->to)
 );
 
-TRACE_EVENT(kvm_pvvas_link,
-	TP_PROTO(u64 view, u64 seg, u64 gfn, u64 npages, u32 prot),
-	TP_ARGS(view, seg, gfn, npages, prot),
+TRACE_EVENT(kvm_pvvas_ctx,
+	TP_PROTO(const char *what, u64 ctx, u64 root),
+	TP_ARGS(what, ctx, root),
 
 	TP_STRUCT__entry(
-		__field(u64, view)
-		__field(u64, seg)
-		__field(u64, gfn)
-		__field(u64, npages)
-		__field(u32, prot)
+		__string(what, what)
+		__field(u64, ctx)
+		__field(u64, root)
 	),
 
 	TP_fast_assign(
-		__entry->view = view;
-		__entry->seg = seg;
-		__entry->gfn = gfn;
-		__entry->npages = npages;
-		__entry->prot = prot;
+		__assign_str(what);
+		__entry->ctx = ctx;
+		__entry->root = root;
 	),
 
-	TP_printk("%s view %llu seg %llu gfn %llx pages %llx prot %s%s%s",
-		  __entry->prot ? "attach" : "detach", __entry->view,
-		  __entry->seg, __entry->gfn, __entry->npages,
-		  __entry->prot & PVVAS_PROT_READ ? "r" : "-",
-		  __entry->prot & PVVAS_PROT_WRITE ? "w" : "-",
-		  __entry->prot & PVVAS_PROT_EXEC ? "x" : "-")
+	TP_printk("%s ctx %llu root %llx", __get_str(what), __entry->ctx,
+		  __entry->root)
 );
 
+TRACE_EVENT(kvm_pvvas_view,
+	TP_PROTO(const char *what, u64 view, u64 ctx, u32 slot, u64 root,
+		 u64 cookie),
+	TP_ARGS(what, view, ctx, slot, root, cookie),
+
+	TP_STRUCT__entry(
+		__string(what, what)
+		__field(u64, view)
+		__field(u64, ctx)
+		__field(u32, slot)
+		__field(u64, root)
+		__field(u64, cookie)
+	),
+
+	TP_fast_assign(
+		__assign_str(what);
+		__entry->view = view;
+		__entry->ctx = ctx;
+		__entry->slot = slot;
+		__entry->root = root;
+		__entry->cookie = cookie;
+	),
+
+	TP_printk("%s view %llu ctx %llu slot %u root %llx cookie %llx",
+		  __get_str(what), __entry->view, __entry->ctx, __entry->slot,
+		  __entry->root, __entry->cookie)
+);
+
+/* What came of it is in kvm_mmu_set_spte and kvm_pvvas_refuse. */
 TRACE_EVENT(kvm_pvvas_fault,
-	TP_PROTO(unsigned int vcpu_id, u64 view, u64 gpa, u32 access, int result),
-	TP_ARGS(vcpu_id, view, gpa, access, result),
+	TP_PROTO(unsigned int vcpu_id, u64 view, u64 gpa, u64 error_code),
+	TP_ARGS(vcpu_id, view, gpa, error_code),
+
+	TP_STRUCT__entry(
+		__field(unsigned int, vcpu_id)
+		__field(u64, view)
+		__field(u64, gpa)
+		__field(u64, error_code)
+	),
+
+	TP_fast_assign(
+		__entry->vcpu_id = vcpu_id;
+		__entry->view = view;
+		__entry->gpa = gpa;
+		__entry->error_code = error_code;
+	),
+
+	TP_printk("vcpu %u view %llu gpa %llx error %llx", __entry->vcpu_id,
+		  __entry->view, __entry->gpa, __entry->error_code)
+);
+
+TRACE_EVENT(kvm_pvvas_refuse,
+	TP_PROTO(unsigned int vcpu_id, u64 view, u64 gpa, u32 access,
+		 bool demand),
+	TP_ARGS(vcpu_id, view, gpa, access, demand),
 
 	TP_STRUCT__entry(
 		__field(unsigned int, vcpu_id)
 		__field(u64, view)
 		__field(u64, gpa)
 		__field(u32, access)
-		__field(int, result)
+		__field(bool, demand)
 	),
 
 	TP_fast_assign(
@@ -85,67 +123,41 @@ TRACE_EVENT(kvm_pvvas_fault,
 		__entry->view = view;
 		__entry->gpa = gpa;
 		__entry->access = access;
-		__entry->result = result;
+		__entry->demand = demand;
 	),
 
 	TP_printk("vcpu %u view %llu gpa %llx access %s%s%s: %s",
 		  __entry->vcpu_id, __entry->view, __entry->gpa,
-		  __entry->access & PVVAS_PROT_READ ? "r" : "-",
-		  __entry->access & PVVAS_PROT_WRITE ? "w" : "-",
-		  __entry->access & PVVAS_PROT_EXEC ? "x" : "-",
-		  __print_symbolic(__entry->result,
-				   { KVM_PVVAS_RETRY,	"retry" },
-				   { KVM_PVVAS_REFLECT,	"reflect" },
-				   { KVM_PVVAS_DEMAND,	"demand" },
-				   { -EFAULT,		"EFAULT" },
-				   { -ENOMEM,		"ENOMEM" }))
+		  __entry->access & PFERR_USER_MASK ? "r" : "-",
+		  __entry->access & PFERR_WRITE_MASK ? "w" : "-",
+		  __entry->access & PFERR_FETCH_MASK ? "x" : "-",
+		  __entry->demand ? "demand" : "page fault")
 );
 
-TRACE_EVENT(kvm_pvvas_fill,
-	TP_PROTO(u64 seg, u64 gfn, u64 base_gfn, int level, u64 leaf),
-	TP_ARGS(seg, gfn, base_gfn, level, leaf),
+TRACE_EVENT(kvm_pvvas_invalidate,
+	TP_PROTO(u64 table, u32 first, u32 count, unsigned int rows,
+		 unsigned long zapped),
+	TP_ARGS(table, first, count, rows, zapped),
 
 	TP_STRUCT__entry(
-		__field(u64, seg)
-		__field(u64, gfn)
-		__field(u64, base_gfn)
-		__field(int, level)
-		__field(u64, leaf)
+		__field(u64, table)
+		__field(u32, first)
+		__field(u32, count)
+		__field(unsigned int, rows)
+		__field(unsigned long, zapped)
 	),
 
 	TP_fast_assign(
-		__entry->seg = seg;
-		__entry->gfn = gfn;
-		__entry->base_gfn = base_gfn;
-		__entry->level = level;
-		__entry->leaf = leaf;
+		__entry->table = table;
+		__entry->first = first;
+		__entry->count = count;
+		__entry->rows = rows;
+		__entry->zapped = zapped;
 	),
 
-	TP_printk("seg %llu gfn %llx is %llx level %d leaf %llx", __entry->seg,
-		  __entry->gfn, __entry->base_gfn, __entry->level,
-		  __entry->leaf)
-);
-
-TRACE_EVENT(kvm_pvvas_zap,
-	TP_PROTO(u64 seg, u64 start, u64 end, u64 leaves),
-	TP_ARGS(seg, start, end, leaves),
-
-	TP_STRUCT__entry(
-		__field(u64, seg)
-		__field(u64, start)
-		__field(u64, end)
-		__field(u64, leaves)
-	),
-
-	TP_fast_assign(
-		__entry->seg = seg;
-		__entry->start = start;
-		__entry->end = end;
-		__entry->leaves = leaves;
-	),
-
-	TP_printk("seg %llu gfns %llx-%llx: %llu leaves", __entry->seg,
-		  __entry->start, __entry->end, __entry->leaves)
+	TP_printk("table %llx entries %u+%u, first of %u: %lu zapped",
+		  __entry->table, __entry->first, __entry->count, __entry->rows,
+		  __entry->zapped)
 );
 
 /* Those that KVM makes on the views' behalf are in its own events. */

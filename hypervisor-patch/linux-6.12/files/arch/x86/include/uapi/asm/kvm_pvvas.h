@@ -14,21 +14,24 @@
 /* Far from the numbers that KVM itself hands out. */
 #define KVM_CAP_PVVAS	0x5056
 
+/*
+ * Structs may grow at their end: @size says how long the caller's is.  What the
+ * kernel does not know must be 0; what the caller does not know counts as 0.
+ */
+
 /**
  * struct kvm_pvvas_config - limits of one VM; 0 takes the default
- * @size: sizeof(struct kvm_pvvas_config)
+ * @size: bytes of this struct, at least KVM_PVVAS_CONFIG_SIZE_V1
  * @flags: 0
- * @window_gpa: first guest-physical address of the window, a multiple of
- *	512 GiB, not 0; default: half of what the host's MAXPHYADDR reaches
- * @window_size: bytes, a multiple of 512 GiB
+ * @window_gpa: first guest-physical address of the window, a multiple of 1 GiB,
+ *	not 0; default: half of what the host's MAXPHYADDR reaches, or of 2^48
+ * @window_size: bytes, a multiple of 1 GiB; no memslot may lie in the window
  * @max_ctxs: contexts (EPTP lists)
- * @max_views: views
- * @max_segs: segments
- * @pad: 0
- * @max_extents: extents of all segments together
- * @max_tables: EPT pages of all kinds
+ * @max_views: views; KVM_SET_NR_MMU_PAGES bounds them too: half of the pages
+ *	may be roots of views
  *
- * A limit above the module parameter of the same name is refused.
+ * A limit above the module parameter of the same name is refused.  Limits that
+ * were left 0 come back filled.
  */
 struct kvm_pvvas_config {
 	__u32 size;
@@ -37,11 +40,9 @@ struct kvm_pvvas_config {
 	__u64 window_size;
 	__u32 max_ctxs;
 	__u32 max_views;
-	__u32 max_segs;
-	__u32 pad;
-	__u64 max_extents;
-	__u64 max_tables;
 };
+
+#define KVM_PVVAS_CONFIG_SIZE_V1	32
 
 /* Ioctl of the VM: save, restore and reset all objects.  vCPUs are stopped. */
 #define KVM_PVVAS_STATE	_IOWR(0xAE, 0xf0, struct kvm_pvvas_state)
@@ -70,15 +71,13 @@ struct kvm_pvvas_state {
 
 /*
  * struct kvm_pvvas_record.type, with what @arg and @val hold; the rest is 0.
- * The header comes first, and every object after those that it names.
+ * The header comes first, and every object after those that it names.  Tables
+ * are the guest's memory and no part of it.
  */
-#define KVM_PVVAS_HEADER	1 /* ABI version; next id, window gpa, size, active */
-#define KVM_PVVAS_SEGMENT	2 /* flags; id, base gpa, size */
-#define KVM_PVVAS_EXTENT	3 /* prot; segment, offset, gpa, size */
-#define KVM_PVVAS_CONTEXT	4 /* 0; id */
-#define KVM_PVVAS_VIEW		5 /* slot; id, context, cookie, generation */
-#define KVM_PVVAS_ATTACHMENT	6 /* prot; view, segment */
-#define KVM_PVVAS_VCPU		7 /* vCPU id; context, view */
+#define KVM_PVVAS_HEADER	1 /* ABI version; next id, window gpa, window size */
+#define KVM_PVVAS_CONTEXT	2 /* 0; id, root gpa of the plain view */
+#define KVM_PVVAS_VIEW		3 /* slot; id, context, root gpa, cookie */
+#define KVM_PVVAS_VCPU		4 /* vCPU id; context, view (0: the plain one) */
 
 struct kvm_pvvas_record {
 	__u32 type;

@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The tables of a segment, in EPT format, which KVM shadows.
+ *
+ * To map a page is to store an entry.  What was present and gives less, or leads
+ * elsewhere, is told to KVM after the store and before the old page can be used
+ * for anything else.  Entries that map nothing ask for demand faults, and so do
+ * those that map a page with fewer rights than read and write.
+ *
+ * A level 2 entry maps 2 MiB, or leads to a table that stays until the segment
+ * goes: so views may have copies of it (view.c).
+ */
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/slab.h>
+#include "ept.h"
+#include "hv.h"
+
+#define PVVAS_ROWS	((u32)(PAGE_SIZE / sizeof(struct pvvas_hc_range)))
+
+/* Tables whose entries change in one go, with interrupts off. */
+#define PVVAS_TABLES_AT_ONCE	8
+
+/* What INVALIDATE_LIST reads; interrupts are off while it is in use. */
+static DEFINE_PER_CPU(struct pvvas_hc_range *, pvvas_rows);
+
+u64 *pvvas_table_new(gfp_t gfp)
+{
+	struct page *page = alloc_page(gfp | __GFP_ZERO | __GFP_NOWARN |
+				       __GFP_ACCOUNT);
+
+	if (!page)
+		return NULL;
+	atomic64_inc(&pvvas_counts.tables);
+	return page_address(page);
+}
+
+/* KVM has never seen it, or has forgotten it. */
+void pvvas_table_free(u64 *table)
+{
+	if (!table)
+		return;
+	atomic64_dec(&pvvas_counts.tables);
+	free_page((unsigned long)table);
+}
+
+/* Nothing leads to @table any more: pvvas_tables_free() frees what is in @list. */
+void pvvas_table_discard(struct list_head *list, u64 *table)
+{
+	if (table)
+		list_add_tail(&virt_to_page(table)->lru, list);
+}
+
+static void pvvas_invalidate_rows(struct pvvas_hc_range *rows, u32 n)
+{
+	if (n)
+		WARN_ON_ONCE(pvvas_hc_invalidate_list(rows, n) != n);
+}
+
+/* @known: KVM may have seen the tables. */
+void pvvas_tables_free(struct list_head *list, bool known)
+{
+	struct page *page, *next;
+	struct pvvas_hc_range *rows;
+	LIST_HEAD(done);
+	unsigned long flags;
+	u32 n;
+
+	while (!list_empty(list)) {
+		n = 0;
+		local_irq_save(flags);
+		rows = this_cpu_read(pvvas_rows);
+		list_for_each_entry_safe(page, next, list, lru) {
+			rows[n++] = (struct pvvas_hc_range) {
+				.table = page_to_phys(page),
+				.count = PVVAS_ALL_ENTRIES,
+			};
+			list_move(&page->lru, &done);
+			if (n == PVVAS_ROWS)
+				break;
+		}
+		if (known)
+			pvvas_invalidate_rows(rows, n);
+		local_irq_restore(flags);
+		list_for_each_entry_safe(page, next, &done, lru) {
+			list_del(&page->lru);
+			pvvas_table_free(page_address(page));
+		}
+		cond_resched();
+	}
+}
+
+/* Entries of one table have changed. */
+void pvvas_invalidate(u64 *table, u32 first, u32 count)
+{
+	WARN_ON_ONCE(pvvas_hc_invalidate(virt_to_phys(table), first, count) != 1);
+}
+
+static u64 pvvas_leaf(struct page *page, u32 prot)
+{
+	if (!page || !prot)
+		return PVVAS_EPT_DEMAND;
+	return page_to_phys(page) | prot | PVVAS_EPT_WB |
+	       (prot == PVVAS_RW ? 0 : PVVAS_EPT_DEMAND);
+}
+
+/* The same with fewer rights; nothing if none is left. */
+static u64 pvvas_leaf_less(u64 entry, u32 prot)
+{
+	u64 rights = entry & PVVAS_RW & prot;
+
+	if (!rights)
+		return PVVAS_EPT_DEMAND;
+	return (entry & ~(u64)PVVAS_RW) | rights |
+	       (rights == PVVAS_RW ? 0 : PVVAS_EPT_DEMAND);
+}
+
+/* Would a copy of @old give what @new does not? */
+static bool pvvas_entry_lost(u64 old, u64 new)
+{
+	return pvvas_entry_present(old) &&
+	       (pvvas_entry_addr(old) != pvvas_entry_addr(new) ||
+		(old ^ new) & PVVAS_EPT_LARGE || old & ~new & PVVAS_RW);
+}
+
+static u64 pvvas_tree_gpa(const struct pvvas_tree *tree, pgoff_t index)
+{
+	return tree->start + ((u64)index << PAGE_SHIFT);
+}
+
+static u64 **pvvas_tree_mid_at(struct pvvas_tree *tree, u64 gpa)
+{
+	return &tree->mids[(gpa >> PUD_SHIFT) - (tree->start >> PUD_SHIFT)];
+}
+
+static u32 pvvas_pmd_index(u64 gpa)
+{
+	return (gpa >> PMD_SHIFT) % PVVAS_PTRS;
+}
+
+static u32 pvvas_pte_index(u64 gpa)
+{
+	return (gpa >> PAGE_SHIFT) % PVVAS_PTRS;
+}
+
+/* The level 2 table of the GiB around @gpa, or NULL; tree->lock is held. */
+u64 *pvvas_tree_mid(struct pvvas_tree *tree, u64 gpa)
+{
+	return *pvvas_tree_mid_at(tree, gpa);
+}
+
+/* A new level 2 table: demand, where the segment is. */
+static void pvvas_mid_fill(const struct pvvas_tree *tree, u64 *mid, u64 gpa)
+{
+	u64 from = max(tree->start, ALIGN_DOWN(gpa, PUD_SIZE));
+	u64 to = min(tree->end, ALIGN_DOWN(gpa, PUD_SIZE) + PUD_SIZE);
+
+	for (; from < to; from += PVVAS_BLOCK)
+		mid[pvvas_pmd_index(from)] = PVVAS_EPT_DEMAND;
+}
+
+/*
+ * A new level 1 table below the entry @pmd: demand, or what the entry maps.
+ * True: KVM has to forget the entry.
+ */
+static bool pvvas_table_enter(u64 *pmd, u64 *table)
+{
+	u64 old = *pmd;
+	unsigned int i;
+
+	for (i = 0; i < PVVAS_PTRS; i++)
+		table[i] = pvvas_entry_present(old) ?
+			   (old & ~PVVAS_EPT_LARGE) + i * PAGE_SIZE :
+			   PVVAS_EPT_DEMAND;
+	/* The table before what leads to it; another vCPU may be looking. */
+	smp_wmb();
+	WRITE_ONCE(*pmd, virt_to_phys(table) | PVVAS_RW);
+	return pvvas_entry_present(old);
+}
+
+/*
+ * Make what is missing of the tables above @gpa, from the spare ones: the level 2
+ * table, and, if @small, one of level 1 where nothing is mapped.  tree->lock is
+ * held.  True: all is there.
+ */
+static bool pvvas_tree_enter(struct pvvas_tree *tree, u64 gpa, bool small,
+			     u64 *spare[2])
+{
+	u64 **mid = pvvas_tree_mid_at(tree, gpa), *pmd;
+
+	if (!*mid && spare[0]) {
+		pvvas_mid_fill(tree, spare[0], gpa);
+		*mid = spare[0];
+		spare[0] = NULL;
+	}
+	if (!*mid || !small)
+		return *mid;
+	pmd = *mid + pvvas_pmd_index(gpa);
+	if (!pvvas_entry_present(*pmd) && spare[1]) {
+		pvvas_table_enter(pmd, spare[1]);
+		spare[1] = NULL;
+	}
+	return pvvas_entry_present(*pmd);
+}
+
+static int pvvas_tree_make(struct pvvas_tree *tree, pgoff_t index, bool small,
+			   gfp_t gfp)
+{
+	u64 gpa = pvvas_tree_gpa(tree, index);
+	u64 *spare[2] = {};
+	unsigned long flags;
+	bool done;
+
+	for (;;) {
+		spin_lock_irqsave(&tree->lock, flags);
+		done = pvvas_tree_enter(tree, gpa, small, spare);
+		spin_unlock_irqrestore(&tree->lock, flags);
+		if (done || spare[0])
+			break;
+		spare[0] = pvvas_table_new(gfp);
+		if (small)
+			spare[1] = pvvas_table_new(gfp);
+		if (!spare[0] || (small && !spare[1]))
+			break;
+	}
+	pvvas_table_free(spare[0]);
+	pvvas_table_free(spare[1]);
+	return done ? 0 : -ENOMEM;
+}
+
+/*
+ * Tables down to the page, allocated where @gfp says, so that pvvas_tree_set()
+ * needs none.  Where 2 MiB are mapped there is no level 1 table, and none is made.
+ */
+int pvvas_tree_prepare(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp)
+{
+	return pvvas_tree_make(tree, index, true, gfp);
+}
+
+/* The same for pvvas_tree_set_block(). */
+int pvvas_tree_prepare_block(struct pvvas_tree *tree, pgoff_t first, gfp_t gfp)
+{
+	return pvvas_tree_make(tree, first, false, gfp);
+}
+
+/* The level 2 entry of @gpa, or NULL; tree->lock is held. */
+static u64 *pvvas_tree_pmd(struct pvvas_tree *tree, u64 gpa)
+{
+	u64 *mid = pvvas_tree_mid(tree, gpa);
+
+	return mid ? mid + pvvas_pmd_index(gpa) : NULL;
+}
+
+/* Split what maps 2 MiB; tree->lock is held. */
+static int pvvas_pmd_split(u64 *pmd)
+{
+	u64 *table = pvvas_table_new(GFP_ATOMIC);
+
+	if (!table)
+		return -ENOMEM;
+	if (pvvas_table_enter(pmd, table))
+		pvvas_invalidate((u64 *)((unsigned long)pmd & PAGE_MASK),
+				 offset_in_page(pmd) / sizeof(*pmd), 1);
+	return 0;
+}
+
+/* Let single pages be mapped around @gpa, which views may copy; tree->lock is held. */
+int pvvas_tree_small(struct pvvas_tree *tree, u64 gpa)
+{
+	u64 *pmd = pvvas_tree_pmd(tree, gpa);
+
+	if (!pmd || !(*pmd & PVVAS_EPT_LARGE))
+		return 0;
+	return pvvas_pmd_split(pmd);
+}
+
+/*
+ * Map @page at page @index with the rights @prot, in place of what is there;
+ * NULL or no rights: nothing.  -ENOMEM if a table is missing that
+ * pvvas_tree_prepare() makes, or to split 2 MiB.
+ */
+int pvvas_tree_set(struct pvvas_tree *tree, pgoff_t index, struct page *page,
+		   u32 prot)
+{
+	u64 gpa = pvvas_tree_gpa(tree, index), new = pvvas_leaf(page, prot);
+	u64 *pmd, *table, old, want;
+	unsigned long flags;
+	int ret = 0;
+	u32 i;
+
+	spin_lock_irqsave(&tree->lock, flags);
+	pmd = pvvas_tree_pmd(tree, gpa);
+	i = pvvas_pte_index(gpa);
+	if (pmd && *pmd & PVVAS_EPT_LARGE) {
+		/* Nothing to do if the 2 MiB say the same. */
+		want = (*pmd & ~PVVAS_EPT_LARGE) + i * PAGE_SIZE;
+		if (want == new)
+			goto out;
+		ret = pvvas_pmd_split(pmd);
+		if (ret)
+			goto out;
+	}
+	if (!pmd || !pvvas_entry_is_table(*pmd)) {
+		if (pvvas_entry_present(new))
+			ret = -ENOMEM;
+		goto out;
+	}
+	table = pvvas_entry_table(*pmd);
+	old = table[i];
+	WRITE_ONCE(table[i], new);
+	if (pvvas_entry_lost(old, new))
+		pvvas_invalidate(table, i, 1);
+out:
+	spin_unlock_irqrestore(&tree->lock, flags);
+	return ret;
+}
+
+/* 2 MiB at once, with all rights; -EBUSY if there are tables for single pages. */
+int pvvas_tree_set_block(struct pvvas_tree *tree, pgoff_t first,
+			 struct page *page)
+{
+	u64 *pmd, gpa = pvvas_tree_gpa(tree, first);
+	unsigned long flags;
+	int ret = 0;
+
+	spin_lock_irqsave(&tree->lock, flags);
+	pmd = pvvas_tree_pmd(tree, gpa);
+	if (!pmd || pvvas_entry_present(*pmd))
+		ret = -EBUSY;
+	else
+		WRITE_ONCE(*pmd, page_to_phys(page) | PVVAS_RW | PVVAS_EPT_WB |
+			   PVVAS_EPT_LARGE);
+	spin_unlock_irqrestore(&tree->lock, flags);
+	return ret;
+}
+
+/* Entries first to first + count - 1 of a table get less; the row that says so. */
+static bool pvvas_table_refuse(u64 *table, u32 first, u32 count, u32 prot,
+			       struct pvvas_hc_range *row)
+{
+	u32 i, low = PVVAS_PTRS, high = 0;
+	u64 new;
+
+	for (i = first; i < first + count; i++) {
+		if (!pvvas_entry_present(table[i]))
+			continue;
+		new = pvvas_leaf_less(table[i], prot);
+		if (!pvvas_entry_lost(table[i], new))
+			continue;
+		WRITE_ONCE(table[i], new);
+		low = min(low, i);
+		high = i;
+	}
+	if (low == PVVAS_PTRS)
+		return false;
+	*row = (struct pvvas_hc_range) {
+		.table = virt_to_phys(table),
+		.first = low,
+		.count = high - low + 1,
+	};
+	return true;
+}
+
+/* One block, or a part of it.  tree->lock is held; rows that were used. */
+static u32 pvvas_block_refuse(struct pvvas_tree *tree, u64 from, u64 to,
+			      u32 prot, struct pvvas_hc_range *row)
+{
+	u64 *pmd = pvvas_tree_pmd(tree, from);
+	u32 n = (to - from) >> PAGE_SHIFT;
+
+	if (!pmd || !pvvas_entry_present(*pmd))
+		return 0;
+	if (*pmd & PVVAS_EPT_LARGE &&
+	    (n == PVVAS_PTRS || pvvas_pmd_split(pmd)))
+		/* Without memory to split, too much is refused: faults mend it. */
+		return pvvas_table_refuse((u64 *)((unsigned long)pmd & PAGE_MASK),
+					  pvvas_pmd_index(from), 1, prot, row);
+	return pvvas_table_refuse(pvvas_entry_table(*pmd), pvvas_pte_index(from),
+				  n, prot, row);
+}
+
+/*
+ * Lower the rights of pages to @prot: PVVAS_PROT_READ, or 0 for none.  In pieces,
+ * so that neither interrupts nor other faults wait for long.
+ */
+void pvvas_tree_refuse(struct pvvas_tree *tree, pgoff_t first, u64 count,
+		       u32 prot)
+{
+	u64 from = pvvas_tree_gpa(tree, first), next;
+	u64 end = pvvas_tree_gpa(tree, first + count);
+	struct pvvas_hc_range *rows;
+	unsigned long flags;
+	u32 n, blocks;
+
+	while (from < end) {
+		spin_lock_irqsave(&tree->lock, flags);
+		rows = this_cpu_read(pvvas_rows);
+		for (n = blocks = 0; from < end && blocks < PVVAS_TABLES_AT_ONCE;
+		     from = next) {
+			if (!pvvas_tree_mid(tree, from)) {
+				next = min(end, ALIGN(from + 1, PUD_SIZE));
+				continue;
+			}
+			next = min(end, ALIGN(from + 1, PVVAS_BLOCK));
+			n += pvvas_block_refuse(tree, from, next, prot, rows + n);
+			blocks++;
+		}
+		pvvas_invalidate_rows(rows, n);
+		spin_unlock_irqrestore(&tree->lock, flags);
+		if (!irqs_disabled() && !in_atomic())
+			cond_resched();
+	}
+}
+
+struct pvvas_tree *pvvas_tree_new(u64 start, u64 end)
+{
+	static atomic64_t last = ATOMIC64_INIT(0);
+	struct pvvas_tree *tree;
+	u64 gibs = ((end - 1) >> PUD_SHIFT) - (start >> PUD_SHIFT) + 1;
+
+	tree = kvzalloc(struct_size(tree, mids, gibs), GFP_KERNEL_ACCOUNT);
+	if (!tree)
+		return NULL;
+	spin_lock_init(&tree->lock);
+	tree->start = start;
+	tree->end = end;
+	tree->seg = atomic64_inc_return(&last);
+	atomic64_inc(&pvvas_counts.trees);
+	return tree;
+}
+
+/* No view leads here any more. */
+void pvvas_tree_free(struct pvvas_tree *tree)
+{
+	u64 gpa, *mid;
+	LIST_HEAD(list);
+	u32 i;
+
+	if (!tree)
+		return;
+	for (gpa = tree->start; gpa < tree->end; gpa = ALIGN(gpa + 1, PUD_SIZE)) {
+		mid = pvvas_tree_mid(tree, gpa);
+		if (!mid)
+			continue;
+		for (i = 0; i < PVVAS_PTRS; i++)
+			if (pvvas_entry_is_table(mid[i]))
+				pvvas_table_discard(&list,
+						    pvvas_entry_table(mid[i]));
+		pvvas_table_discard(&list, mid);
+		pvvas_tables_free(&list, tree->shown);
+	}
+	atomic64_dec(&pvvas_counts.trees);
+	kvfree_rcu(tree, rcu);
+}
+
+int pvvas_ept_init(void)
+{
+	struct pvvas_hc_range *rows;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		rows = (struct pvvas_hc_range *)__get_free_page(GFP_KERNEL);
+		if (!rows) {
+			pvvas_ept_exit();
+			return -ENOMEM;
+		}
+		per_cpu(pvvas_rows, cpu) = rows;
+	}
+	return 0;
+}
+
+void pvvas_ept_exit(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		free_page((unsigned long)per_cpu(pvvas_rows, cpu));
+		per_cpu(pvvas_rows, cpu) = NULL;
+	}
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Tables in EPT format: those of segments (ept.c), of spaces (space.c) and of
+ * views (view.c).
+ *
+ * Locks, both taken with interrupts off, in this order:
+ *
+ *   space->lock (spin)	the tables of one space
+ *     tree->lock (spin)	the tables of one segment; may be taken inside the
+ *			lock of the segment's pages
+ *
+ * What is attached to a space changes under pvvas_lock and is read under RCU;
+ * so does which space a view has.
+ */
+#ifndef PVVAS_EPT_H
+#define PVVAS_EPT_H
+
+#include <linux/gfp_types.h>
+#include <linux/io.h>
+#include <linux/list.h>
+#include <linux/maple_tree.h>
+#include <linux/rcupdate.h>
+#include <linux/spinlock.h>
+#include "pvvas_drv.h"
+
+/* What one entry of a level 4 table leads to. */
+#define PVVAS_TOP_SHIFT	39
+#define PVVAS_TOP_SIZE	(1ULL << PVVAS_TOP_SHIFT)
+#define PVVAS_PTRS	512U
+#define PVVAS_BLOCK_PAGES	(PVVAS_BLOCK >> PAGE_SHIFT)
+
+/* What a row of all entries of a table says: the page is a table no more. */
+#define PVVAS_ALL_ENTRIES	PVVAS_PTRS
+
+/**
+ * struct pvvas_tree - the tables of one segment, below its GiB
+ * @lock: see the top of this file
+ * @start: first guest-physical address, a multiple of PVVAS_BLOCK
+ * @end: first address behind it, likewise
+ * @seg: what pvvas_seg_fault_begin() takes
+ * @rcu: to be freed: demand faults look at it under RCU
+ * @shown: a view has led here: KVM may know the tables
+ * @mids: for each GiB its level 2 table, or NULL; they and the tables below stay
+ *	until the tree goes
+ */
+struct pvvas_tree {
+	spinlock_t lock;
+	u64 start;
+	u64 end;
+	u64 seg;
+	struct rcu_head rcu;
+	bool shown;
+	u64 *mids[];
+};
+
+/**
+ * struct pvvas_span - a segment in a space
+ * @tree: its tables
+ * @prot: the rights that the space gives
+ * @rcu: to be freed
+ */
+struct pvvas_span {
+	struct pvvas_tree *tree;
+	u32 prot;
+	struct rcu_head rcu;
+};
+
+/**
+ * struct pvvas_space - what views show in the window
+ * @lock: guards what is in the tables; see the top of this file
+ * @dead: its tables are about to go; under @lock
+ * @shown: a view has it, or had: KVM may know the tables
+ * @views: those that have it
+ * @spans: number of a block of memory -> struct pvvas_span; read under RCU
+ * @crowded: number of a GiB -> level 2 table of the space's own
+ * @rcu: to be freed
+ * @tops: for each 512 GiB of the window its level 3 table, or NULL
+ */
+struct pvvas_space {
+	spinlock_t lock;
+	bool dead;
+	bool shown;
+	struct list_head views;
+	struct maple_tree spans;
+	struct xarray crowded;
+	struct rcu_head rcu;
+	u64 *tops[];
+};
+
+/**
+ * struct pvvas_view - one root
+ * @id: KVM's; 0 for the plain view
+ * @ctx: KVM's context
+ * @slot: where it is placed
+ * @prot: the rights of the attachment
+ * @space: what it shows; read under RCU
+ * @in_space: in its views
+ * @identity: its page
+ * @root: its level 4 table
+ * @own: tables above the identity page
+ * @rcu: to be freed
+ */
+struct pvvas_view {
+	u64 id;
+	u64 ctx;
+	u32 slot;
+	u32 prot;
+	struct pvvas_space *space;
+	struct list_head in_space;
+	struct pvvas_identity *identity;
+	u64 *root;
+	u64 *own[3];
+	struct rcu_head rcu;
+};
+
+/**
+ * struct pvvas_demand - a demand fault
+ * @view: the view in force
+ * @seg: what pvvas_seg_fault_begin() takes
+ * @offset: of the page, from the start of the segment's first block
+ * @address: the virtual address
+ * @access: PVVAS_PROT_*
+ * @refused: the attachment does not give that
+ */
+struct pvvas_demand {
+	u64 view;
+	u64 seg;
+	u64 offset;
+	u64 address;
+	u32 access;
+	bool refused;
+};
+
+static inline bool pvvas_entry_present(u64 entry)
+{
+	return entry & PVVAS_PROT_ALL;
+}
+
+static inline u64 pvvas_entry_addr(u64 entry)
+{
+	return entry & PVVAS_EPT_ADDR;
+}
+
+static inline u64 *pvvas_entry_table(u64 entry)
+{
+	return phys_to_virt(pvvas_entry_addr(entry));
+}
+
+static inline u64 pvvas_entry_to(u64 *table, u32 prot)
+{
+	return virt_to_phys(table) | prot;
+}
+
+/* Is @entry one that leads to a table, not to memory of 2 MiB? */
+static inline bool pvvas_entry_is_table(u64 entry)
+{
+	return pvvas_entry_present(entry) && !(entry & PVVAS_EPT_LARGE);
+}
+
+/* ept.c */
+int pvvas_ept_init(void);
+void pvvas_ept_exit(void);
+u64 *pvvas_table_new(gfp_t gfp);
+void pvvas_table_free(u64 *table);
+void pvvas_table_discard(struct list_head *list, u64 *table);
+void pvvas_tables_free(struct list_head *list, bool known);
+void pvvas_invalidate(u64 *table, u32 first, u32 count);
+struct pvvas_tree *pvvas_tree_new(u64 start, u64 end);
+void pvvas_tree_free(struct pvvas_tree *tree);
+int pvvas_tree_prepare(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp);
+int pvvas_tree_prepare_block(struct pvvas_tree *tree, pgoff_t first, gfp_t gfp);
+int pvvas_tree_set(struct pvvas_tree *tree, pgoff_t index, struct page *page,
+		   u32 prot);
+int pvvas_tree_set_block(struct pvvas_tree *tree, pgoff_t first,
+			 struct page *page);
+void pvvas_tree_refuse(struct pvvas_tree *tree, pgoff_t first, u64 count,
+		       u32 prot);
+u64 *pvvas_tree_mid(struct pvvas_tree *tree, u64 gpa);
+int pvvas_tree_small(struct pvvas_tree *tree, u64 gpa);
+
+/* space.c; pvvas_lock held but for the last two */
+struct pvvas_space *pvvas_space_new(void);
+void pvvas_space_free(struct pvvas_space *space);
+int pvvas_space_attach(struct pvvas_space *space, struct pvvas_tree *tree,
+		       u32 prot);
+bool pvvas_space_detach(struct pvvas_space *space, struct pvvas_tree *tree);
+void pvvas_space_clear(struct pvvas_space *space);
+bool pvvas_space_find(struct pvvas_space *space, struct pvvas_demand *demand);
+int pvvas_space_follow(struct pvvas_space *space, u64 gpa);
+
+/* view.c */
+int pvvas_views_init(void);
+void pvvas_views_exit(void);
+u64 pvvas_plain_root(void);
+u32 pvvas_tops(void);
+u32 pvvas_top_number(u64 gpa);
+struct pvvas_view *pvvas_view_new(u64 ctx, u64 cookie,
+				  struct pvvas_space *space, u32 prot);
+long pvvas_view_free(struct pvvas_view *view);
+long pvvas_view_place(struct pvvas_view *view, u32 slot);
+void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
+		       u32 prot);
+void pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table);
+bool pvvas_demand_read(struct pvvas_demand *demand);
+int pvvas_demand_link(const struct pvvas_demand *demand);
+
+#endif /* PVVAS_EPT_H */

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Spaces: what views show in the window.
+ *
+ * A VAS has one space, which all its views share; an attachment with private
+ * segments has one of its own (attach.c).
+ *
+ *   level 3 tables, the "tops", to which the roots of views lead; for each GiB
+ *     - the level 2 table of the one segment there, or demand until there is one,
+ *	 or
+ *     - a level 2 table of the space, where several segments share the GiB
+ *	 ("crowded"), with copies of those of the segments' entries that lead to
+ *	 tables
+ *
+ * Entries carry the rights with which the segment is linked.  A space follows a
+ * segment's tables when a demand fault finds it behind (pvvas_space_follow()).
+ */
+#include <linux/maple_tree.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/xarray.h>
+#include "ept.h"
+
+static u32 pvvas_top_index(u64 gpa)
+{
+	return (gpa >> PUD_SHIFT) % PVVAS_PTRS;
+}
+
+static u64 **pvvas_top_at(struct pvvas_space *space, u64 gpa)
+{
+	return &space->tops[pvvas_top_number(gpa)];
+}
+
+/* The level 3 table around @gpa; made if there is none, and shown to the views. */
+static u64 *pvvas_space_top(struct pvvas_space *space, u64 gpa)
+{
+	u64 **top = pvvas_top_at(space, gpa), *table;
+	struct pvvas_view *view;
+
+	if (*top)
+		return *top;
+	table = pvvas_table_new(GFP_KERNEL);
+	if (!table)
+		return NULL;
+	*top = table;
+	list_for_each_entry(view, &space->views, in_space)
+		pvvas_view_lead(view, gpa, table);
+	return table;
+}
+
+struct pvvas_space *pvvas_space_new(void)
+{
+	struct pvvas_space *space;
+
+	space = kzalloc(struct_size(space, tops, pvvas_tops()),
+			GFP_KERNEL_ACCOUNT);
+	if (!space)
+		return NULL;
+	spin_lock_init(&space->lock);
+	INIT_LIST_HEAD(&space->views);
+	mt_init_flags(&space->spans, MT_FLAGS_ALLOC_RANGE | MT_FLAGS_USE_RCU);
+	xa_init(&space->crowded);
+	return space;
+}
+
+/* No view has it.  pvvas_lock is held. */
+void pvvas_space_free(struct pvvas_space *space)
+{
+	struct pvvas_span *span;
+	unsigned long i = 0, flags;
+	LIST_HEAD(list);
+	u64 *table;
+
+	if (!space)
+		return;
+	/* A demand fault that has found the space leaves its tables alone. */
+	spin_lock_irqsave(&space->lock, flags);
+	space->dead = true;
+	spin_unlock_irqrestore(&space->lock, flags);
+	mt_for_each(&space->spans, span, i, ULONG_MAX) {
+		kfree_rcu(span, rcu);
+		atomic_dec(&pvvas_counts.spans);
+	}
+	mtree_destroy(&space->spans);
+	for (i = 0; i < pvvas_tops(); i++)
+		pvvas_table_discard(&list, space->tops[i]);
+	xa_for_each(&space->crowded, i, table)
+		pvvas_table_discard(&list, table);
+	pvvas_tables_free(&list, space->shown);
+	xa_destroy(&space->crowded);
+	kfree_rcu(space, rcu);
+}
+
+static u64 pvvas_gib(u64 gpa)
+{
+	return gpa >> PUD_SHIFT;
+}
+
+/* The part of the tree in the GiB around @gpa. */
+static u64 pvvas_part_start(const struct pvvas_tree *tree, u64 gpa)
+{
+	return max(tree->start, ALIGN_DOWN(gpa, PUD_SIZE));
+}
+
+static u64 pvvas_part_end(const struct pvvas_tree *tree, u64 gpa)
+{
+	return min(tree->end, ALIGN_DOWN(gpa, PUD_SIZE) + PUD_SIZE);
+}
+
+/* Demand for the part of a segment in a crowded GiB. */
+static void pvvas_crowd_add(u64 *table, const struct pvvas_tree *tree, u64 gpa)
+{
+	u64 at;
+
+	for (at = pvvas_part_start(tree, gpa); at < pvvas_part_end(tree, gpa);
+	     at += PVVAS_BLOCK)
+		WRITE_ONCE(table[(at >> PMD_SHIFT) % PVVAS_PTRS],
+			   PVVAS_EPT_DEMAND);
+}
+
+/*
+ * The GiB around @gpa will have one more segment: give it a table of the space,
+ * if it has a segment now.
+ */
+static int pvvas_space_crowd(struct pvvas_space *space, u64 gpa)
+{
+	struct pvvas_span *span;
+	unsigned long flags;
+	u64 *table, *entry, *top = pvvas_space_top(space, gpa);
+	unsigned long block = ALIGN_DOWN(gpa, PUD_SIZE) >> PMD_SHIFT;
+	int ret;
+
+	if (!top)
+		return -ENOMEM;
+	if (xa_load(&space->crowded, pvvas_gib(gpa)))
+		return 0;
+	span = mt_find(&space->spans, &block, block + PVVAS_PTRS - 1);
+	if (!span)
+		return 0;
+	table = pvvas_table_new(GFP_KERNEL);
+	if (!table)
+		return -ENOMEM;
+	pvvas_crowd_add(table, span->tree, gpa);
+	ret = xa_err(xa_store(&space->crowded, pvvas_gib(gpa), table,
+			      GFP_KERNEL_ACCOUNT));
+	if (ret) {
+		pvvas_table_free(table);
+		return ret;
+	}
+	entry = top + pvvas_top_index(gpa);
+	spin_lock_irqsave(&space->lock, flags);
+	smp_wmb();
+	WRITE_ONCE(*entry, pvvas_entry_to(table, PVVAS_RW));
+	pvvas_invalidate(top, pvvas_top_index(gpa), 1);
+	spin_unlock_irqrestore(&space->lock, flags);
+	return 0;
+}
+
+/*
+ * Bring the space's entries around @gpa up to what the segment's tables have;
+ * space->lock is held.  -ENOMEM: a table is missing.
+ */
+static int pvvas_space_update(struct pvvas_space *space,
+			      const struct pvvas_span *span, u64 gpa)
+{
+	u64 *crowd = xa_load(&space->crowded, pvvas_gib(gpa));
+	u32 i = (gpa >> PMD_SHIFT) % PVVAS_PTRS;
+	struct pvvas_tree *tree = span->tree;
+	u64 *mid;
+	int ret = 0;
+
+	spin_lock(&tree->lock);
+	mid = pvvas_tree_mid(tree, gpa);
+	if (!mid)
+		goto out;
+	tree->shown = true;
+	if (!crowd) {
+		WRITE_ONCE((*pvvas_top_at(space, gpa))[pvvas_top_index(gpa)],
+			   pvvas_entry_to(mid, span->prot));
+		goto out;
+	}
+	ret = pvvas_tree_small(tree, gpa);
+	if (!ret && pvvas_entry_is_table(mid[i]))
+		WRITE_ONCE(crowd[i], pvvas_entry_addr(mid[i]) | span->prot);
+out:
+	spin_unlock(&tree->lock);
+	return ret;
+}
+
+/* Show a GiB of the segment; space->lock is held. */
+static void pvvas_space_show(struct pvvas_space *space,
+			    const struct pvvas_span *span, u64 gpa)
+{
+	u64 *crowd = xa_load(&space->crowded, pvvas_gib(gpa)), at;
+
+	if (crowd) {
+		pvvas_crowd_add(crowd, span->tree, gpa);
+		for (at = pvvas_part_start(span->tree, gpa);
+		     at < pvvas_part_end(span->tree, gpa); at += PVVAS_BLOCK)
+			pvvas_space_update(space, span, at);
+		return;
+	}
+	WRITE_ONCE((*pvvas_top_at(space, gpa))[pvvas_top_index(gpa)],
+		   PVVAS_EPT_DEMAND);
+	pvvas_space_update(space, span, gpa);
+}
+
+static void pvvas_space_show_all(struct pvvas_space *space,
+				const struct pvvas_span *span)
+{
+	struct pvvas_tree *tree = span->tree;
+	unsigned long flags;
+	u64 gpa;
+
+	for (gpa = tree->start; gpa < tree->end; gpa = ALIGN(gpa + 1, PUD_SIZE)) {
+		spin_lock_irqsave(&space->lock, flags);
+		pvvas_space_show(space, span, gpa);
+		spin_unlock_irqrestore(&space->lock, flags);
+	}
+}
+
+static unsigned long pvvas_first_block(const struct pvvas_tree *tree)
+{
+	return tree->start >> PMD_SHIFT;
+}
+
+static unsigned long pvvas_last_block(const struct pvvas_tree *tree)
+{
+	return (tree->end >> PMD_SHIFT) - 1;
+}
+
+/* Show the segment with these rights; pvvas_lock is held. */
+int pvvas_space_attach(struct pvvas_space *space, struct pvvas_tree *tree,
+		      u32 prot)
+{
+	struct pvvas_span *span;
+	u64 gpa;
+	int ret;
+
+	for (gpa = tree->start; gpa < tree->end;
+	     gpa = ALIGN(gpa + 1, PVVAS_TOP_SIZE))
+		if (!pvvas_space_top(space, gpa))
+			return -ENOMEM;
+	ret = pvvas_space_crowd(space, tree->start) ?:
+	      pvvas_space_crowd(space, tree->end - 1);
+	if (ret)
+		return ret;
+	span = kzalloc(sizeof(*span), GFP_KERNEL_ACCOUNT);
+	if (!span)
+		return -ENOMEM;
+	span->tree = tree;
+	span->prot = prot & PVVAS_RW;
+	ret = mtree_insert_range(&space->spans, pvvas_first_block(tree),
+				 pvvas_last_block(tree), span, GFP_KERNEL);
+	if (ret) {
+		kfree(span);
+		return ret;
+	}
+	atomic_inc(&pvvas_counts.spans);
+	pvvas_space_show_all(space, span);
+	return 0;
+}
+
+/* Take the entries of one GiB away; space->lock is held.  What KVM has to know. */
+static void pvvas_space_hide(struct pvvas_space *space,
+			    const struct pvvas_tree *tree, u64 gpa)
+{
+	u64 *crowd = xa_load(&space->crowded, pvvas_gib(gpa)), at;
+	u64 *top = *pvvas_top_at(space, gpa);
+	u32 first, count = 0;
+
+	if (!crowd) {
+		WRITE_ONCE(top[pvvas_top_index(gpa)], 0);
+		pvvas_invalidate(top, pvvas_top_index(gpa), 1);
+		return;
+	}
+	at = pvvas_part_start(tree, gpa);
+	first = (at >> PMD_SHIFT) % PVVAS_PTRS;
+	for (; at < pvvas_part_end(tree, gpa); at += PVVAS_BLOCK)
+		WRITE_ONCE(crowd[first + count++], 0);
+	pvvas_invalidate(crowd, first, count);
+}
+
+/* The last segment of a crowded GiB has gone. */
+static void pvvas_space_uncrowd(struct pvvas_space *space, u64 gpa)
+{
+	unsigned long block = ALIGN_DOWN(gpa, PUD_SIZE) >> PMD_SHIFT;
+	u64 *top = *pvvas_top_at(space, gpa), *table;
+	unsigned long flags;
+	LIST_HEAD(list);
+
+	if (!xa_load(&space->crowded, pvvas_gib(gpa)) ||
+	    mt_find(&space->spans, &block, block + PVVAS_PTRS - 1))
+		return;
+	spin_lock_irqsave(&space->lock, flags);
+	table = xa_load(&space->crowded, pvvas_gib(gpa));
+	WRITE_ONCE(top[pvvas_top_index(gpa)], 0);
+	pvvas_invalidate(top, pvvas_top_index(gpa), 1);
+	spin_unlock_irqrestore(&space->lock, flags);
+	xa_erase(&space->crowded, pvvas_gib(gpa));
+	pvvas_table_discard(&list, table);
+	pvvas_tables_free(&list, true);
+}
+
+/* Entries of whole GiB in one table: one row. */
+static u64 pvvas_space_hide_many(struct pvvas_space *space,
+				const struct pvvas_tree *tree, u64 gpa)
+{
+	u64 end = min(ALIGN(gpa + 1, PVVAS_TOP_SIZE),
+		      ALIGN_DOWN(tree->end, PUD_SIZE));
+	u64 *top = *pvvas_top_at(space, gpa);
+	u32 first = pvvas_top_index(gpa), i;
+
+	for (i = 0; i < (end - gpa) >> PUD_SHIFT; i++)
+		WRITE_ONCE(top[first + i], 0);
+	pvvas_invalidate(top, first, i);
+	return end;
+}
+
+/* Hide it.  False if it was not attached.  pvvas_lock is held. */
+bool pvvas_space_detach(struct pvvas_space *space, struct pvvas_tree *tree)
+{
+	unsigned long block = pvvas_first_block(tree);
+	struct pvvas_span *span = mtree_load(&space->spans, block);
+	unsigned long flags;
+	u64 gpa;
+
+	if (!span || span->tree != tree)
+		return false;
+	mtree_erase(&space->spans, block);
+	for (gpa = tree->start; gpa < tree->end;) {
+		spin_lock_irqsave(&space->lock, flags);
+		if (IS_ALIGNED(gpa, PUD_SIZE) && tree->end - gpa >= PUD_SIZE) {
+			gpa = pvvas_space_hide_many(space, tree, gpa);
+		} else {
+			pvvas_space_hide(space, tree, gpa);
+			gpa = ALIGN(gpa + 1, PUD_SIZE);
+		}
+		spin_unlock_irqrestore(&space->lock, flags);
+	}
+	pvvas_space_uncrowd(space, tree->start);
+	pvvas_space_uncrowd(space, tree->end - 1);
+	atomic_dec(&pvvas_counts.spans);
+	/* A demand fault may have found it; it sees that it is gone. */
+	kfree_rcu(span, rcu);
+	return true;
+}
+
+/* Hide all segments; pvvas_lock is held. */
+void pvvas_space_clear(struct pvvas_space *space)
+{
+	struct pvvas_span *span;
+	unsigned long block = 0;
+
+	mt_for_each(&space->spans, span, block, ULONG_MAX)
+		pvvas_space_detach(space, span->tree);
+}
+
+/* The segment at the address of @demand; false if there is none.  RCU. */
+bool pvvas_space_find(struct pvvas_space *space, struct pvvas_demand *demand)
+{
+	u64 gpa = pvvas_va_to_gpa(demand->address);
+	struct pvvas_span *span = mtree_load(&space->spans, gpa >> PMD_SHIFT);
+
+	if (!span)
+		return false;
+	demand->seg = span->tree->seg;
+	demand->offset = PAGE_ALIGN_DOWN(gpa) - span->tree->start;
+	/* An entry that is not present does not refuse a write. */
+	demand->refused = demand->access & ~span->prot;
+	return true;
+}
+
+/* The segment around @gpa has a page there: lead to it.  0 or -ENOMEM.  RCU. */
+int pvvas_space_follow(struct pvvas_space *space, u64 gpa)
+{
+	struct pvvas_span *span;
+	unsigned long flags;
+	int ret = 0;
+
+	spin_lock_irqsave(&space->lock, flags);
+	span = space->dead ? NULL : mtree_load(&space->spans, gpa >> PMD_SHIFT);
+	if (span)
+		ret = pvvas_space_update(space, span, gpa);
+	spin_unlock_irqrestore(&space->lock, flags);
+	return ret;
+}

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Views: what one attachment of a process sees.
+ *
+ *   root (level 4)
+ *     RAM: level 3 tables that all views share, 1 GiB an entry
+ *     first 512 GiB of the window: the identity page, first there, below tables of
+ *	the view's own
+ *     the others: the tops of a space (space.c), with the rights of the attachment
+ *
+ * The plain view is one for all processes: RAM and an identity page.
+ */
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/xarray.h>
+#include "ept.h"
+#include "hv.h"
+
+/* By KVM's id, for demand faults: RCU. */
+static DEFINE_XARRAY(pvvas_views);
+
+static struct pvvas_view *pvvas_plain;
+
+/* Level 3 tables of RAM; NULL where the window is, too. */
+static u64 *pvvas_ram[PVVAS_PTRS];
+
+/* Physical addresses that four levels reach. */
+static u64 pvvas_phys_end(void)
+{
+	return 1ULL << min_t(u32, boot_cpu_data.x86_phys_bits, 48);
+}
+
+static u64 pvvas_window_end_gpa(void)
+{
+	return pvvas_hv.window_gpa + pvvas_hv.window_size;
+}
+
+static bool pvvas_gpa_in_window(u64 gpa)
+{
+	return gpa - pvvas_hv.window_gpa < pvvas_hv.window_size;
+}
+
+/* The window touches the 512 GiB around @gpa. */
+static bool pvvas_has_window(u64 gpa)
+{
+	u64 start = ALIGN_DOWN(gpa, PVVAS_TOP_SIZE);
+
+	return start < pvvas_window_end_gpa() &&
+	       start + PVVAS_TOP_SIZE > pvvas_hv.window_gpa;
+}
+
+static u32 pvvas_root_index(u64 gpa)
+{
+	return (gpa >> PVVAS_TOP_SHIFT) % PVVAS_PTRS;
+}
+
+static u32 pvvas_gib_index(u64 gpa)
+{
+	return (gpa >> PUD_SHIFT) % PVVAS_PTRS;
+}
+
+/* Which of the window's 512 GiB @gpa is in. */
+u32 pvvas_top_number(u64 gpa)
+{
+	return (gpa >> PVVAS_TOP_SHIFT) -
+	       (pvvas_hv.window_gpa >> PVVAS_TOP_SHIFT);
+}
+
+u32 pvvas_tops(void)
+{
+	return pvvas_top_number(pvvas_window_end_gpa() - 1) + 1;
+}
+
+/* All that is not window, as it is: RAM, devices, holes. */
+static void pvvas_fill_ram(u64 *table, u64 gpa)
+{
+	u64 at = ALIGN_DOWN(gpa, PVVAS_TOP_SIZE);
+	u32 i;
+
+	for (i = 0; i < PVVAS_PTRS; i++, at += PUD_SIZE)
+		if (!pvvas_gpa_in_window(at) && at < pvvas_phys_end())
+			table[i] = at | PVVAS_PROT_ALL | PVVAS_EPT_WB |
+				   PVVAS_EPT_LARGE;
+}
+
+/* RAM, the tables to the identity page, and that. */
+static int pvvas_view_build(struct pvvas_view *view)
+{
+	u64 first = pvvas_hv.window_gpa, gpa, **own = view->own;
+	u32 i;
+
+	view->root = pvvas_table_new(GFP_KERNEL);
+	view->identity = (void *)pvvas_table_new(GFP_KERNEL);
+	for (i = 0; i < ARRAY_SIZE(view->own); i++)
+		own[i] = pvvas_table_new(GFP_KERNEL);
+	if (!view->root || !view->identity || !own[0] || !own[1] || !own[2])
+		return -ENOMEM;
+	for (gpa = 0; gpa < pvvas_phys_end(); gpa += PVVAS_TOP_SIZE) {
+		i = pvvas_root_index(gpa);
+		if (pvvas_ram[i])
+			view->root[i] = pvvas_entry_to(pvvas_ram[i],
+						       PVVAS_PROT_ALL);
+	}
+	/* RAM may be in the first of the window's 512 GiB, too. */
+	pvvas_fill_ram(own[0], first);
+	view->root[pvvas_root_index(first)] = pvvas_entry_to(own[0],
+							     PVVAS_PROT_ALL);
+	own[0][pvvas_gib_index(first)] = pvvas_entry_to(own[1], PVVAS_PROT_READ);
+	own[1][0] = pvvas_entry_to(own[2], PVVAS_PROT_READ);
+	own[2][0] = virt_to_phys(view->identity) | PVVAS_PROT_READ |
+		    PVVAS_EPT_WB;
+	return 0;
+}
+
+static void pvvas_view_destroy_tables(struct pvvas_view *view, bool known)
+{
+	LIST_HEAD(list);
+	u32 i;
+
+	pvvas_table_discard(&list, view->root);
+	for (i = 0; i < ARRAY_SIZE(view->own); i++)
+		pvvas_table_discard(&list, view->own[i]);
+	pvvas_tables_free(&list, known);
+	/* No table, but what one of them led to. */
+	pvvas_table_free((u64 *)view->identity);
+}
+
+static struct pvvas_view *pvvas_view_alloc(u64 ctx, u64 cookie)
+{
+	struct pvvas_view *view;
+
+	view = kzalloc(sizeof(*view), GFP_KERNEL_ACCOUNT);
+	if (!view)
+		return NULL;
+	view->ctx = ctx;
+	INIT_LIST_HEAD(&view->in_space);
+	if (pvvas_view_build(view)) {
+		pvvas_view_destroy_tables(view, false);
+		kfree(view);
+		return NULL;
+	}
+	view->identity->magic = PVVAS_IDENTITY_MAGIC;
+	view->identity->cookie = cookie;
+	view->identity->ctx = ctx;
+	return view;
+}
+
+/* Let the view's 512 GiB around @gpa be what is below @table. */
+void pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table)
+{
+	/* The table before what leads to it. */
+	smp_wmb();
+	WRITE_ONCE(view->root[pvvas_root_index(gpa)],
+		   table ? pvvas_entry_to(table, view->prot) : 0);
+}
+
+static void pvvas_view_lead_all(struct pvvas_view *view,
+				struct pvvas_space *space)
+{
+	u64 gpa = pvvas_hv.window_gpa + PVVAS_TOP_SIZE;
+
+	for (; gpa < pvvas_window_end_gpa(); gpa += PVVAS_TOP_SIZE)
+		pvvas_view_lead(view, gpa, space->tops[pvvas_top_number(gpa)]);
+}
+
+static void pvvas_view_join(struct pvvas_view *view, struct pvvas_space *space,
+			    u32 prot)
+{
+	view->prot = prot & PVVAS_RW;
+	/* Demand faults look at it under RCU. */
+	smp_store_release(&view->space, space);
+	space->shown = true;
+	list_move(&view->in_space, &space->views);
+	pvvas_view_lead_all(view, space);
+}
+
+/*
+ * A view of the context, in no slot, that shows @space with the rights @prot.
+ * pvvas_lock is held.
+ */
+struct pvvas_view *pvvas_view_new(u64 ctx, u64 cookie,
+				  struct pvvas_space *space, u32 prot)
+{
+	struct pvvas_view *view = pvvas_view_alloc(ctx, cookie);
+	long ret;
+
+	if (!view)
+		return ERR_PTR(-ENOMEM);
+	pvvas_view_join(view, space, prot);
+	ret = pvvas_hc_view_create(ctx, 0, virt_to_phys(view->root), cookie);
+	if (ret <= 0) {
+		list_del(&view->in_space);
+		pvvas_view_destroy_tables(view, false);
+		kfree(view);
+		return ERR_PTR(ret ?: -EIO);
+	}
+	view->id = ret;
+	view->identity->view = ret;
+	ret = xa_err(xa_store(&pvvas_views, view->id, view, GFP_KERNEL_ACCOUNT));
+	if (ret) {
+		pvvas_view_free(view);
+		return ERR_PTR(ret);
+	}
+	return view;
+}
+
+/* Show another space, with other rights, from now on. */
+void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
+		       u32 prot)
+{
+	pvvas_view_join(view, space, prot);
+	pvvas_invalidate(view->root, pvvas_root_index(pvvas_hv.window_gpa) + 1,
+			 pvvas_tops() - 1);
+}
+
+/* No thread is in it.  Refused: nothing has changed. */
+long pvvas_view_free(struct pvvas_view *view)
+{
+	long ret;
+
+	ret = pvvas_hc_view_destroy(view->id);
+	if (!pvvas_hc_gone(ret))
+		return ret;
+	xa_erase(&pvvas_views, view->id);
+	list_del(&view->in_space);
+	pvvas_view_destroy_tables(view, true);
+	kfree_rcu(view, rcu);
+	return 0;
+}
+
+/* Slot 0: out of its slot. */
+long pvvas_view_place(struct pvvas_view *view, u32 slot)
+{
+	u32 old = view->identity->slot;
+	long ret;
+
+	if (!slot)
+		return pvvas_hc_view_place(view->ctx, view->slot, 0);
+	/* Right before a thread can come in. */
+	WRITE_ONCE(view->identity->slot, slot);
+	ret = pvvas_hc_view_place(view->ctx, slot, view->id);
+	if (ret < 0) {
+		WRITE_ONCE(view->identity->slot, old);
+		return ret;
+	}
+	view->slot = slot;
+	WRITE_ONCE(view->identity->generation, view->identity->generation + 1);
+	return 0;
+}
+
+/*
+ * What the demand fault of this CPU is about; interrupts are off since then.
+ * False: not one of ours.
+ */
+bool pvvas_demand_read(struct pvvas_demand *demand)
+{
+	unsigned long cr2 = native_read_cr2();
+	u64 va = cr2 & ~(u64)(PVVAS_CR2_WRITE | PVVAS_CR2_EXEC);
+	struct pvvas_view *view;
+
+	/* Without a context there is no view, and no identity page. */
+	if (!this_cpu_read(pvvas_cpu.ctx) || cr2 >> 63 ||
+	    va - PVVAS_WINDOW_VA >= pvvas_hv.window_size)
+		return false;
+	demand->address = va;
+	demand->access = cr2 & PVVAS_CR2_WRITE ? PVVAS_PROT_WRITE :
+			 cr2 & PVVAS_CR2_EXEC ? PVVAS_PROT_EXEC :
+			 PVVAS_PROT_READ;
+	rcu_read_lock();
+	demand->view = READ_ONCE(pvvas_identity->view);
+	view = xa_load(&pvvas_views, demand->view);
+	/*
+	 * Where nothing is attached, or not any more, nothing is to be had.
+	 * Pairs with the release in pvvas_view_join().
+	 */
+	if (!view || !pvvas_space_find(smp_load_acquire(&view->space), demand)) {
+		demand->seg = 0;
+		demand->refused = true;
+	}
+	rcu_read_unlock();
+	return true;
+}
+
+/* The segment has the page: let the view lead there.  0 or -ENOMEM. */
+int pvvas_demand_link(const struct pvvas_demand *demand)
+{
+	struct pvvas_view *view;
+	int ret = 0;
+
+	rcu_read_lock();
+	view = xa_load(&pvvas_views, demand->view);
+	if (view)
+		ret = pvvas_space_follow(smp_load_acquire(&view->space),
+					 pvvas_va_to_gpa(demand->address));
+	rcu_read_unlock();
+	return ret;
+}
+
+u64 pvvas_plain_root(void)
+{
+	return virt_to_phys(pvvas_plain->root);
+}
+
+static int pvvas_ram_init(void)
+{
+	u64 gpa;
+
+	for (gpa = 0; gpa < pvvas_phys_end(); gpa += PVVAS_TOP_SIZE) {
+		u64 **table = &pvvas_ram[pvvas_root_index(gpa)];
+
+		if (pvvas_has_window(gpa))
+			continue;
+		*table = pvvas_table_new(GFP_KERNEL);
+		if (!*table)
+			return -ENOMEM;
+		pvvas_fill_ram(*table, gpa);
+	}
+	return 0;
+}
+
+int pvvas_views_init(void)
+{
+	int ret = pvvas_ram_init();
+
+	if (!ret)
+		pvvas_plain = pvvas_view_alloc(0, 0);
+	if (!ret && !pvvas_plain)
+		ret = -ENOMEM;
+	if (ret)
+		pvvas_views_exit();
+	return ret;
+}
+
+/* No view is left that leads here. */
+void pvvas_views_exit(void)
+{
+	LIST_HEAD(list);
+	u32 i;
+
+	if (pvvas_plain) {
+		pvvas_view_destroy_tables(pvvas_plain, true);
+		kfree(pvvas_plain);
+		pvvas_plain = NULL;
+	}
+	for (i = 0; i < PVVAS_PTRS; i++) {
+		pvvas_table_discard(&list, pvvas_ram[i]);
+		pvvas_ram[i] = NULL;
+	}
+	pvvas_tables_free(&list, true);
+}
