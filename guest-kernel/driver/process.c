@@ -183,6 +183,7 @@ static struct mmu_notifier *pvvas_mn_alloc(struct mm_struct *mm)
 		return ERR_PTR(-ENOMEM);
 	kref_init(&proc->ref);
 	proc->mm = mm;
+	mutex_init(&proc->begin_lock);
 	mutex_init(&proc->cover_lock);
 	init_waitqueue_head(&proc->wait);
 	spin_lock_init(&proc->lock);
@@ -333,13 +334,13 @@ static struct pvvas_proc *pvvas_proc_make(struct mm_struct *mm, bool *made)
 	if (IS_ERR(mn))
 		return ERR_CAST(mn);
 	proc = container_of(mn, struct pvvas_proc, mn);
-	mutex_lock(&proc->cover_lock);
+	mutex_lock(&proc->begin_lock);
 	*made = !proc->ctx;
 	if (*made)
 		ret = pvvas_proc_begin(proc);
 	if (ret)
 		*made = false;
-	mutex_unlock(&proc->cover_lock);
+	mutex_unlock(&proc->begin_lock);
 	/* The one who made it leaves its reference to the mm. */
 	if (!*made)
 		mmu_notifier_put(mn);

@@ -4,7 +4,8 @@
  *
  * Locks, in the order in which they are taken:
  *
- *   proc->cover_lock (mutex)  process.c, cover.c: the process begins
+ *   proc->begin_lock (mutex)  process.c: the process gets its context
+ *   proc->cover_lock (mutex)  cover.c: its threads are covered
  *   pvvas_procs_lock (mutex)  process.c: are there processes, and the fork probe
  *   pvvas_lock (mutex)        objects, names, links, attachments, slots; given
  *				back with pvvas_unlock()
@@ -19,7 +20,7 @@
  *
  * Locks of segments have their own (lock.h).  pvvas_procs_lock is held together
  * with no other mutex.  mmap_lock comes before
- * pvvas_lock (access.c, dump.c) and is not held when the first two are taken.
+ * pvvas_lock (access.c, dump.c) and is not held when the first three are taken.
  * The last four are never held together; demand faults (fault.c) take the first
  * two of them, in whatever the kernel does with user memory.  The scheduler hooks
  * take no lock at all.
@@ -266,7 +267,12 @@ struct pvvas_proc {
 	struct pvvas_user *charged;
 	bool covered;
 	bool moving;
-	struct mutex cover_lock;	/* one thread covers, the others wait */
+	/*
+	 * The thread that has cover_lock waits for all others, so these must be
+	 * covered before they wait for it.  begin_lock is not held meanwhile.
+	 */
+	struct mutex begin_lock;
+	struct mutex cover_lock;
 	wait_queue_head_t wait;
 	spinlock_t lock;		/* guards threads */
 	struct list_head threads;
