@@ -27,9 +27,11 @@ static DEFINE_PER_CPU(struct pvvas_hc_range *, pvvas_rows);
 
 u64 *pvvas_table_new(gfp_t gfp)
 {
-	struct page *page = alloc_page(gfp | __GFP_ZERO | __GFP_NOWARN |
-				       __GFP_ACCOUNT);
+	struct page *page = NULL;
 
+	if (!pvvas_inject())
+		page = alloc_page(gfp | __GFP_ZERO | __GFP_NOWARN |
+				  __GFP_ACCOUNT);
 	if (!page)
 		return NULL;
 	atomic64_inc(&pvvas_counts.tables);

@@ -15,7 +15,7 @@ struct pvvas_identity *pvvas_identity;
 #ifdef PVVAS_INJECT
 static int inject;
 module_param(inject, int, 0644);
-MODULE_PARM_DESC(inject, "fail the n-th hypercall from now on (0: none)");
+MODULE_PARM_DESC(inject, "fail the n-th hypercall, or page for a table, from now on (0: none)");
 
 static int inject_more;
 module_param(inject_more, int, 0644);

@@ -32,6 +32,7 @@
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
+#define FAR	(1UL << 40)
 #define PARAM	"/sys/module/pvvas/parameters/inject"
 
 static int unload(void)
@@ -117,7 +118,7 @@ static void look_at_it(void *arg)
 	(void)arg;
 	check_eq(pvvas_stats(&st), 0);
 	check_eq(st.vases + st.segs + st.attachments + st.pages, 0);
-	check_eq(st.hv_ctxs + st.hv_views + st.hv_segs + st.hv_extents, 0);
+	check_eq(st.hv_ctxs + st.hv_views + st.trees + st.links, 0);
 }
 
 static void unload_is_refused_while_anything_is_in_use(void)
@@ -370,7 +371,7 @@ static void look_soon(void *arg)
 	for (i = 0; i < 500; i++) {
 		check_eq(pvvas_stats(&st), 0);
 		if (!(st.vases + st.segs + st.attachments + st.pages +
-		      st.hv_ctxs + st.hv_views + st.hv_segs + st.hv_extents))
+		      st.hv_ctxs + st.hv_views + st.trees + st.links))
 			return;
 		usleep(10000);
 	}
@@ -433,7 +434,7 @@ static bool refuse(int n, int more, int *died)
 }
 
 /* What is refused once works the second time, or a signal tells of it. */
-static void whichever_hypercall_is_refused_nothing_leaks(void)
+static void whichever_hypercall_or_table_is_refused_nothing_leaks(void)
 {
 	int n, died = 0, once = 0;
 
@@ -446,7 +447,7 @@ static void whichever_hypercall_is_refused_nothing_leaks(void)
 	for (n = 1; n < 300; n++)
 		if (!refuse(n, 0, &died))
 			break;
-	tcase_note("%d hypercalls, %d of them fatal to the process", n - 1,
+	tcase_note("%d hypercalls and tables, %d of them fatal to the process", n - 1,
 		   died);
 	check(n > 60 && n < 300);
 	/* the one at unload */
@@ -458,7 +459,7 @@ static void whichever_hypercall_is_refused_nothing_leaks(void)
 }
 
 /* Also where the way back is refused. */
-static void several_hypercalls_in_turn_are_refused_and_nothing_leaks(void)
+static void several_refusals_in_turn_leave_nothing(void)
 {
 	int n, died = 0;
 
@@ -466,7 +467,7 @@ static void several_hypercalls_in_turn_are_refused_and_nothing_leaks(void)
 	for (n = 1; n < 300; n++)
 		if (!refuse(n, 3, &died))
 			break;
-	tcase_note("from each of %d hypercalls on four of them, %d times fatal",
+	tcase_note("from each of %d hypercalls and tables on four of them, %d times fatal",
 		   n - 1, died);
 	check(n > 60 && n < 300);
 	change_to("/modules/pvvas.ko");
@@ -479,9 +480,9 @@ static void expect(int vh)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
-static void refused_detaches(void *arg)
+static void refusals(void *arg)
 {
-	int vid = check_id(vas_create(NULL, 0600)), i, sid, own, vhs[2];
+	int vid = check_id(vas_create(NULL, 0600)), i, sid, own, far, vhs[2];
 
 	(void)arg;
 	sid = check_id(seg_alloc(NULL, BASE, MIB, 0600));
@@ -496,58 +497,46 @@ static void refused_detaches(void *arg)
 	check_eq(vas_switch(VAS_HOME), 0);
 	expect(vhs[1]);
 
-	/* a VAS's segment: in all views or in none */
-	for (i = 1; i <= 2; i++) {
-		inject(i, 0);
-		check_eq(seg_detach(vid, sid), -ENOMEM);
-		check_eq(number_of(PARAM), 0);
-		expect(vhs[0]);
-		expect(vhs[1]);
-	}
-	/* one's own */
-	inject(1, 0);
-	check_eq(seg_detach(vhs[0], own), -ENOMEM);
-	check_eq(vas_switch(vhs[0]), 0);
-	check_eq(BASE[8 * MIB], 6);
-	check_eq(vas_switch(VAS_HOME), 0);
 	/* an attachment: its slot, its view */
 	for (i = 1; i <= 2; i++) {
 		inject(i, 0);
 		check_eq(vas_detach(vhs[1]), -ENOMEM);
 		check_eq(number_of(PARAM), 0);
+		expect(vhs[0]);
 		expect(vhs[1]);
 	}
 	check_eq(vas_detach(vhs[1]), 0);
 	check_eq(vas_switch(vhs[1]), -EINVAL);
 	check_eq(seg_detach(vhs[0], own), 0);
+	check_eq(seg_detach(vhs[0], own), -ENOENT);
 
-	/* the second view's and the way back: it is in one of them, for now */
+	/* on the way in: tables of the VAS, of a handle with its own; or none */
 	vhs[1] = check_id(vas_attach(vid));
-	inject(2, 1);
-	check_eq(seg_detach(vid, sid), -ENOMEM);
-	check_eq(number_of(PARAM), 0);
-	expect(vhs[1]);
-	check_eq(seg_attach(vid, sid), 0);
-	expect(vhs[0]);
-	expect(vhs[1]);
-	inject(2, 1);
-	check_eq(seg_detach(vid, sid), -ENOMEM);
-	check_eq(seg_detach(vid, sid), 0);
-	check_eq(seg_detach(vid, sid), -ENOENT);
-	/* the same on the way in */
-	inject(2, 1);
-	check_eq(seg_attach(vid, sid), -ENOMEM);
-	check_eq(number_of(PARAM), 0);
-	expect(vhs[0]);
-	check_eq(seg_attach(vid, sid), 0);
+	check_eq(seg_attach(vhs[1], own), 0);
+	far = check_id(seg_alloc(NULL, BASE + FAR, MIB, 0600));
+	for (i = 1; i <= 2; i++) {
+		inject(i, 0);
+		check_eq(seg_attach(vid, far), -ENOMEM);
+		check_eq(number_of(PARAM), 0);
+		expect(vhs[0]);
+		expect(vhs[1]);
+	}
+	check_eq(seg_attach(vid, far), 0);
+	for (i = 0; i < 2; i++) {
+		check_eq(vas_switch(vhs[i]), 0);
+		BASE[FAR] = 7;
+		check_eq(vas_switch(VAS_HOME), 0);
+	}
+	check_eq(seg_detach(vid, far), 0);
+	check_eq(seg_detach(vid, far), -ENOENT);
 	expect(vhs[0]);
 	expect(vhs[1]);
 }
 
-static void a_detach_that_is_refused_changes_nothing(void)
+static void an_attach_or_detach_that_is_refused_changes_nothing(void)
 {
 	change_to("/modules/pvvas-inject.ko");
-	run(refused_detaches, NULL);
+	run(refusals, NULL);
 	run(look_soon, NULL);
 	change_to("/modules/pvvas.ko");
 }
@@ -689,9 +678,9 @@ static const struct {
 	ONE(unload_is_refused_while_anything_is_in_use, 1),
 	ONE(a_driver_comes_and_goes, 1),
 	ONE(a_driver_goes_and_comes_beside_processes_that_start, 1),
-	ONE(whichever_hypercall_is_refused_nothing_leaks, 1),
-	ONE(several_hypercalls_in_turn_are_refused_and_nothing_leaks, 1),
-	ONE(a_detach_that_is_refused_changes_nothing, 1),
+	ONE(whichever_hypercall_or_table_is_refused_nothing_leaks, 1),
+	ONE(several_refusals_in_turn_leave_nothing, 1),
+	ONE(an_attach_or_detach_that_is_refused_changes_nothing, 1),
 	ONE(ids_come_round_and_miss_who_has_one, 1),
 	ONE(the_machine_does_not_sleep_on_a_process_with_views, 1),
 	ONE(cpus_go_and_come_while_threads_are_in_views, 2),
