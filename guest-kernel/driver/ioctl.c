@@ -260,6 +260,9 @@ static void pvvas_stats_driver(struct pvvas_ioc_stats *stats)
 	stats->threads = atomic_read(&pvvas_counts.threads);
 	stats->attachments = atomic_read(&pvvas_counts.attachments);
 	stats->pages = atomic64_read(&pvvas_counts.pages);
+	stats->links = atomic_read(&pvvas_counts.spans);
+	stats->trees = atomic64_read(&pvvas_counts.trees);
+	stats->tables = atomic64_read(&pvvas_counts.tables);
 	stats->ctx_loads = 0;
 	stats->demand_faults = 0;
 	for_each_possible_cpu(cpu) {
@@ -275,18 +278,17 @@ static void pvvas_stats_hv(struct pvvas_ioc_stats *stats,
 	stats->hv_hypercalls = hv->hypercalls;
 	stats->hv_ept_violations = hv->ept_violations;
 	stats->hv_vmfunc_exits = hv->vmfunc_exits;
-	stats->hv_window_faults = hv->view_faults;
-	stats->hv_filled = hv->view_faults - hv->reflected - hv->demand;
+	stats->hv_view_faults = hv->view_faults;
 	stats->hv_reflected = hv->reflected;
 	stats->hv_demand = hv->demand;
 	stats->hv_ctx_loads = hv->ctx_loads;
+	stats->hv_invalidations = hv->invalidations;
 	stats->hv_zapped = hv->zapped;
 	stats->hv_flushes = hv->flushes;
 	stats->hv_ctxs = hv->ctxs;
 	stats->hv_views = hv->views;
-	stats->hv_segs = atomic64_read(&pvvas_counts.trees);
-	stats->hv_attachments = atomic_read(&pvvas_counts.spans);
-	stats->hv_tables = atomic64_read(&pvvas_counts.tables);
+	stats->hv_shadow_pages = hv->shadow_pages;
+	stats->hv_max_shadow_pages = hv->max_shadow_pages;
 }
 
 static int pvvas_do_stats(union pvvas_arg *arg)

@@ -425,6 +425,9 @@ struct pvvas_stats {
 	uint64_t threads;
 	uint64_t attachments;
 	uint64_t pages;
+	uint64_t links;
+	uint64_t trees;
+	uint64_t tables;
 	/* the driver: events */
 	uint64_t ctx_loads;
 	uint64_t demand_faults;
@@ -433,21 +436,18 @@ struct pvvas_stats {
 	uint64_t hv_hypercalls;
 	uint64_t hv_ept_violations;
 	uint64_t hv_vmfunc_exits;
-	uint64_t hv_window_faults;
-	uint64_t hv_filled;
+	uint64_t hv_view_faults;
 	uint64_t hv_reflected;
 	uint64_t hv_demand;
-	uint64_t hv_ram_links;
 	uint64_t hv_ctx_loads;
+	uint64_t hv_invalidations;
 	uint64_t hv_zapped;
 	uint64_t hv_flushes;
 	/* KVM: objects now */
 	uint64_t hv_ctxs;
 	uint64_t hv_views;
-	uint64_t hv_segs;
-	uint64_t hv_attachments;
-	uint64_t hv_extents;
-	uint64_t hv_tables;
+	uint64_t hv_shadow_pages;
+	uint64_t hv_max_shadow_pages;
 };
 
 /** pvvas_stats - read the counters */

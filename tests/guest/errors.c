@@ -77,7 +77,8 @@ static void a_window_without_room_is_enospc(void)
 	int sid;
 
 	check_eq(pvvas_window(&base, &size), 0);
-	sid = tcase_seg(NULL, BASE, size - (1UL << 30), 0600);
+	sid = tcase_seg(NULL, BASE, size - VAS_WINDOW_FIRST +
+		       VAS_WINDOW_BASE, 0600);
 	check_eq(seg_alloc(NULL, NULL, 4096, 0600), -ENOSPC);
 	check_eq(seg_map2(sid, NULL), -ENOSPC);
 	check_eq(seg_alloc("errors.none", NULL, 4096, 0600), -ENOSPC);

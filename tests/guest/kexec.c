@@ -39,10 +39,10 @@ static void tell(const char *who)
 
 	if (pvvas_stats(&st))
 		return;
-	printf("%s kernel: %llu contexts, %llu views, %llu segments, %llu extents\n",
+	printf("%s kernel: %llu contexts, %llu views, %llu trees, %llu tables\n",
 	       who, (unsigned long long)st.hv_ctxs,
-	       (unsigned long long)st.hv_views, (unsigned long long)st.hv_segs,
-	       (unsigned long long)st.hv_extents);
+	       (unsigned long long)st.hv_views, (unsigned long long)st.trees,
+	       (unsigned long long)st.tables);
 	fflush(stdout);
 }
 

@@ -349,8 +349,8 @@ static void take_all_places(void *arg)
 
 	check_eq(pvvas_window(&base, &size), 0);
 	one = tcase_seg(NULL, BASE, MIB, 0600);
-	all = tcase_seg(NULL, BASE + 2 * MIB, size - (1UL << 30) - 2 * MIB,
-			0600);
+	all = tcase_seg(NULL, BASE + 2 * MIB, VAS_WINDOW_BASE + size -
+			VAS_WINDOW_FIRST - 2 * MIB, 0600);
 	check_eq(seg_attach(vh, one), 0);
 	check_eq(seg_attach(vh, all), 0);
 	enter(vh);

@@ -178,7 +178,7 @@ static void a_million_switches_exit_nowhere(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 	check_eq(wrong, 0);
 	check_eq(after.hv_vmfunc_exits, before.hv_vmfunc_exits);
-	check_eq(after.hv_window_faults, before.hv_window_faults);
+	check_eq(after.hv_view_faults, before.hv_view_faults);
 	/* timer interrupts and the kernel's own work, not one per switch */
 	check(after.hv_exits - before.hv_exits < 50000);
 	check(after.hv_hypercalls - before.hv_hypercalls < 1000);

@@ -163,9 +163,9 @@ static int compare(const struct pvvas_stats *a, const struct pvvas_stats *b,
 {
 #define SAME(name)	leak(#name, a->name, b->name, say)
 	return SAME(vases) + SAME(segs) + SAME(processes) + SAME(threads) +
-	       SAME(attachments) + SAME(pages) + SAME(hv_ctxs) +
-	       SAME(hv_views) + SAME(hv_segs) + SAME(hv_attachments) +
-	       SAME(hv_extents) + SAME(hv_tables);
+	       SAME(attachments) + SAME(pages) + SAME(links) +
+	       SAME(trees) + SAME(tables) + SAME(hv_ctxs) +
+	       SAME(hv_views);
 #undef SAME
 }
 

@@ -264,7 +264,7 @@ static void memory_of_objects(void)
 	after = stats();
 	bench_check(after.hv_views - before.hv_views == NR);
 	bench_value(GROUP, "tables_per_view", NULL, "bytes",
-		    4096.0 * (double)(after.hv_tables - before.hv_tables) / NR);
+		    4096.0 * (double)(after.tables - before.tables) / NR);
 	for (i = 0; i < NR; i++)
 		sid[i] = bench_id(seg_alloc(NULL, BASE + i * 4 * MIB, 2 * MIB,
 					    0600));
@@ -272,9 +272,9 @@ static void memory_of_objects(void)
 	for (i = 0; i < NR; i++)
 		bench_id(seg_attach(vh[i], sid[i]));
 	after = stats();
-	bench_check(after.hv_attachments - before.hv_attachments == NR);
+	bench_check(after.links - before.links == NR);
 	bench_value(GROUP, "tables_per_attached_segment", NULL, "bytes",
-		    4096.0 * (double)(after.hv_tables - before.hv_tables) / NR);
+		    4096.0 * (double)(after.tables - before.tables) / NR);
 	before = stats();
 	for (i = 0; i < NR; i++) {
 		bench_id(vas_switch(vh[i]));
@@ -283,7 +283,7 @@ static void memory_of_objects(void)
 	vas_switch(VAS_HOME);
 	after = stats();
 	bench_value(GROUP, "tables_per_used_segment_of_2_mib", NULL, "bytes",
-		    4096.0 * (double)(after.hv_tables - before.hv_tables) / NR);
+		    4096.0 * (double)(after.tables - before.tables) / NR);
 	for (i = 0; i < NR; i++) {
 		bench_id(vas_detach(vh[i]));
 		bench_id(seg_delete(sid[i]));
@@ -297,8 +297,8 @@ static void memory_of_objects(void)
 		after = stats();
 		bench_check(after.hv_ctxs - before.hv_ctxs == 1);
 		bench_value(GROUP, "tables_per_context_with_a_view", NULL,
-			    "bytes", 4096.0 * (double)(after.hv_tables -
-						       before.hv_tables));
+			    "bytes", 4096.0 * (double)(after.tables -
+						       before.tables));
 		_exit(0);
 	}
 	bench_check(waitpid(pid, NULL, 0) == pid);

@@ -538,26 +538,26 @@ struct pvvas_ioc_stats {
 	__u64 threads;
 	__u64 attachments;
 	__u64 pages;
+	__u64 links;
+	__u64 trees;
+	__u64 tables;
 	__u64 ctx_loads;
 	__u64 demand_faults;
 	__u64 hv_exits;
 	__u64 hv_hypercalls;
 	__u64 hv_ept_violations;
 	__u64 hv_vmfunc_exits;
-	__u64 hv_window_faults;
-	__u64 hv_filled;
+	__u64 hv_view_faults;
 	__u64 hv_reflected;
 	__u64 hv_demand;
-	__u64 hv_ram_links;
 	__u64 hv_ctx_loads;
+	__u64 hv_invalidations;
 	__u64 hv_zapped;
 	__u64 hv_flushes;
 	__u64 hv_ctxs;
 	__u64 hv_views;
-	__u64 hv_segs;
-	__u64 hv_attachments;
-	__u64 hv_extents;
-	__u64 hv_tables;
+	__u64 hv_shadow_pages;
+	__u64 hv_max_shadow_pages;
 };
 
 #define PVVAS_IOC_TYPE		0xb7
