@@ -252,6 +252,33 @@ static void a_process_lives_as_long_as_any_of_its_threads(void)
 	remove_folder();
 }
 
+/* See soft.h; what is refused leaves nothing, and room is used again. */
+static void a_full_table_is_enospc(void)
+{
+	int ids[4100], n = 0, sid, vh = 0, next;
+
+	new_folder(0700);
+	sid = check_id(seg_alloc(NULL, BASE, 4096, 0600));
+	while ((ids[n] = vas_create(NULL, 0600)) > 0)
+		n++;
+	check_eq(ids[n], -ENOSPC);
+	check_eq(n, 4095);
+	check_eq(seg_alloc("full", NULL, 4096, 0600), -ENOSPC);
+	check_eq(seg_clone(sid), -ENOSPC);
+	check_eq(seg_map2(sid, NULL), -ENOSPC);
+	check_eq(vas_clone(ids[0]), -ENOSPC);
+	check_eq(entries("segment-"), 1);
+	check_eq(vas_delete(ids[7]), 0);
+	check_id(vas_create(NULL, 0600));
+	for (n = 0; (next = vas_attach(ids[0])) > 0; n++)
+		vh = next;
+	check_eq(next, -ENOSPC);
+	check_eq(n, 16384);
+	check_eq(vas_detach(vh), 0);
+	check_id(vas_attach(ids[0]));
+	remove_folder();
+}
+
 static void become_another_user(void *arg)
 {
 	(void)arg;
@@ -278,6 +305,7 @@ static const struct tcase cases[] = {
 	CASE(what_is_no_folder_is_refused),
 	CASE(a_registry_of_another_version_is_eproto),
 	CASE(what_the_dead_have_left_goes),
+	CASE(a_full_table_is_enospc),
 	CASE(who_may_not_be_signalled_is_not_dead),
 	CASE(a_process_lives_as_long_as_any_of_its_threads),
 };
