@@ -54,7 +54,8 @@ int seg_dirty(int sid, void *addr, size_t length, void **pages, size_t max);
  *
  * Returns the id of a segment without a name and with the mode of @sid.  Its
  * protections are its own, so that a program can write to pages here that are
- * protected there.
+ * protected there.  The segment that the memory was made with stays, without a
+ * name if that is taken away, as long as there is another face.
  */
 int seg_map2(int sid, void *base);
 

@@ -366,12 +366,13 @@ static void remove_file(const char *what, uint32_t id)
 	unlinkat(dir_fd, name, 0);
 }
 
-static bool memory_used(uint32_t memory)
+/* Is it the first face of memory that has others? */
+static bool has_faces(const struct soft_object *seg)
 {
 	const struct soft_object *o;
 
 	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++)
-		if (o->kind == PVVAS_KIND_SEG && memory_of(o) == memory)
+		if (o->kind == PVVAS_KIND_SEG && o->memory == seg->id)
 			return true;
 	return false;
 }
@@ -386,15 +387,15 @@ void soft_share_memory(struct soft_object *to, const struct soft_object *from)
 
 void soft_free(struct soft_object *obj)
 {
-	uint32_t kind = obj->kind, id = obj->id, memory = memory_of(obj);
+	uint32_t kind = obj->kind, id = obj->id, memory = obj->memory;
 
 	memset(obj, 0, sizeof(*obj));
 	if (kind != PVVAS_KIND_SEG)
 		return;
 	remove_file("prot", id);
-	if (!memory_used(memory)) {
-		remove_file("segment", memory);
-		remove_file("clean", memory);
+	if (!memory) {
+		remove_file("segment", id);
+		remove_file("clean", id);
 	}
 }
 
@@ -412,16 +413,18 @@ static void collect_links(void)
 	}
 }
 
-static void collect_objects(uint32_t kind)
+/* Other faces, or else what has no others: the first face goes last. */
+static void collect_objects(uint32_t kind, bool faces)
 {
 	struct soft_object *o;
 
 	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++) {
-		if (o->kind != kind)
+		if (o->kind != kind || !!o->memory != faces)
 			continue;
 		if (o->owner.pid && !alive(&o->owner))
 			o->owner.pid = 0;
-		if (!o->named && !o->owner.pid && !soft_users(o))
+		if (!o->named && !o->owner.pid && !soft_users(o) &&
+		    (kind == PVVAS_KIND_VAS || !has_faces(o)))
 			soft_free(o);
 	}
 }
@@ -433,7 +436,8 @@ void soft_collect(void)
 	for (a = soft_reg->atts; a < soft_reg->atts + SOFT_ATTS; a++)
 		if (a->handle && !alive(&a->process))
 			memset(a, 0, sizeof(*a));
-	collect_objects(PVVAS_KIND_VAS);
+	collect_objects(PVVAS_KIND_VAS, false);
 	collect_links();
-	collect_objects(PVVAS_KIND_SEG);
+	collect_objects(PVVAS_KIND_SEG, true);
+	collect_objects(PVVAS_KIND_SEG, false);
 }

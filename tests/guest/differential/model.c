@@ -122,8 +122,8 @@ static void collect(struct model *m)
 
 		if (!s->obj.id || s->obj.held || m_users_of_seg(m, s->obj.id))
 			continue;
-		/* The driver has the memory in it, which other faces use. */
-		if (!m->soft && s->first && s->memory->refs > 1)
+		/* The memory is in the first face, as long as another one uses it. */
+		if (s->first && s->memory->refs > 1)
 			continue;
 		s->obj.id = 0;
 		if (--s->memory->refs)
