@@ -23,7 +23,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 LIBS = os.path.join(HERE, "..", "..", "libpvvas")
 SCHEMA = json.load(open(os.path.join(LIBS, "pvvas.schema.json")))
 MIB = 1 << 20
-FIRST = 0x200040000000
+FIRST = 0x208000000000
 
 folder = ""
 
@@ -148,13 +148,13 @@ def owner_and_group_are_told_apart():
 
 
 def text_has_what_json_has():
-    sid = int(good("create", "seg", "s", "1M", "-m", "0604", "-b", "0x200080000000"))
+    sid = int(good("create", "seg", "s", "1M", "-m", "0604", "-b", "0x208080000000"))
     vid = int(good("create", "vas", "v", "-m", "706"))
     good("attach", "v", "s")
     heading, vas, seg = good("ls").splitlines()
     assert heading.split() == ["id", "mode", "owner", "group", "users", "base", "size", "resident", "name"]
     assert vas.split()[:3] == ["vas", str(vid), "0706"] and vas.split()[5:] == ["0", "v"]
-    assert seg.split()[:3] == ["seg", str(sid), "0604"] and seg.split()[5:] == ["1", "0x200080000000", "1048576", "0", "s"]
+    assert seg.split()[:3] == ["seg", str(sid), "0604"] and seg.split()[5:] == ["1", "0x208080000000", "1048576", "0", "s"]
     with open(os.path.join(folder, "file"), "wb") as f:
         f.write(b"x" * 5000)
     good("cp", "file", "seg:s")
@@ -418,11 +418,11 @@ def a_terminal_shows_how_far_it_is():
 
 def a_program_starts_in_the_vas():
     vid = int(good("create", "vas", "v"))
-    good("create", "seg", "s", "4K", "-b", "0x200040000000")
+    good("create", "seg", "s", "4K", "-b", "0x208000000000")
     file_with("in", b"hello")
     good("cp", "in", "seg:s")
     good("attach", "v", "s")
-    look = "import ctypes, os; print(ctypes.string_at(0x200040000000, 5), os.environ.get('PVVAS_RUN'), os.environ['LD_PRELOAD'])"
+    look = "import ctypes, os; print(ctypes.string_at(0x208000000000, 5), os.environ.get('PVVAS_RUN'), os.environ['LD_PRELOAD'])"
     python = [sys.executable, "-c", look]
     assert good("run", "v", "--", *python) == "b'hello' None libpvvas.so.1\n"
     assert good("run", f"#{vid}", "--", *python) == "b'hello' None libpvvas.so.1\n"
