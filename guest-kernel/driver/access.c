@@ -15,7 +15,7 @@
 #include "hv.h"
 
 /* Of the current thread; 0 for the plain view. */
-static u32 pvvas_own_slot(const struct pvvas_proc *proc)
+u32 pvvas_own_slot(const struct pvvas_proc *proc)
 {
 	u32 slot = 0;
 

@@ -77,10 +77,18 @@ static void pvvas_newtask(void *data, struct task_struct *child,
 	if (!proc)
 		return;
 	t = pvvas_thread_obtain(proc, child, GFP_ATOMIC | __GFP_NOWARN);
-	if (t)
-		pvvas_thread_adopt(t, child);
-	else
+	if (!t) {
 		pvvas_kill_newborn(child);
+		return;
+	}
+	/*
+	 * A child of vfork() goes on with its parent's stack and pointers, and so
+	 * in its parent's view.  The parent stays in that until the child is done
+	 * with the memory, or is killed.
+	 */
+	if (clone_flags & CLONE_VFORK)
+		WRITE_ONCE(t->slot, pvvas_own_slot(proc));
+	pvvas_thread_adopt(t, child);
 }
 
 /* In a task that was there before its process was one of ours. */

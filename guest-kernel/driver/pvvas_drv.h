@@ -551,6 +551,7 @@ void pvvas_show_object(struct seq_file *m, struct pvvas_object *obj);
 void pvvas_show_processes(struct seq_file *m);
 
 /* access.c */
+u32 pvvas_own_slot(const struct pvvas_proc *proc);
 int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
 		   bool write);
 int pvvas_window_access(struct vm_area_struct *vma, unsigned long addr,

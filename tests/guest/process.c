@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,39 @@ static void attach_in_child(void *arg)
 	BASE[1] = 2;
 	check_eq(vas_switch(VAS_HOME), 0);
 	check_eq(vas_detach(vh), 0);
+}
+
+static void programs_are_started_with_words_in_a_segment(void)
+{
+	char *none[] = { NULL }, *word = BASE + 100, **argv = (char **)(BASE + 200);
+	int vh = attached(1), status;
+	pid_t pid;
+	FILE *f;
+
+	check_eq(vas_switch(vh), 0);
+	strcpy(word, "exit 7");
+	status = system(word);
+	check(WIFEXITED(status));
+	check_eq(WEXITSTATUS(status), 7);
+	f = popen(word, "r");
+	check(f);
+	status = pclose(f);
+	check(WIFEXITED(status));
+	check_eq(WEXITSTATUS(status), 7);
+	strcpy(word, "/bin/sh");
+	strcpy(word + 10, "-c");
+	strcpy(word + 20, "exit 8");
+	argv[0] = word;
+	argv[1] = word + 10;
+	argv[2] = word + 20;
+	argv[3] = NULL;
+	check_eq(posix_spawn(&pid, word, NULL, NULL, argv, none), 0);
+	check_eq(waitpid(pid, &status, 0), pid);
+	check(WIFEXITED(status));
+	check_eq(WEXITSTATUS(status), 8);
+	check_eq(vas_current(), vh);
+	check_eq(BASE[0], 1);
+	check_eq(vas_switch(VAS_HOME), 0);
 }
 
 static void a_forked_child_can_attach_for_itself(void)
@@ -464,6 +498,7 @@ static void the_device_is_not_inherited_by_programs(void)
 
 static const struct tcase cases[] = {
 	CASE(a_forked_child_is_in_no_vas),
+	CASE(programs_are_started_with_words_in_a_segment),
 	CASE(a_forked_child_can_attach_for_itself),
 	CASE(a_child_of_the_raw_system_call_sees_nothing),
 	CASE(exec_leaves_every_vas),
