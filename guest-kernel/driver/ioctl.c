@@ -17,6 +17,7 @@
 union pvvas_arg {
 	u32 size;
 	struct pvvas_ioc_info info;
+	struct pvvas_ioc_begin begin;
 	struct pvvas_ioc_create create;
 	struct pvvas_ioc_find find;
 	struct pvvas_ioc_id id;
@@ -291,6 +292,13 @@ static void pvvas_stats_hv(struct pvvas_ioc_stats *stats,
 	stats->hv_max_shadow_pages = hv->max_shadow_pages;
 }
 
+static int pvvas_do_begin(union pvvas_arg *arg)
+{
+	if (arg->begin.reserved)
+		return -EINVAL;
+	return PTR_ERR_OR_ZERO(pvvas_proc_current());
+}
+
 static int pvvas_do_stats(union pvvas_arg *arg)
 {
 	struct pvvas_hc_stats *hv;
@@ -323,6 +331,7 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_VAS_ATTACH)] = { 24, 0, pvvas_do_vas_attach },
 	[_IOC_NR(PVVAS_IOC_VAS_DETACH)] = { 24, 0, pvvas_do_vas_detach },
 	[_IOC_NR(PVVAS_IOC_VAS_RESIDENT)] = { 24, 0, pvvas_do_vas_resident },
+	[_IOC_NR(PVVAS_IOC_BEGIN)] = { 8, 0, pvvas_do_begin },
 	[_IOC_NR(PVVAS_IOC_SEG_CREATE)] = { 40, 56, pvvas_do_seg_create },
 	[_IOC_NR(PVVAS_IOC_SEG_FIND)] = { 16, 0, pvvas_do_seg_find },
 	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, 0, pvvas_do_seg_delete },

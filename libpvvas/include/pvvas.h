@@ -383,6 +383,15 @@ enum pvvas_backend_kind {
  */
 int pvvas_backend_select(enum pvvas_backend_kind kind);
 
+/**
+ * pvvas_begin - do now what else the first attach of the process does
+ *
+ * Maps the window, and makes the driver known to the threads of the process:
+ * calls in which other threads sleep may end with EINTR meanwhile.  A program
+ * that calls it before it has threads is spared that.
+ */
+int pvvas_begin(void);
+
 /** pvvas_window - first address and length of the window, in bytes */
 int pvvas_window(void **base, size_t *size);
 

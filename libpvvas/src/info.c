@@ -84,6 +84,14 @@ PVVAS_EXPORT int pvvas_probe(enum pvvas_feature feature)
 	return probes[feature]();
 }
 
+PVVAS_EXPORT int pvvas_begin(void)
+{
+	struct pvvas_ioc_begin arg = { .size = sizeof(arg) };
+	int err = pvvas_prepare();
+
+	return err ? err : pvvas_call(PVVAS_IOC_BEGIN, &arg);
+}
+
 PVVAS_EXPORT int pvvas_stats(struct pvvas_stats *out)
 {
 	struct pvvas_ioc_stats s = { .size = sizeof(s) };

@@ -354,6 +354,8 @@ int soft_objects_call(unsigned long request, void *arg)
 		return getattr(arg);
 	case PVVAS_IOC_SETATTR:
 		return setattr(arg);
+	case PVVAS_IOC_BEGIN:
+		return 0;
 	case PVVAS_IOC_STATS:
 		return stats(arg);
 	case PVVAS_IOC_SEG_NEXT_DATA:

@@ -110,6 +110,7 @@ static uint64_t a_name(void)
 union arg {
 	uint32_t size;
 	struct pvvas_ioc_info info;
+	struct pvvas_ioc_begin begin;
 	struct pvvas_ioc_create create;
 	struct pvvas_ioc_find find;
 	struct pvvas_ioc_id id;
@@ -277,7 +278,14 @@ static unsigned long fill_other(union arg *a)
 		a->attr.gid = below(2) ? NOBODY : (uint32_t)rnd();
 		return PVVAS_IOC_SETATTR;
 	default:
-		return below(8) ? PVVAS_IOC_INFO : PVVAS_IOC_STATS;
+		switch (below(8)) {
+		case 0:
+			return PVVAS_IOC_STATS;
+		case 1:
+			return PVVAS_IOC_BEGIN;
+		default:
+			return PVVAS_IOC_INFO;
+		}
 	}
 }
 

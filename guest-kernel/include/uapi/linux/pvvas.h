@@ -478,6 +478,22 @@ struct pvvas_ioc_wait {
 	__u32 reserved;
 };
 
+/**
+ * struct pvvas_ioc_begin - PVVAS_IOC_BEGIN: the process will use VASes
+ * @size: sizeof(struct pvvas_ioc_begin)
+ * @reserved: 0
+ *
+ * What the first attach does first: each thread of the process gets to know the
+ * driver, which ends calls in which other threads sleep with -EINTR, those that
+ * no signal handler's SA_RESTART restarts.  Nothing if it has been done.
+ *
+ * -EAGAIN: a thread is stopped, or waits for a child of vfork().
+ */
+struct pvvas_ioc_begin {
+	__u32 size;
+	__u32 reserved;
+};
+
 /* struct pvvas_ioc_attr.valid */
 #define PVVAS_ATTR_MODE		(1U << 0)
 #define PVVAS_ATTR_UID		(1U << 1)
@@ -568,6 +584,7 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_VAS_ATTACH	_IOWR(PVVAS_IOC_TYPE, 4, struct pvvas_ioc_attach)
 #define PVVAS_IOC_VAS_DETACH	_IOWR(PVVAS_IOC_TYPE, 5, struct pvvas_ioc_attach)
 #define PVVAS_IOC_VAS_RESIDENT	_IOWR(PVVAS_IOC_TYPE, 6, struct pvvas_ioc_attach)
+#define PVVAS_IOC_BEGIN		_IOWR(PVVAS_IOC_TYPE, 7, struct pvvas_ioc_begin)
 #define PVVAS_IOC_SEG_CREATE	_IOWR(PVVAS_IOC_TYPE, 16, struct pvvas_ioc_create)
 #define PVVAS_IOC_SEG_FIND	_IOWR(PVVAS_IOC_TYPE, 17, struct pvvas_ioc_find)
 #define PVVAS_IOC_SEG_DELETE	_IOWR(PVVAS_IOC_TYPE, 18, struct pvvas_ioc_id)
