@@ -95,28 +95,44 @@ static uint64_t finish(void)
 	return ret;
 }
 
+static void check_output(const char *text)
+{
+	struct kvm_run *run = v->run;
+	char seen[11] = "";
+	int i;
+
+	start(guest_outs, WINDOW_FREE, 10, 0, KVM_EXIT_IO);
+	for (i = 0; i < 10; i += run->io.count) {
+		check_eq(run->io.port, PORT);
+		check_eq(run->io.direction, KVM_EXIT_IO_OUT);
+		memcpy(seen + i, (char *)run + run->io.data_offset,
+		       run->io.count);
+		check_eq(vcpu_run_once(v), 0);
+	}
+	check(vcpu_done(v, NULL));
+	check(!strcmp(seen, text));
+}
+
 static void string_output_reads_the_view_in_force(void)
 {
-	static const char * const text[] = { "first view", "other view" };
-	char seen[11] = "";
-	int slot, i;
+	begin();
+	vcpu_vmfunc(v, 1);
+	check_output("first view");
+	vcpu_vmfunc(v, 2);
+	check_output("other view");
+	vm_free(vm);
+}
+
+static void a_root_at_address_0_is_one_like_any_other(void)
+{
+	void *root;
 
 	begin();
-	for (slot = 1; slot <= 2; slot++) {
-		struct kvm_run *run = v->run;
-
-		vcpu_vmfunc(v, slot);
-		start(guest_outs, WINDOW_FREE, 10, 0, KVM_EXIT_IO);
-		for (i = 0; i < 10; i += run->io.count) {
-			check_eq(run->io.port, PORT);
-			check_eq(run->io.direction, KVM_EXIT_IO_OUT);
-			memcpy(seen + i, (char *)run + run->io.data_offset,
-			       run->io.count);
-			check_eq(vcpu_run_once(v), 0);
-		}
-		check(vcpu_done(v, NULL));
-		check(!strcmp(seen, text[slot - 1]));
-	}
+	root = vm_ram(vm, FIRST_TEST_SLOT + 1, 0, PAGE, 0);
+	memcpy(root, view_root(s.view[1]), PAGE);
+	check(vcpu_hc4(v, PVVAS_HC_VIEW_CREATE, s.ctx, 3, 0, 0) > 0);
+	vcpu_vmfunc(v, 3);
+	check_output("other view");
 	vm_free(vm);
 }
 
@@ -208,6 +224,78 @@ static void the_emulator_refuses_what_the_cpu_refuses(void)
 		vcpu_vmfunc(v, 2);
 		refused(guest_outs, WINDOW_FREE + SIZE, 0, user);
 	}
+	vm_free(vm);
+}
+
+/* Views have four levels, whatever the VM's own tables have. */
+static void an_address_beyond_the_views_levels_is_refused(void)
+{
+	const uint64_t va = 0x100000000000;
+	struct kvm_pvvas_config c = { .size = sizeof(c) };
+	struct vm *wide = vm_bare();
+	struct kvm_sregs sregs;
+	uint64_t *pdpt;
+	uint32_t i;
+	int user;
+
+	for (i = 0; i < wide->cpuid->nent; i++)
+		if (wide->cpuid->entries[i].function == 0x80000008)
+			wide->cpuid->entries[i].eax |= 52;
+	check_eq(vm_enable_pvvas(wide, &c), 0);
+	vm_add_vcpu(wide);
+	begin_in(wide);
+	vm_ioctl(v->fd, KVM_GET_SREGS, &sregs);
+	pdpt = vm_shared(PAGE);
+	pdpt[0] = 1ULL << 48 | TEST_GPA | 0x87;	/* a GiB, for CPL 3 too */
+	((uint64_t *)sregs.cr3)[va >> 39 & 511] = (uint64_t)pdpt | 7;
+	vcpu_vmfunc(v, 1);
+	for (user = 0; user < 2; user++) {
+		refused(guest_outs, va + 8, 0, user);
+		refused(guest_ins, va + 16, 2, user);
+	}
+	vm_free(vm);
+}
+
+/* Code and data of 4 GiB, no paging, no IDT to speak of. */
+static void leave_long_mode(uint64_t rip, uint64_t rsi)
+{
+	struct kvm_segment flat = { .limit = ~0U, .type = 3, .present = 1,
+				    .s = 1, .db = 1, .g = 1, .selector = 16 };
+	struct kvm_regs regs = { .rip = rip, .rsi = rsi, .rdx = PORT,
+				 .rflags = 2 };
+	struct kvm_sregs sregs;
+
+	vm_ioctl(v->fd, KVM_GET_SREGS, &sregs);
+	sregs.cr0 = 1 | 1 << 5;		/* PE, NE */
+	sregs.cr4 = sregs.efer = sregs.cr2 = 0;
+	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = flat;
+	sregs.cs = flat;
+	sregs.cs.type = 11;
+	sregs.idt.limit = 0;
+	vm_ioctl(v->fd, KVM_SET_SREGS, &sregs);
+	vm_ioctl(v->fd, KVM_SET_REGS, &regs);
+}
+
+asm(".globl guest_outs_once\n"
+    "guest_outs_once: .byte 0x6e\n");	/* outsb */
+extern char guest_outs_once[];
+
+static void without_paging_the_address_is_told_too(void)
+{
+	uint64_t *gibs = vm_shared(PAGE), *root;
+	struct kvm_sregs sregs;
+
+	begin();
+	root = view_root(s.view[1]);
+	memcpy(gibs, (void *)(root[0] & PVVAS_EPT_ADDR), PAGE);
+	gibs[3] = 0;
+	root[0] = (uint64_t)gibs | PVVAS_PROT_ALL;
+	vcpu_vmfunc(v, 2);
+	leave_long_mode((uint64_t)guest_outs_once, 3 * GIB + 8);
+	check_eq(vcpu_run_once(v), 0);
+	check_eq(v->run->exit_reason, KVM_EXIT_SHUTDOWN);
+	vm_ioctl(v->fd, KVM_GET_SREGS, &sregs);
+	check_eq(sregs.cr2, 3 * GIB + 8);
 	vm_free(vm);
 }
 
@@ -450,9 +538,12 @@ static void a_hypercall_does_not_wait_for_a_vcpu_that_sleeps(void)
 
 static const struct hostcase cases[] = {
 	CASE(string_output_reads_the_view_in_force),
+	CASE(a_root_at_address_0_is_one_like_any_other),
 	CASE(string_input_writes_the_view_in_force),
 	CASE(copies_between_mmio_and_the_window_use_the_view),
 	CASE(the_emulator_refuses_what_the_cpu_refuses),
+	CASE(an_address_beyond_the_views_levels_is_refused),
+	CASE(without_paging_the_address_is_told_too),
 	CASE(a_demand_fault_by_the_emulator_is_answered),
 	CASE(an_instruction_does_not_end_in_another_context),
 	CASE(the_emulators_writes_are_logged),

@@ -90,27 +90,6 @@ static void bad_sizes_and_flags_are_refused(void)
 		REFUSED(.flags = 1U << bit);
 }
 
-/* A VMM of a later kernel: what this one does not know has to be 0. */
-static void a_longer_config_is_taken_if_the_rest_is_0(void)
-{
-	static struct {
-		struct kvm_pvvas_config c;
-		uint64_t more[2];
-	} longer;
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_PVVAS,
-				      .args[0] = (uint64_t)&longer };
-	struct vm *vm = vm_bare();
-
-	longer.c.size = sizeof(longer);
-	longer.more[1] = 1;
-	check_eq(__vm_ioctl(vm->fd, KVM_ENABLE_CAP, (uint64_t)&cap), -EINVAL);
-	longer.more[1] = 0;
-	check_eq(__vm_ioctl(vm->fd, KVM_ENABLE_CAP, (uint64_t)&cap), 0);
-	check_eq(longer.c.size, sizeof(longer));
-	check(longer.c.max_views);
-	vm_free(vm);
-}
-
 static void bad_windows_are_refused(void)
 {
 	uint64_t limit = address_limit();
@@ -241,7 +220,6 @@ static const struct hostcase cases[] = {
 	CASE(the_extension_answers_with_the_abi_version),
 	CASE(defaults_come_back_filled),
 	CASE(bad_sizes_and_flags_are_refused),
-	CASE(a_longer_config_is_taken_if_the_rest_is_0),
 	CASE(bad_windows_are_refused),
 	CASE(limits_above_the_module_parameters_are_refused),
 	CASE(arguments_and_flags_of_the_call_are_checked),

@@ -157,6 +157,23 @@ static void numbers_beside_the_block_are_unknown(void)
 	vm_free(vm);
 }
 
+static uint64_t guest_hypercall(uint64_t nr)
+{
+	return __hc(nr, 0, 0, 0);
+}
+
+static void user_mode_may_call_none(void)
+{
+	uint64_t nr;
+
+	begin();
+	for (nr = PVVAS_HC_BASE; nr <= PVVAS_HC_LAST; nr++)
+		check_eq(vcpu_user(v, guest_hypercall, nr), -EPERM);
+	vcpu_vmfunc(v, 1);
+	check_eq(vcpu_view(v), s.view[0]);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(answers_fit_into_what_the_guest_has_room_for),
 	CASE(info_tells_what_the_vmm_has_said),
@@ -164,6 +181,7 @@ static const struct hostcase cases[] = {
 	CASE(ids_are_not_reused_and_kinds_do_not_share_them),
 	CASE(slots_are_taken_and_left),
 	CASE(numbers_beside_the_block_are_unknown),
+	CASE(user_mode_may_call_none),
 };
 
 HOSTCASE_MAIN(cases)

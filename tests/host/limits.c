@@ -77,6 +77,34 @@ static void roots_leave_room_for_tables(void)
 	vm_free(vm);
 }
 
+static uint32_t told_views(struct vcpu *v)
+{
+	struct pvvas_hc_info *info = vm_shared(PAGE);
+
+	vcpu_hc_ok(v, PVVAS_HC_INFO, info, sizeof(*info), 0);
+	return info->max_views;
+}
+
+/* The VMM's limit, or what KVM has roots for, whichever is less. */
+static void a_guest_is_told_how_many_views_it_can_have(void)
+{
+	struct kvm_pvvas_config c = { .size = sizeof(c), .max_views = 120 };
+	struct vm *vm = vm_new_config(1, &c);
+	struct vcpu *v = &vm->vcpus[0];
+	uint64_t ctx, n;
+
+	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 1000);
+	check_eq(told_views(v), 120);
+	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 100);
+	check_eq(told_views(v), 49);
+	ctx = ctx_new(v);
+	for (n = 0; try_view(v, ctx) > 0; n++)
+		;
+	check_eq(n, 49);
+	check_eq(told_views(v), 49);
+	vm_free(vm);
+}
+
 /* More tables than KVM keeps: the oldest go, and come back. */
 static void tables_beyond_the_limit_are_dropped_and_come_back(void)
 {
@@ -108,6 +136,7 @@ static void tables_beyond_the_limit_are_dropped_and_come_back(void)
 static const struct hostcase cases[] = {
 	CASE(contexts_and_views_stop_at_what_the_vmm_allows),
 	CASE(roots_leave_room_for_tables),
+	CASE(a_guest_is_told_how_many_views_it_can_have),
 	CASE(tables_beyond_the_limit_are_dropped_and_come_back),
 };
 

@@ -4,9 +4,11 @@
  * different ones: at one address each sees what its own view shows, whatever
  * the others do. A process is a context.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "vm.h"
@@ -268,7 +270,76 @@ static void other_views_come_and_go_meanwhile(void)
 	end(r);
 }
 
+/* Addresses of no memory, each a doorbell: KVM itself answers the writes. */
+#define BELL(i)		(0x90000000ULL + (i) * PAGE)
+
+static uint64_t guest_rings(uint64_t va)
+{
+	uint64_t n = 0;
+
+	while (!atomic_load(&stop)) {
+		*(volatile uint32_t *)va = 1;
+		n++;
+	}
+	return n;
+}
+
+static void *ring(void *arg)
+{
+	vcpu_call(arg, guest_rings, WINDOW_FREE);
+	return arg;
+}
+
+static bool rang(int fd)
+{
+	uint64_t n;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n);
+}
+
+/* One vCPU rings without pause; another makes it ring elsewhere. */
+static void a_doorbell_rings_no_more_once_it_is_invalidated(void)
+{
+	uint64_t c, id, *t1, i;
+	pthread_t ringer;
+	int fd[2];
+
+	vm = vm_new(2);
+	for (i = 0; i < 2; i++) {
+		struct kvm_ioeventfd bell = { .addr = BELL(i) };
+
+		fd[i] = eventfd(0, EFD_NONBLOCK);
+		bell.fd = fd[i];
+		vm_ioctl(vm->fd, KVM_IOEVENTFD, &bell);
+	}
+	c = ctx_new(&vm->vcpus[0]);
+	id = view_new(&vm->vcpus[0], c, 1, 0);
+	t1 = vm_shared(PAGE);
+	*root_2mib(vm, view_root(id), WINDOW_FREE) = (uint64_t)t1 | PVVAS_PROT_ALL;
+	t1[0] = BELL(0) | PVVAS_PROT_ALL | PVVAS_EPT_WB;
+	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_CTX_LOAD, c, 0, 0);
+	vcpu_vmfunc(&vm->vcpus[1], 1);
+	atomic_store(&stop, 0);
+	check_eq(pthread_create(&ringer, NULL, ring, &vm->vcpus[1]), 0);
+	for (i = 0; i < 400; i++) {
+		while (!rang(fd[i % 2]))
+			usleep(10);
+		*(volatile uint64_t *)t1 = BELL((i + 1) % 2) |
+					   PVVAS_PROT_ALL | PVVAS_EPT_WB;
+		vcpu_hc_ok(&vm->vcpus[0], PVVAS_HC_INVALIDATE, t1, 0, 1);
+		rang(fd[i % 2]);
+		usleep(100);
+		check(!rang(fd[i % 2]));
+	}
+	atomic_store(&stop, 1);
+	pthread_join(ringer, NULL);
+	for (i = 0; i < 2; i++)
+		close(fd[i]);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
+	CASE(a_doorbell_rings_no_more_once_it_is_invalidated),
 	CASE(vcpus_are_in_different_views_of_one_process),
 	CASE(vcpus_are_in_views_of_different_processes),
 	CASE(vcpus_change_between_processes),

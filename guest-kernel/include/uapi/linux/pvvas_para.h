@@ -109,7 +109,8 @@ struct pvvas_hc_range {
  * @window_size: its bytes, a multiple of 1 GiB
  * @slots: entries of an EPTP list
  * @max_ctxs: most contexts of this VM
- * @max_views: most views, contexts' plain ones not counted
+ * @max_views: most views, contexts' plain ones not counted: what the VMM allows,
+ *	or less if KVM has no tables for so many roots
  * @max_batch: most rows of PVVAS_HC_INVALIDATE_LIST
  */
 struct pvvas_hc_info {

@@ -89,6 +89,7 @@ void kvm_pvvas_trace_switch(struct kvm_vcpu *vcpu);
 
 /* mmu/mmu.c, and what it calls */
 int kvm_view_enable(struct kvm *kvm);
+unsigned long kvm_view_max_roots(struct kvm *kvm);
 int kvm_view_get_root(struct kvm_vcpu *vcpu, gfn_t table, hpa_t *root);
 void kvm_view_put_root(struct kvm *kvm, hpa_t root);
 void kvm_view_kill_root(struct kvm *kvm, hpa_t root);

@@ -86,6 +86,12 @@ void kvm_pvvas_inject_view_fault(struct kvm_vcpu *vcpu,
 	kvm_inject_emulated_page_fault(vcpu, &e);
 }
 
+/* Four levels; the VM's own root may have five. */
+static bool pvvas_reaches(gpa_t gpa)
+{
+	return !(gpa >> PVVAS_GPA_BITS);
+}
+
 /**
  * kvm_pvvas_page_fault - an EPT violation or misconfiguration in a view
  * @vcpu: the vCPU; its arch.pvvas.fault says what the exit knows
@@ -100,7 +106,8 @@ int kvm_pvvas_page_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
 {
 	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
 	struct pvvas_view *view = pvvas_view_get(vcpu, eptp);
-	int r;
+	struct x86_exception refused = {};
+	int r = 1;
 
 	/* Destroyed since the exit: KVM_REQ_LOAD_MMU_PGD is pending. */
 	if (!view)
@@ -111,7 +118,11 @@ int kvm_pvvas_page_fault(struct kvm_vcpu *vcpu, u64 eptp, gpa_t gpa,
 	a->fault.access = error_code & PVVAS_PFERR_ACCESS;
 	a->fault.misconfig = error_code & PFERR_RSVD_MASK;
 	trace_kvm_pvvas_fault(vcpu->vcpu_id, view->id, gpa, error_code);
-	r = kvm_view_page_fault(vcpu, view->root, view->table, gpa, error_code);
+	if (pvvas_reaches(gpa))
+		r = kvm_view_page_fault(vcpu, view->root, view->table, gpa,
+					error_code);
+	else
+		kvm_pvvas_inject_view_fault(vcpu, &refused, true);
 	pvvas_view_put(vcpu->kvm, view);
 	return r;
 }
@@ -132,10 +143,11 @@ gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 	struct kvm *kvm = vcpu->kvm;
 	struct kvm_vcpu_pvvas *a = &vcpu->arch.pvvas;
 	u64 eptp = kvm_x86_call(pvvas_eptp)(vcpu);
-	struct x86_exception e;
+	struct x86_exception e = {};
+	gpa_t real = INVALID_GPA;
+	bool in_view;
 	u64 ept_access;
-	gfn_t table = 0;
-	gpa_t real;
+	gfn_t table;
 
 	/* guest_mmu of a vCPU with VMX is for its own guests. */
 	if (is_guest_mode(vcpu) || is_smm(vcpu) ||
@@ -143,10 +155,11 @@ gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 		return gpa;
 	/* What changed since the vCPU left the guest counts already. */
 	read_lock(&kvm->mmu_lock);
-	if (a->ctx)
+	in_view = a->ctx;
+	if (in_view)
 		table = pvvas_view_to_load(vcpu, eptp)->table;
 	read_unlock(&kvm->mmu_lock);
-	if (!table)
+	if (!in_view)
 		return gpa;
 
 	/*
@@ -159,7 +172,8 @@ gpa_t kvm_pvvas_translate_gpa(struct kvm_vcpu *vcpu, gpa_t gpa, u64 access,
 			       PFERR_GUEST_FINAL_MASK | PFERR_GUEST_PAGE_MASK);
 	if (!(access & PFERR_FETCH_MASK))
 		ept_access |= PFERR_USER_MASK;
-	real = kvm_view_translate(vcpu, table, gpa, ept_access, &e);
+	if (pvvas_reaches(gpa))
+		real = kvm_view_translate(vcpu, table, gpa, ept_access, &e);
 	if (real == INVALID_GPA && exception)
 		*exception = pvvas_exception(access, exception->address,
 					     e.error_code & PVVAS_PFERR_DEMAND);

@@ -28,6 +28,7 @@ static long pvvas_answer(struct kvm *kvm, u64 gpa, u64 size, const void *data,
 static long pvvas_info(struct kvm *kvm, u64 gpa, u64 size)
 {
 	struct kvm_pvvas_config *c = &kvm->arch.pvvas->config;
+	unsigned long roots = kvm_view_max_roots(kvm);
 	struct pvvas_hc_info info = {
 		.version = PVVAS_ABI_VERSION,
 		.features = kvm_pvvas_features(),
@@ -35,7 +36,8 @@ static long pvvas_info(struct kvm *kvm, u64 gpa, u64 size)
 		.window_size = c->window_size,
 		.slots = PVVAS_NR_SLOTS,
 		.max_ctxs = c->max_ctxs,
-		.max_views = c->max_views,
+		/* One is a plain view's. */
+		.max_views = min_t(u64, c->max_views, roots - 1),
 		.max_batch = PVVAS_MAX_BATCH,
 	};
 

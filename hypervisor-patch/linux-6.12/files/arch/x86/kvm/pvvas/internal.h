@@ -33,6 +33,9 @@
 #define PVVAS_EPTP_FLAGS	(VMX_EPTP_MT_WB | VMX_EPTP_PWL_4 | \
 				 VMX_EPTP_AD_ENABLE_BIT)
 
+/* What the levels of a view reach. */
+#define PVVAS_GPA_BITS	(PAGE_SHIFT + 9 * PVVAS_EPT_LEVELS)
+
 /**
  * struct pvvas_view - an EPT root
  * @id: never reused; 0 in a plain view
@@ -94,6 +97,8 @@ static inline u64 pvvas_eptp(const struct pvvas_view *view)
 
 /* main.c */
 void pvvas_flush(struct kvm *kvm, const char *why);
+int pvvas_copy_struct(void *to, size_t known, size_t least,
+		      const void __user *from);
 void pvvas_reset_locked(struct kvm *kvm);
 
 /* context.c */

@@ -26,7 +26,7 @@ module_param(pvvas_max_ctxs, uint, 0444);
 static unsigned int __read_mostly pvvas_max_views = 65536;
 module_param(pvvas_max_views, uint, 0444);
 
-#define PVVAS_WINDOW_UNIT	(1ULL << 30)
+#define PVVAS_WINDOW_UNIT	BIT_ULL(30)
 #define PVVAS_DEFAULT_WINDOW	(8ULL << 40)
 
 /*
@@ -75,8 +75,7 @@ static int pvvas_limit(u32 *val, u32 max)
 
 static int pvvas_check_config(struct kvm_pvvas_config *c)
 {
-	/* Four levels reach 48 bits. */
-	u64 limit = 1ULL << min_t(u8, kvm_host.maxphyaddr, 48);
+	u64 limit = 1ULL << min_t(u8, kvm_host.maxphyaddr, PVVAS_GPA_BITS);
 
 	if (c->flags)
 		return -EINVAL;
@@ -123,21 +122,25 @@ static bool pvvas_memslots_in_window(struct kvm *kvm, struct kvm_pvvas *pv)
 	return false;
 }
 
-static int pvvas_get_config(struct kvm_pvvas_config *config,
-			    const void __user *uconfig)
+/*
+ * Copy a struct of @known bytes that begins with its size, a __u32, as the VMM
+ * knows it: @least bytes or more.  What KVM does not know has to be 0.
+ */
+int pvvas_copy_struct(void *to, size_t known, size_t least,
+		      const void __user *from)
 {
 	u32 size;
 	int r;
 
-	if (get_user(size, (const u32 __user *)uconfig))
+	if (get_user(size, (const u32 __user *)from))
 		return -EFAULT;
-	if (size < KVM_PVVAS_CONFIG_SIZE_V1)
+	if (size < least || size > PAGE_SIZE)
 		return -EINVAL;
-	/* What is longer than ours has to be 0 there, and else is refused. */
-	r = copy_struct_from_user(config, sizeof(*config), uconfig, size);
-	if (r == -E2BIG)
-		r = -EINVAL;
-	return r ?: pvvas_check_config(config);
+	r = copy_struct_from_user(to, known, from, size);
+	/* It may have changed since; what was checked counts. */
+	*(u32 *)to = size;
+	/* -E2BIG of KVM_PVVAS_STATE means that the records do not fit. */
+	return r == -E2BIG ? -EINVAL : r;
 }
 
 /**
@@ -158,7 +161,9 @@ int kvm_pvvas_enable(struct kvm *kvm, void __user *uconfig)
 	if (!kvm_pvvas_check_extension() ||
 	    kvm->arch.vm_type != KVM_X86_DEFAULT_VM)
 		return -EOPNOTSUPP;
-	r = pvvas_get_config(&config, uconfig);
+	r = pvvas_copy_struct(&config, sizeof(config), KVM_PVVAS_CONFIG_SIZE_V1,
+			      uconfig) ?:
+	    pvvas_check_config(&config);
 	if (r)
 		return r;
 	pv = pvvas_alloc(&config);

@@ -272,10 +272,12 @@ int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp)
 
 	if (!pv)
 		return -ENXIO;
-	if (copy_from_user(&state, argp, sizeof(state)))
-		return -EFAULT;
-	if (state.size != sizeof(state) || state.pad)
-		return -EINVAL;
+	r = pvvas_copy_struct(&state, sizeof(state), KVM_PVVAS_STATE_SIZE_V1,
+			      argp);
+	if (!r && state.pad)
+		r = -EINVAL;
+	if (r)
+		return r;
 
 	mutex_lock(&kvm->lock);
 	r = pvvas_lock_vcpus(kvm, &locked);
@@ -310,7 +312,7 @@ int kvm_pvvas_ioctl(struct kvm *kvm, void __user *argp)
 	pvvas_unlock_vcpus(kvm, locked);
 	mutex_unlock(&kvm->lock);
 
-	if (copy_to_user(argp, &state, sizeof(state)))
+	if (copy_to_user(argp, &state, min_t(u32, state.size, sizeof(state))))
 		return -EFAULT;
 	return r;
 }

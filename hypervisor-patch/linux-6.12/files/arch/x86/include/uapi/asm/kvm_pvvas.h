@@ -43,9 +43,10 @@ struct kvm_pvvas_config {
 };
 
 #define KVM_PVVAS_CONFIG_SIZE_V1	32
+#define KVM_PVVAS_STATE_SIZE_V1		32
 
 /* Ioctl of the VM: save, restore and reset all objects.  vCPUs are stopped. */
-#define KVM_PVVAS_STATE	_IOWR(0xAE, 0xf0, struct kvm_pvvas_state)
+#define KVM_PVVAS_STATE	_IO(0xAE, 0xf0) /* struct kvm_pvvas_state */
 
 /* struct kvm_pvvas_state.op */
 #define KVM_PVVAS_GET	1
@@ -54,7 +55,7 @@ struct kvm_pvvas_config {
 
 /**
  * struct kvm_pvvas_state - argument of KVM_PVVAS_STATE
- * @size: sizeof(struct kvm_pvvas_state)
+ * @size: bytes of this struct, at least KVM_PVVAS_STATE_SIZE_V1
  * @op: KVM_PVVAS_*
  * @records: address of an array of struct kvm_pvvas_record
  * @nr: in: entries of the array; out, GET: entries there are (-E2BIG if more
