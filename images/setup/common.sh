@@ -121,6 +121,14 @@ apply_series() {
 	fi
 }
 
+# check_base TREE: die unless KVM's shadow MMU compares the frame of a linked table with the one that it looks for. Tables of
+# views are not write-protected, so a base that does not would go on with another frame's table.
+check_base() {
+	sed -n '/^static struct kvm_mmu_page \*kvm_mmu_get_child_sp(/,/^}/p' "$1/arch/x86/kvm/mmu/mmu.c" |
+		grep -q 'spte_to_child_sp(\*sptep)->gfn == gfn' ||
+		die "kvm_mmu_get_child_sp() of this kernel does not compare the gfn: the patches are not safe on it"
+}
+
 # patched_tree DIR ORIG SRC [RSYNC-OPTION...]: make SRC equal to ORIG plus the series of DIR, touching only files
 # whose content changes. The function after_patch, if there is one, gets the new tree before that.
 patched_tree() {
