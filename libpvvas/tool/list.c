@@ -24,11 +24,16 @@ static void print_owner(uid_t uid, gid_t gid)
 	printf("%-8s %-8s", pw ? pw->pw_name : u, gr ? gr->gr_name : g);
 }
 
+/* Only what no process and no VAS uses. */
+static bool only_idle;
+
 static int ls_one_vas(int vid, bool first)
 {
 	struct vas_attr a = { .size = sizeof(a) };
 	int err = vas_ctl(VAS_CTL_GETATTR, vid, &a);
 
+	if (!err && only_idle && a.users)
+		err = -ENOENT;
 	if (err)
 		return err;
 	if (tool_json) {
@@ -52,6 +57,8 @@ static int ls_one_seg(int sid, bool first)
 	struct seg_attr a = { .size = sizeof(a) };
 	int err = seg_ctl(sid, SEG_CTL_GETATTR, &a);
 
+	if (!err && only_idle && a.users)
+		err = -ENOENT;
 	if (err)
 		return err;
 	if (tool_json) {
@@ -99,6 +106,10 @@ int cmd_ls(int argc, char **argv)
 	unsigned int printed = 0;
 	int err = 0;
 
+	if (argc && !strcmp(argv[argc - 1], "--idle")) {
+		only_idle = true;
+		argc--;
+	}
 	if (argc > 1 || (argc == 1 && !tool_kind(argv[0], &only)))
 		return tool_usage();
 	if (tool_json)

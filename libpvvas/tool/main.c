@@ -20,7 +20,7 @@ static const struct command {
 	const char *arguments;
 	const char *what;
 } commands[] = {
-	{ "ls", cmd_ls, "[vas | seg]", "list them" },
+	{ "ls", cmd_ls, "[vas | seg] [--idle]", "list them" },
 	{ "stat", cmd_stat, "vas|seg NAME", "all about one" },
 	{ "create", cmd_create, "vas NAME [-m MODE] | seg NAME SIZE [-m MODE] [-b BASE]",
 	  "make one" },
@@ -34,6 +34,8 @@ static const struct command {
 	  "copy a segment to a file, or back" },
 	{ "run", cmd_run, "VAS -- PROGRAM [ARGUMENT...]",
 	  "run a program that starts in a VAS" },
+	{ "ps", cmd_ps, "", "which process has what attached" },
+	{ "stats", cmd_stats, "[SECONDS]", "what driver and KVM have counted" },
 	{ "doctor", cmd_doctor, "", "what works here, and what does not" },
 };
 

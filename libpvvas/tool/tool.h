@@ -59,6 +59,8 @@ int cmd_detach(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
 int cmd_cp(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
+int cmd_stats(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 
 #endif /* TOOL_H */

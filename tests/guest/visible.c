@@ -304,6 +304,32 @@ static double seconds(void)
 }
 
 /* Who makes it long does not hold up all others for it. */
+static void the_tool_lists_processes_with_what_they_have_attached(void)
+{
+	const char *name = tcase_name("v w");
+	int vid = tcase_vas(name, 0600), vh = check_id(vas_attach(vid));
+	char line[512], json[512];
+	FILE *f;
+	size_t n;
+
+	mounted();
+	check_eq(seg_attach(vid, tcase_seg(NULL, BASE, MIB, 0600)), 0);
+	check_eq(vas_switch(vh), 0);
+	f = popen("pvvas ps && pvvas --json ps", "r");
+	check(f);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	text[n] = '\0';
+	check_eq(pclose(f), 0);
+	snprintf(line, sizeof(line), "%8d       1 visible %#x rw 1/1 #%d %s\n",
+		 getpid(), (unsigned int)vh, vid, name);
+	check(strstr(text, line));
+	snprintf(json, sizeof(json), "{\"pid\":%d,\"threads\":1,\"command\":\"visible\",\"attachments\":[{\"handle\":%u,\"vas\":%d,\"writable\":true,\"slot\":1,\"inside\":1,\"name\":\"%s\"}]}",
+		 getpid(), (unsigned int)vh, vid, name);
+	check(strstr(text, json));
+	check_eq(vas_switch(VAS_HOME), 0);
+	unmounted();
+}
+
 static void a_long_list_is_soon_read(void)
 {
 	const char *v = tcase_name("v");
@@ -352,6 +378,7 @@ static const struct tcase cases[] = {
 	CASE(files_obey_the_rules_of_the_objects),
 	CASE(processes_show_attachments_and_the_view_of_each_thread),
 	CASE(a_thread_sees_its_own_view_in_the_list),
+	CASE(the_tool_lists_processes_with_what_they_have_attached),
 	CASE(a_long_list_is_soon_read),
 	CASE(names_that_no_file_can_have_are_refused),
 };

@@ -193,7 +193,8 @@ def wrong_command_lines_are_told():
                   ["chmod", "600", "vas"], ["chmod", "600", "x", "v"], ["attach"], ["attach", "v"], ["attach", "v", "s", "rw"],
                   ["attach", "v", "s", "ro", "x"], ["detach", "v"], ["detach", "v", "s", "x"], ["cp"], ["cp", "a"],
                   ["cp", "a", "b"], ["cp", "seg:a", "seg:b"], ["cp", "seg:a", "b", "c"], ["run"], ["run", "v"], ["run", "v", "--"],
-                  ["run", "v", "true", "--"], ["doctor", "x"]):
+                  ["run", "v", "true", "--"], ["doctor", "x"], ["ps", "x"], ["stats", "x"], ["stats", "0"], ["stats", "1", "1"], ["stats", "86401"],
+                  ["ls", "--idle", "vas"]):
         misused(*words)
     for id_ in ("#", "#0", "#-1", "#1x", "#1073741824", "#x"):
         refused(1, f"vas {id_}: Invalid argument", "stat", "vas", id_)
@@ -205,14 +206,50 @@ def wrong_command_lines_are_told():
 def help_lists_each_command():
     text = good("--help")
     assert text == good("-h") and text.startswith("usage: pvvas [--json] COMMAND ...\n")
-    for command in ("ls [vas | seg]", "stat vas|seg NAME", "create vas NAME", "rm vas|seg NAME...", "chmod MODE vas|seg NAME...",
-                    "attach VAS SEG [ro]", "detach VAS SEG", "cp seg:NAME FILE", "run VAS -- PROGRAM", "doctor"):
+    for command in ("ls [vas | seg] [--idle]", "stat vas|seg NAME", "create vas NAME", "rm vas|seg NAME...", "chmod MODE vas|seg NAME...",
+                    "attach VAS SEG [ro]", "detach VAS SEG", "cp seg:NAME FILE", "run VAS -- PROGRAM", "ps", "stats [SECONDS]", "doctor"):
         assert f"\n  {command}" in text, command
     for what in ("list them", "all about one", "make one", "take names away", "change modes", "show a segment in a VAS", "undo it",
                  "copy a segment to a file, or back", "run a program that starts in a VAS", "what works here, and what does not"):
         assert f"\n      {what}\n" in text, what
     version = good("--version").split()
     assert version[0] == "pvvas" and [x.isdigit() for x in version[1].split(".")] == [True, True]
+
+
+def only_what_nothing_uses_is_idle():
+    good("create", "vas", "v")
+    good("create", "seg", "s", "4K")
+    good("create", "seg", "alone", "4K")
+    good("attach", "v", "s")
+    assert [o["name"] for o in parsed("ls", "ls", "--idle")] == ["v", "alone"]
+    assert [o["name"] for o in parsed("ls", "ls", "seg", "--idle")] == ["alone"]
+    assert [line.split()[-1] for line in good("ls", "seg", "--idle").splitlines()[1:]] == ["alone"]
+    assert len(parsed("ls", "ls")) == 3
+
+
+def counters_in_text_are_those_of_json():
+    good("create", "vas", "v")
+    counters = parsed("stats", "stats")
+    assert counters["vases"] == 1 and counters["segs"] == 0
+    words = [line.split() for line in good("stats").splitlines() if line]
+    assert [w[0] for w in words] == list(counters) and all(len(w) == 2 for w in words)
+    p = subprocess.Popen([os.path.join(LIBS, "pvvas"), "stats", "1"], env=environment(), stdout=subprocess.PIPE)
+    for name in list(counters) + [None]:
+        line = p.stdout.readline().decode()
+        assert line.split()[:1] == ([name] if name else []), line
+    good("create", "vas", "w")
+    for name in list(counters):
+        line = p.stdout.readline().decode().split()
+        assert line[0] == name and (len(line) == 3) == (name not in list(counters)[:13]), line
+        assert name != "vases" or line[1] == "2", line
+    p.kill()
+    p.wait()
+
+
+def processes_are_asked_of_the_driver():
+    if os.path.exists("/sys/fs/pvvas/processes"):
+        raise Skip("there is a driver")
+    refused(5, "ps: /sys/fs/pvvas/processes (mount -t pvvas none /sys/fs/pvvas): no driver", "ps")
 
 
 def what_is_not_there_is_told_by_name():
@@ -449,7 +486,8 @@ def output_that_goes_nowhere_is_an_error():
     assert p.returncode == 1 and p.stderr == b"pvvas: stdout: No space left on device\n", p
 
 
-CASES = [json_is_what_the_schema_says, names_without_control_characters_are_names, json_of_a_vas_has_its_segments,
+CASES = [json_is_what_the_schema_says, only_what_nothing_uses_is_idle, counters_in_text_are_those_of_json,
+         processes_are_asked_of_the_driver, names_without_control_characters_are_names, json_of_a_vas_has_its_segments,
          owner_and_group_are_told_apart, text_has_what_json_has,
          sizes_and_modes_are_read_exactly, wrong_command_lines_are_told, help_lists_each_command, what_is_not_there_is_told_by_name,
          the_rest_is_done_where_one_fails, modes_are_refused_as_denied, without_views_that_is_what_is_told, copies_are_exact,
