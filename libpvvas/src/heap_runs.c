@@ -160,22 +160,29 @@ static uint32_t find(const struct pvvas_heap *h, uint32_t n, size_t align)
 	return bin < HEAP_BINS ? heap_link(h, &h->hdr->bins[bin]) : 0;
 }
 
-/* As find(), but looks at every run that could be long enough. */
+/*
+ * As find(), but looks at every run that could be long enough.  A run that does
+ * not name the one before it ends the search: so a circle is walked once, and
+ * the steps are no more than the runs that somebody has paid memory for.
+ */
 static uint32_t find_all(const struct pvvas_heap *h, uint32_t n, size_t align)
 {
-	uint32_t g, left = h->end - h->first;
+	uint32_t g, prev, left = h->end - h->first;
 	unsigned int bin;
 
-	for (bin = pvvas_heap_bin(n); (bin = bin_from(h, bin)) < HEAP_BINS; bin++)
+	for (bin = pvvas_heap_bin(n); (bin = bin_from(h, bin)) < HEAP_BINS; bin++) {
+		prev = LIST_FIRST;
 		for (g = heap_link(h, &h->hdr->bins[bin]); g;
 		     g = heap_link(h, &h->table[g].next)) {
-			if (fits(h, g, n, align))
-				return g;
-			if (!--left) {
+			if (heap_get(&h->table[g].prev) != prev || !left--) {
 				heap_is_broken(h);
 				return 0;
 			}
+			if (fits(h, g, n, align))
+				return g;
+			prev = g;
 		}
+	}
 	return 0;
 }
 

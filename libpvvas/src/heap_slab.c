@@ -120,6 +120,11 @@ static void *take_listed(const struct pvvas_heap *h, unsigned int cls,
 	void *p;
 
 	while (left-- && (*g = heap_link(h, &h->hdr->slabs[cls])) != 0) {
+		/* else it would stay the first one */
+		if (heap_get(&h->table[*g].prev) != LIST_FIRST) {
+			heap_is_broken(h);
+			break;
+		}
 		pvvas_heap_list_del(h, &h->hdr->slabs[cls], *g);
 		p = heap_take(h, *g, cls);
 		if (p)

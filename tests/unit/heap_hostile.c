@@ -287,6 +287,82 @@ static void a_heap_that_is_being_spoilt_leads_nowhere_else(void **state)
 	waitpid(hostile, NULL, 0);
 }
 
+/* Where nothing is but addresses: 2^29 granules. */
+#define SPARSE		(1UL << 38)
+
+static double cpu_seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static uint32_t granule_of(const struct pvvas_heap *h, const void *p)
+{
+	return (uint32_t)(((const char *)p - h->base) / GRANULE);
+}
+
+/* A sparse heap with nothing free but two runs of 16 granules. */
+static struct pvvas_heap two_runs(uint32_t *a, uint32_t *b)
+{
+	struct pvvas_heap h = new_heap(SPARSE);
+	void *p[4];
+	size_t i, rest;
+
+	for (i = 0; i < 4; i++) {
+		p[i] = pvvas_heap_malloc(&h, 16 * GRANULE);
+		assert_non_null(p[i]);
+	}
+	rest = (h.end - granule_of(&h, p[3]) - 16UL) * GRANULE;
+	assert_non_null(pvvas_heap_malloc(&h, rest));
+	*a = granule_of(&h, p[0]);
+	*b = granule_of(&h, p[2]);
+	assert_int_equal(pvvas_heap_free(&h, p[0]), 0);
+	assert_int_equal(pvvas_heap_free(&h, p[2]), 0);
+	return h;
+}
+
+static void a_circle_of_runs_in_a_sparse_heap_is_walked_once(void **state)
+{
+	uint32_t a, b;
+	struct pvvas_heap h = two_runs(&a, &b);
+	double begin;
+
+	(void)state;
+	h.table[a].next = b;
+	h.table[b].next = a;
+	begin = cpu_seconds();
+	errno = 0;
+	/* there is none at such an address: each run is looked at */
+	assert_null(pvvas_heap_memalign(&h, 1UL << 30, 16 * GRANULE));
+	assert_int_equal(errno, EUCLEAN);
+	assert_true(cpu_seconds() - begin < 0.1);
+	drop_heap(&h);
+}
+
+static void a_list_of_slabs_whose_first_one_stays_is_left(void **state)
+{
+	struct pvvas_heap h = new_heap(SPARSE);
+	uint32_t slab, i;
+	double begin;
+	void *p;
+
+	(void)state;
+	p = pvvas_heap_malloc(&h, 64);
+	assert_non_null(p);
+	/* not a slab with room, and behind another one that there is not */
+	slab = granule_of(&h, pvvas_heap_malloc(&h, 5000));
+	for (i = 0; i < HEAP_CLASSES; i++)
+		h.hdr->slabs[i] = slab;
+	h.table[slab].prev = h.end + 1;
+	begin = cpu_seconds();
+	for (i = 1; i < 100; i++)
+		pvvas_heap_malloc(&h, 64);
+	assert_true(cpu_seconds() - begin < 0.1);
+	drop_heap(&h);
+}
+
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -294,6 +370,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(a_spoilt_heap_leads_nowhere_else),
 		TEST(a_heap_that_is_being_spoilt_leads_nowhere_else),
+		TEST(a_circle_of_runs_in_a_sparse_heap_is_walked_once),
+		TEST(a_list_of_slabs_whose_first_one_stays_is_left),
 	};
 
 	if (argc > 1)
