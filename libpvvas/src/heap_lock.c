@@ -25,6 +25,12 @@
 /* The token of this thread, once it has asked for it. */
 static __thread uint64_t self __attribute__((tls_model("initial-exec")));
 
+/*
+ * How many calls of this thread are between the first and the last instruction
+ * that they may hold a lock at: more than one if a signal came in between.
+ */
+static __thread unsigned int calls __attribute__((tls_model("initial-exec")));
+
 void pvvas_heap_forget_self(void)
 {
 	self = 0;
@@ -67,7 +73,10 @@ static int64_t now_ns(void)
 	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
-/* One look at the lock.  0, or -EBUSY, -EDEADLK; *died: it was a dead one's. */
+/*
+ * One look at the lock.  0, or -EBUSY, -EDEADLK; *died: it was a dead one's, or
+ * this thread's, which is not in another call: then somebody else wrote that.
+ */
 static int try_take(const struct pvvas_heap *h, bool ask, bool *died)
 {
 	struct heap_lock seen = { 0, h->memory }, want = { self, h->memory };
@@ -77,9 +86,10 @@ static int try_take(const struct pvvas_heap *h, bool ask, bool *died)
 		return 0;
 	/* else it was copied with the memory, or has never been taken */
 	if (seen.owner && seen.memory == h->memory) {
-		if (seen.owner == self)
+		if (seen.owner == self && calls > 1)
 			return -EDEADLK;
-		if (!ask || !h->owner->dead(seen.owner))
+		if (seen.owner != self &&
+		    (!ask || !h->owner->dead(seen.owner)))
 			return -EBUSY;
 	}
 	dead = seen.owner;
@@ -133,14 +143,21 @@ static int take_slow(const struct pvvas_heap *h)
 int pvvas_heap_lock(const struct pvvas_heap *h)
 {
 	struct heap_lock none = { 0, h->memory }, mine = { self, h->memory };
+	int err;
 
+	calls++;
 	if (__builtin_expect(mine.owner && exchange(&h->hdr->lock, &none, mine),
 			     1))
 		return 0;
-	return take_slow(h);
+	err = take_slow(h);
+	if (err)
+		calls--;
+	return err;
 }
 
 void pvvas_heap_unlock(const struct pvvas_heap *h)
 {
 	__atomic_store_n(&h->hdr->lock.owner, 0, __ATOMIC_RELEASE);
+	atomic_signal_fence(memory_order_seq_cst);
+	calls--;
 }

@@ -159,6 +159,23 @@ static void a_thread_that_has_the_lock_does_not_wait_for_itself(void **state)
 	assert_int_equal(pvvas_heap_free(&heap, p), 0);
 }
 
+static void ones_own_token_that_somebody_else_wrote_is_taken_over(void **state)
+{
+	struct heap_lock *lock = &heap.hdr->lock;
+	uint64_t token;
+	void *p;
+
+	(void)state;
+	assert_int_equal(pvvas_heap_lock(&heap), 0);
+	token = lock->owner;
+	pvvas_heap_unlock(&heap);
+	lock->owner = token;
+	p = pvvas_heap_malloc(&heap, 5000);
+	assert_non_null(p);
+	assert_int_equal(recoveries(&heap), 1);
+	assert_int_equal(pvvas_heap_free(&heap, p), 0);
+}
+
 static void a_copy_of_a_locked_heap_is_not_locked(void **state)
 {
 	struct pvvas_heap copy;
@@ -259,6 +276,7 @@ int main(void)
 		TEST(a_process_that_ends_with_the_lock_loses_it),
 		TEST(a_lock_that_is_held_on_and_on_is_a_time_out),
 		TEST(a_thread_that_has_the_lock_does_not_wait_for_itself),
+		TEST(ones_own_token_that_somebody_else_wrote_is_taken_over),
 		TEST(a_copy_of_a_locked_heap_is_not_locked),
 		TEST(a_heap_is_used_at_two_addresses_at_once),
 	};
