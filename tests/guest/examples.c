@@ -40,6 +40,12 @@ static void run(const char *command, const char *expected)
 	check(strstr(output, expected));
 }
 
+static void two_spaces_at_one_address(void)
+{
+	run("hello", ": hello\n0x");
+	check(strstr(output, ": world\n0x"));
+}
+
 static void the_figure_of_the_paper(void)
 {
 	run("paper", "42 at 0x208000000000\n42 at 0x208800000000");
@@ -86,6 +92,7 @@ static void a_condition_variable_in_a_segment(void)
 }
 
 static const struct tcase cases[] = {
+	CASE(two_spaces_at_one_address),
 	CASE(the_figure_of_the_paper),
 	CASE(a_collectors_write_barrier_by_dirty_pages),
 	CASE(a_concurrent_checkpoint),
