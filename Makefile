@@ -12,6 +12,7 @@ ONLY ?=
 REPEAT ?=
 BASELINE ?=
 SAMPLE ?=
+FROM ?=
 SEED ?=
 export BUILD JOBS TLB
 unexport CDPATH
@@ -23,9 +24,11 @@ endif
 
 .DEFAULT_GOAL := help
 
+##@ Start
 help: ## this list
 	@echo "make TARGET [VARIABLE=value ...]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+	@echo
 	@echo "variables: BUILD=dir JOBS=n EMULATOR=auto|bochs|kvm INPUT=\"file1 file2\" WORDS=\"word ...\" TESTS=\"name ...\" TLB=sticky"
 
 doctor: ## what this machine can do, and why
@@ -37,6 +40,7 @@ setup: ## install packages, get sources, build everything
 demo: ## boot both levels and run the demo on two texts (INPUT, WORDS)
 	@images/demo --input "$(INPUT)" --words "$(WORDS)"
 
+##@ Tests
 test: setup ## all tests, also those of libvirt; or some: TESTS
 ifeq ($(TESTS)$(TLB),)
 	@images/setup/all libvirt
@@ -96,6 +100,7 @@ test-compat: setup ## other versions: guest kernel 6.1, stock KVM, QEMU and libv
 	@images/setup/all compat
 	@tests/compat
 
+##@ Images and packages
 images: image-guest image-host ## disk images of a guest and of a host, into build/disk; the second takes what make deb-host makes
 
 image-guest: deb ## disk image of a guest, into build/disk
@@ -171,6 +176,7 @@ test-deb: deb ## the packages in a fresh Debian: install, a newcomer's two progr
 	@images/deb +1 >/dev/null
 	@tests/deb
 
+##@ Checks of the sources
 test-sanitize: setup ## the unit tests and the software backend under ASan and UBSan, the unit tests under valgrind
 	@tests/sanitize
 
@@ -210,12 +216,16 @@ check-runner: ## does the test runner call a failure a failure
 check-folders: ## what make clean deletes; scripts under paths with blanks, with CDPATH, beside each other, without apt; a damaged cache
 	@tests/lint/folders
 
+check-commits: ## titles and bodies of the commits since the last tag (FROM)
+	@FROM="$(FROM)" tests/lint/commits
+
 check-docs: ## figures, links, targets and tests that the documents name
 	@tests/lint/docs
 
 shellcheck: ## the shell scripts
 	@tests/lint/shell
 
+##@ Clean
 # only what setup has marked as a build folder is deleted
 ours = [ -e "$(BUILD)" ] || exit 0; [ -e "$(BUILD)/.pvvas-build" ] || \
 	{ echo "$(BUILD) has no file .pvvas-build, so this project has not made it: nothing is deleted"; exit 1; }
