@@ -23,6 +23,9 @@
 #include <linux/spinlock.h>
 #include "pvvas_drv.h"
 
+/* Guest-physical addresses that four levels reach. */
+#define PVVAS_VIEW_BITS	48
+
 /* What one entry of a level 4 table leads to. */
 #define PVVAS_TOP_SHIFT	39
 #define PVVAS_TOP_SIZE	(1ULL << PVVAS_TOP_SHIFT)

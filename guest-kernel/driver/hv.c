@@ -3,6 +3,7 @@
 #define pr_fmt(fmt) "pvvas: " fmt
 
 #include <linux/io.h>
+#include <linux/ioport.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <asm/cpuid.h>
@@ -54,8 +55,20 @@ static bool pvvas_hv_sane(const struct pvvas_hc_info *info)
 	       IS_ALIGNED(info->window_size, PVVAS_WINDOW_RESERVED) &&
 	       info->window_size > PVVAS_WINDOW_RESERVED &&
 	       info->window_size <= TASK_SIZE_MAX - PVVAS_WINDOW_VA &&
-	       info->window_gpa + info->window_size - 1 <=
-	       BIT_ULL(boot_cpu_data.x86_phys_bits) - 1;
+	       info->window_gpa + info->window_size <=
+	       BIT_ULL(min_t(u32, boot_cpu_data.x86_phys_bits,
+			     PVVAS_VIEW_BITS));
+}
+
+/* Views have four levels: what lies beyond them no view shows. */
+static bool pvvas_hv_reaches_all(void)
+{
+	u64 end = BIT_ULL(PVVAS_VIEW_BITS);
+	u64 all = BIT_ULL(boot_cpu_data.x86_phys_bits);
+
+	return all <= end ||
+	       region_intersects(end, all - end, IORESOURCE_MEM,
+				 IORES_DESC_NONE) == REGION_DISJOINT;
 }
 
 static int pvvas_hv_info(void)
@@ -93,6 +106,11 @@ int pvvas_hv_probe(void)
 	ret = pvvas_hv_info();
 	if (ret)
 		return ret;
+	if (!pvvas_hv_reaches_all()) {
+		pr_info("not loaded: views do not reach memory or devices beyond 2^%u\n",
+			PVVAS_VIEW_BITS);
+		return -ENODEV;
+	}
 
 	/* A kernel that was here before (kexec) may have left objects. */
 	ret = pvvas_hc_reset();

@@ -28,7 +28,7 @@ static u64 *pvvas_ram[PVVAS_PTRS];
 /* Physical addresses that four levels reach. */
 static u64 pvvas_phys_end(void)
 {
-	return 1ULL << min_t(u32, boot_cpu_data.x86_phys_bits, 48);
+	return 1ULL << min_t(u32, boot_cpu_data.x86_phys_bits, PVVAS_VIEW_BITS);
 }
 
 static u64 pvvas_window_end_gpa(void)
