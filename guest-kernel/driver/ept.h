@@ -197,8 +197,8 @@ void pvvas_views_exit(void);
 u64 pvvas_plain_root(void);
 u32 pvvas_tops(void);
 u32 pvvas_top_number(u64 gpa);
-struct pvvas_view *pvvas_view_new(u64 ctx, u64 cookie,
-				  struct pvvas_space *space, u32 prot);
+int pvvas_view_new(u64 ctx, u64 cookie, struct pvvas_space *space, u32 prot,
+		   struct pvvas_view **made);
 long pvvas_view_free(struct pvvas_view *view);
 long pvvas_view_place(struct pvvas_view *view, u32 slot);
 void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,

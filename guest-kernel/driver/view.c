@@ -176,33 +176,34 @@ static void pvvas_view_join(struct pvvas_view *view, struct pvvas_space *space,
 }
 
 /*
- * A view of the context, in no slot, that shows @space with the rights @prot.
- * pvvas_lock is held.
+ * A view of the context, in no slot, that shows @space with the rights @prot.  In
+ * *made as soon as KVM has it, also where an error comes later: pvvas_view_free()
+ * then.  pvvas_lock is held.
  */
-struct pvvas_view *pvvas_view_new(u64 ctx, u64 cookie,
-				  struct pvvas_space *space, u32 prot)
+int pvvas_view_new(u64 ctx, u64 cookie, struct pvvas_space *space, u32 prot,
+		   struct pvvas_view **made)
 {
-	struct pvvas_view *view = pvvas_view_alloc(ctx, cookie);
+	struct pvvas_view *view;
 	long ret;
 
+	view = pvvas_view_alloc(ctx, cookie);
 	if (!view)
-		return ERR_PTR(-ENOMEM);
+		return -ENOMEM;
 	pvvas_view_join(view, space, prot);
 	ret = pvvas_hc_view_create(ctx, 0, virt_to_phys(view->root), cookie);
 	if (ret <= 0) {
 		list_del(&view->in_space);
 		pvvas_view_destroy_tables(view, false);
 		kfree(view);
-		return ERR_PTR(ret ?: -EIO);
+		return ret ?: -EIO;
 	}
+	*made = view;
 	view->id = ret;
 	view->identity->view = ret;
-	ret = xa_err(xa_store(&pvvas_views, view->id, view, GFP_KERNEL_ACCOUNT));
-	if (ret) {
-		pvvas_view_free(view);
-		return ERR_PTR(ret);
-	}
-	return view;
+	if (pvvas_inject())
+		return -ENOMEM;
+	return xa_err(xa_store(&pvvas_views, view->id, view,
+			       GFP_KERNEL_ACCOUNT));
 }
 
 /* Show another space, with other rights, from now on. */
