@@ -216,6 +216,7 @@ static void pvvas_space_show_all(struct pvvas_space *space,
 		spin_lock_irqsave(&space->lock, flags);
 		pvvas_space_show(space, span, gpa);
 		spin_unlock_irqrestore(&space->lock, flags);
+		cond_resched();
 	}
 }
 
@@ -337,6 +338,7 @@ bool pvvas_space_detach(struct pvvas_space *space, struct pvvas_tree *tree)
 			gpa = ALIGN(gpa + 1, PUD_SIZE);
 		}
 		spin_unlock_irqrestore(&space->lock, flags);
+		cond_resched();
 	}
 	pvvas_space_uncrowd(space, tree->start);
 	pvvas_space_uncrowd(space, tree->end - 1);
