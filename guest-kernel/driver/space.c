@@ -158,10 +158,11 @@ static int pvvas_space_crowd(struct pvvas_space *space, u64 gpa)
 
 /*
  * Bring the space's entries around @gpa up to what the segment's tables have;
- * space->lock is held.  -ENOMEM: a table is missing.
+ * space->lock is held.  Where the GiB is crowded and the segment maps 2 MiB:
+ * split them if @split, else leave them to demand.  -ENOMEM: a table is missing.
  */
 static int pvvas_space_update(struct pvvas_space *space,
-			      const struct pvvas_span *span, u64 gpa)
+			      const struct pvvas_span *span, u64 gpa, bool split)
 {
 	u64 *crowd = xa_load(&space->crowded, pvvas_gib(gpa));
 	u32 i = (gpa >> PMD_SHIFT) % PVVAS_PTRS;
@@ -179,7 +180,8 @@ static int pvvas_space_update(struct pvvas_space *space,
 			   pvvas_entry_to(mid, span->prot));
 		goto out;
 	}
-	ret = pvvas_tree_small(tree, gpa);
+	if (split)
+		ret = pvvas_tree_small(tree, gpa);
 	if (!ret && pvvas_entry_is_table(mid[i]))
 		WRITE_ONCE(crowd[i], pvvas_entry_addr(mid[i]) | span->prot);
 out:
@@ -197,12 +199,12 @@ static void pvvas_space_show(struct pvvas_space *space,
 		pvvas_crowd_add(crowd, span->tree, gpa);
 		for (at = pvvas_part_start(span->tree, gpa);
 		     at < pvvas_part_end(span->tree, gpa); at += PVVAS_BLOCK)
-			pvvas_space_update(space, span, at);
+			pvvas_space_update(space, span, at, false);
 		return;
 	}
 	WRITE_ONCE((*pvvas_top_at(space, gpa))[pvvas_top_index(gpa)],
 		   PVVAS_EPT_DEMAND);
-	pvvas_space_update(space, span, gpa);
+	pvvas_space_update(space, span, gpa, false);
 }
 
 static void pvvas_space_show_all(struct pvvas_space *space,
@@ -383,7 +385,7 @@ int pvvas_space_follow(struct pvvas_space *space, u64 gpa)
 	spin_lock_irqsave(&space->lock, flags);
 	span = space->dead ? NULL : mtree_load(&space->spans, gpa >> PMD_SHIFT);
 	if (span)
-		ret = pvvas_space_update(space, span, gpa);
+		ret = pvvas_space_update(space, span, gpa, true);
 	spin_unlock_irqrestore(&space->lock, flags);
 	return ret;
 }
