@@ -254,6 +254,14 @@ static u64 *pvvas_tree_pmd(struct pvvas_tree *tree, u64 gpa)
 	return mid ? mid + pvvas_pmd_index(gpa) : NULL;
 }
 
+/* Let @table map what the entry @pmd did; tree->lock is held. */
+static void pvvas_pmd_enter(u64 *pmd, u64 *table)
+{
+	if (pvvas_table_enter(pmd, table))
+		pvvas_invalidate((u64 *)((unsigned long)pmd & PAGE_MASK),
+				 offset_in_page(pmd) / sizeof(*pmd), 1);
+}
+
 /* Split what maps 2 MiB; tree->lock is held. */
 static int pvvas_pmd_split(u64 *pmd)
 {
@@ -261,9 +269,7 @@ static int pvvas_pmd_split(u64 *pmd)
 
 	if (!table)
 		return -ENOMEM;
-	if (pvvas_table_enter(pmd, table))
-		pvvas_invalidate((u64 *)((unsigned long)pmd & PAGE_MASK),
-				 offset_in_page(pmd) / sizeof(*pmd), 1);
+	pvvas_pmd_enter(pmd, table);
 	return 0;
 }
 
@@ -275,6 +281,33 @@ int pvvas_tree_small(struct pvvas_tree *tree, u64 gpa)
 	if (!pmd || !(*pmd & PVVAS_EPT_LARGE))
 		return 0;
 	return pvvas_pmd_split(pmd);
+}
+
+/*
+ * Split the 2 MiB that are mapped around page @index, if they are, with memory from
+ * where @gfp says: the table may be what an access in the view lacked.
+ */
+int pvvas_tree_split(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp)
+{
+	u64 *pmd, *table = NULL;
+	unsigned long flags;
+	bool large;
+
+	do {
+		spin_lock_irqsave(&tree->lock, flags);
+		pmd = pvvas_tree_pmd(tree, pvvas_tree_gpa(tree, index));
+		large = pmd && *pmd & PVVAS_EPT_LARGE;
+		if (large && table) {
+			pvvas_pmd_enter(pmd, table);
+			large = false;
+			table = NULL;
+		}
+		spin_unlock_irqrestore(&tree->lock, flags);
+		if (large)
+			table = pvvas_table_new(gfp);
+	} while (large && table);
+	pvvas_table_free(table);
+	return large ? -ENOMEM : 0;
 }
 
 /*

@@ -172,6 +172,7 @@ struct pvvas_tree *pvvas_tree_new(u64 start, u64 end);
 void pvvas_tree_free(struct pvvas_tree *tree);
 int pvvas_tree_prepare(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp);
 int pvvas_tree_prepare_block(struct pvvas_tree *tree, pgoff_t first, gfp_t gfp);
+int pvvas_tree_split(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp);
 int pvvas_tree_set(struct pvvas_tree *tree, pgoff_t index, struct page *page,
 		   u32 prot);
 int pvvas_tree_set_block(struct pvvas_tree *tree, pgoff_t first,

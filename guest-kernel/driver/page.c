@@ -317,6 +317,9 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 	    !pvvas_block_fault(seg, index, gfp))
 		return 0;
 	ret = pvvas_tree_prepare(seg->tree, index, gfp);
+	/* The access has failed once, where only GFP_NOWAIT was allowed. */
+	if (!ret && user && gfpflags_allow_blocking(gfp))
+		ret = pvvas_tree_split(seg->tree, index, gfp);
 	if (ret)
 		return ret;
 	for (;;) {
