@@ -5,7 +5,7 @@
  *
  * Locks, both taken with interrupts off, in this order:
  *
- *   space->lock (spin)	the tables of one space
+ *   space->lock (spin)	the tables of one space, and which views have it
  *     tree->lock (spin)	the tables of one segment; may be taken inside the
  *			lock of the segment's pages
  *
@@ -70,14 +70,14 @@ struct pvvas_span {
 
 /**
  * struct pvvas_space - what views show in the window
- * @lock: guards what is in the tables; see the top of this file
+ * @lock: guards what is in the tables and @views; see the top of this file
  * @dead: its tables are about to go; under @lock
  * @shown: a view has it, or had: KVM may know the tables
  * @views: those that have it
  * @spans: number of a block of memory -> struct pvvas_span; read under RCU
  * @crowded: number of a GiB -> level 2 table of the space's own
  * @rcu: to be freed
- * @tops: for each 512 GiB of the window its level 3 table, or NULL
+ * @tops: for each 512 GiB where segments are its level 3 table, or NULL
  */
 struct pvvas_space {
 	spinlock_t lock;
@@ -100,7 +100,8 @@ struct pvvas_space {
  * @in_space: in its views
  * @identity: its page
  * @root: its level 4 table
- * @own: tables above the identity page
+ * @own: tables above the identity page; the first one also leads to RAM, and to
+ *	the segments where they have no whole 512 GiB (struct pvvas_window)
  * @rcu: to be freed
  */
 struct pvvas_view {
@@ -204,7 +205,10 @@ long pvvas_view_free(struct pvvas_view *view);
 long pvvas_view_place(struct pvvas_view *view, u32 slot);
 void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
 		       u32 prot);
+bool pvvas_tops_shared(void);
 void pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table);
+void pvvas_views_set(struct pvvas_space *space, u64 gpa, u64 entry);
+void pvvas_views_invalidate(struct pvvas_space *space, u64 gpa, u32 count);
 bool pvvas_demand_read(struct pvvas_demand *demand);
 int pvvas_demand_link(const struct pvvas_demand *demand);
 

@@ -46,6 +46,7 @@
 #include <linux/xarray.h>
 #include <linux/pvvas.h>
 #include <linux/pvvas_para.h>
+#include "window.h"
 
 struct file;
 struct mem_cgroup;
@@ -349,11 +350,6 @@ extern struct pvvas_hc_info pvvas_hv;
 extern struct pvvas_identity *pvvas_identity;
 int pvvas_hv_probe(void);
 void pvvas_hv_remove(void);
-
-static inline u64 pvvas_va_to_gpa(u64 va)
-{
-	return va - PVVAS_WINDOW_VA + pvvas_hv.window_gpa;
-}
 
 /* object.c; pvvas_lock held but for pvvas_name_from_user() */
 char *pvvas_name_from_user(u64 addr);

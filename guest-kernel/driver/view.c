@@ -4,9 +4,12 @@
  *
  *   root (level 4)
  *     RAM: level 3 tables that all views share, 1 GiB an entry
- *     first 512 GiB of the window: the identity page, first there, below tables of
- *	the view's own
+ *     512 GiB where the window begins: the identity page, first there, below tables
+ *	of the view's own, and RAM before the window
  *     the others: the tops of a space (space.c), with the rights of the attachment
+ *
+ * A small window has no whole 512 GiB for segments.  Then the view's own level 3
+ * table has copies of the entries of the space's only top.
  *
  * The plain view is one for all processes: RAM and an identity page.
  */
@@ -31,14 +34,9 @@ static u64 pvvas_phys_end(void)
 	return 1ULL << min_t(u32, boot_cpu_data.x86_phys_bits, PVVAS_VIEW_BITS);
 }
 
-static u64 pvvas_window_end_gpa(void)
-{
-	return pvvas_hv.window_gpa + pvvas_hv.window_size;
-}
-
 static bool pvvas_gpa_in_window(u64 gpa)
 {
-	return gpa - pvvas_hv.window_gpa < pvvas_hv.window_size;
+	return gpa >= pvvas_window.identity && gpa < pvvas_window.end;
 }
 
 /* The window touches the 512 GiB around @gpa. */
@@ -46,8 +44,15 @@ static bool pvvas_has_window(u64 gpa)
 {
 	u64 start = ALIGN_DOWN(gpa, PVVAS_TOP_SIZE);
 
-	return start < pvvas_window_end_gpa() &&
-	       start + PVVAS_TOP_SIZE > pvvas_hv.window_gpa;
+	return start < pvvas_window.end &&
+	       start + PVVAS_TOP_SIZE > pvvas_window.identity;
+}
+
+/* Segments have whole 512 GiB: views lead to the tops of their space. */
+bool pvvas_tops_shared(void)
+{
+	return pvvas_window.identity >> PVVAS_TOP_SHIFT !=
+	       pvvas_window.first >> PVVAS_TOP_SHIFT;
 }
 
 static u32 pvvas_root_index(u64 gpa)
@@ -60,16 +65,16 @@ static u32 pvvas_gib_index(u64 gpa)
 	return (gpa >> PUD_SHIFT) % PVVAS_PTRS;
 }
 
-/* Which of the window's 512 GiB @gpa is in. */
+/* Which of the 512 GiB of segments @gpa is in. */
 u32 pvvas_top_number(u64 gpa)
 {
 	return (gpa >> PVVAS_TOP_SHIFT) -
-	       (pvvas_hv.window_gpa >> PVVAS_TOP_SHIFT);
+	       (pvvas_window.first >> PVVAS_TOP_SHIFT);
 }
 
 u32 pvvas_tops(void)
 {
-	return pvvas_top_number(pvvas_window_end_gpa() - 1) + 1;
+	return pvvas_top_number(pvvas_window.end - 1) + 1;
 }
 
 /* All that is not window, as it is: RAM, devices, holes. */
@@ -87,7 +92,7 @@ static void pvvas_fill_ram(u64 *table, u64 gpa)
 /* RAM, the tables to the identity page, and that. */
 static int pvvas_view_build(struct pvvas_view *view)
 {
-	u64 first = pvvas_hv.window_gpa, gpa, **own = view->own;
+	u64 first = pvvas_window.identity, gpa, **own = view->own;
 	u32 i;
 
 	view->root = pvvas_table_new(GFP_KERNEL);
@@ -102,7 +107,7 @@ static int pvvas_view_build(struct pvvas_view *view)
 			view->root[i] = pvvas_entry_to(pvvas_ram[i],
 						       PVVAS_PROT_ALL);
 	}
-	/* RAM may be in the first of the window's 512 GiB, too. */
+	/* RAM may be in the same 512 GiB. */
 	pvvas_fill_ram(own[0], first);
 	view->root[pvvas_root_index(first)] = pvvas_entry_to(own[0],
 							     PVVAS_PROT_ALL);
@@ -146,7 +151,7 @@ static struct pvvas_view *pvvas_view_alloc(u64 ctx, u64 cookie)
 	return view;
 }
 
-/* Let the view's 512 GiB around @gpa be what is below @table. */
+/* Let the view's 512 GiB around @gpa be what is below @table, a top of its space. */
 void pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table)
 {
 	/* The table before what leads to it. */
@@ -155,24 +160,85 @@ void pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table)
 		   table ? pvvas_entry_to(table, view->prot) : 0);
 }
 
+static u64 pvvas_entry_less(u64 entry, u32 prot)
+{
+	return pvvas_entry_present(entry) ? entry & ~(u64)(PVVAS_RW & ~prot) :
+					    entry;
+}
+
+/*
+ * The entry of the GiB around @gpa has changed in a top of the space.  Views whose
+ * RAM is in the same table have copies, with the rights of the attachment.
+ * space->lock is held, as for the next one.
+ */
+void pvvas_views_set(struct pvvas_space *space, u64 gpa, u64 entry)
+{
+	struct pvvas_view *view;
+
+	if (pvvas_tops_shared())
+		return;
+	list_for_each_entry(view, &space->views, in_space)
+		WRITE_ONCE(view->own[0][pvvas_gib_index(gpa)],
+			   pvvas_entry_less(entry, view->prot));
+}
+
+/* So have @count entries that KVM may know. */
+void pvvas_views_invalidate(struct pvvas_space *space, u64 gpa, u32 count)
+{
+	struct pvvas_view *view;
+
+	if (!space->shown)
+		return;
+	if (pvvas_tops_shared()) {
+		pvvas_invalidate(space->tops[pvvas_top_number(gpa)],
+				 pvvas_gib_index(gpa), count);
+		return;
+	}
+	list_for_each_entry(view, &space->views, in_space)
+		pvvas_invalidate(view->own[0], pvvas_gib_index(gpa), count);
+}
+
+/* All of the space; its lock is held. */
 static void pvvas_view_lead_all(struct pvvas_view *view,
 				struct pvvas_space *space)
 {
-	u64 gpa = pvvas_hv.window_gpa + PVVAS_TOP_SIZE;
+	u64 gpa = pvvas_window.first, *top = space->tops[0];
 
-	for (; gpa < pvvas_window_end_gpa(); gpa += PVVAS_TOP_SIZE)
-		pvvas_view_lead(view, gpa, space->tops[pvvas_top_number(gpa)]);
+	if (pvvas_tops_shared()) {
+		for (; gpa < pvvas_window.end; gpa += PVVAS_TOP_SIZE)
+			pvvas_view_lead(view, gpa,
+					space->tops[pvvas_top_number(gpa)]);
+		return;
+	}
+	for (; gpa < pvvas_window.end; gpa += PUD_SIZE)
+		WRITE_ONCE(view->own[0][pvvas_gib_index(gpa)], top ?
+			   pvvas_entry_less(top[pvvas_gib_index(gpa)],
+					    view->prot) : 0);
+}
+
+static void pvvas_view_leave(struct pvvas_view *view)
+{
+	struct pvvas_space *space = view->space;
+	unsigned long flags;
+
+	spin_lock_irqsave(&space->lock, flags);
+	list_del_init(&view->in_space);
+	spin_unlock_irqrestore(&space->lock, flags);
 }
 
 static void pvvas_view_join(struct pvvas_view *view, struct pvvas_space *space,
 			    u32 prot)
 {
+	unsigned long flags;
+
 	view->prot = prot & PVVAS_RW;
 	/* Demand faults look at it under RCU. */
 	smp_store_release(&view->space, space);
+	spin_lock_irqsave(&space->lock, flags);
 	space->shown = true;
-	list_move(&view->in_space, &space->views);
+	list_add(&view->in_space, &space->views);
 	pvvas_view_lead_all(view, space);
+	spin_unlock_irqrestore(&space->lock, flags);
 }
 
 /*
@@ -192,7 +258,7 @@ int pvvas_view_new(u64 ctx, u64 cookie, struct pvvas_space *space, u32 prot,
 	pvvas_view_join(view, space, prot);
 	ret = pvvas_hc_view_create(ctx, 0, virt_to_phys(view->root), cookie);
 	if (ret <= 0) {
-		list_del(&view->in_space);
+		pvvas_view_leave(view);
 		pvvas_view_destroy_tables(view, false);
 		kfree(view);
 		return ret ?: -EIO;
@@ -210,9 +276,17 @@ int pvvas_view_new(u64 ctx, u64 cookie, struct pvvas_space *space, u32 prot,
 void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
 		       u32 prot)
 {
+	pvvas_view_leave(view);
 	pvvas_view_join(view, space, prot);
-	pvvas_invalidate(view->root, pvvas_root_index(pvvas_hv.window_gpa) + 1,
-			 pvvas_tops() - 1);
+	if (pvvas_tops_shared())
+		pvvas_invalidate(view->root,
+				 pvvas_root_index(pvvas_window.first),
+				 pvvas_tops());
+	else
+		pvvas_invalidate(view->own[0],
+				 pvvas_gib_index(pvvas_window.first),
+				 (pvvas_window.end - pvvas_window.first) >>
+				 PUD_SHIFT);
 }
 
 /* No thread is in it.  Refused: nothing has changed. */
@@ -224,7 +298,7 @@ long pvvas_view_free(struct pvvas_view *view)
 	if (!pvvas_hc_gone(ret))
 		return ret;
 	xa_erase(&pvvas_views, view->id);
-	list_del(&view->in_space);
+	pvvas_view_leave(view);
 	pvvas_view_destroy_tables(view, true);
 	kfree_rcu(view, rcu);
 	return 0;
@@ -262,7 +336,7 @@ bool pvvas_demand_read(struct pvvas_demand *demand)
 
 	/* Without a context there is no view, and no identity page. */
 	if (!this_cpu_read(pvvas_cpu.ctx) || cr2 >> 63 ||
-	    va - PVVAS_WINDOW_VA >= pvvas_hv.window_size)
+	    va - PVVAS_WINDOW_VA >= pvvas_window.size)
 		return false;
 	demand->address = va;
 	demand->access = cr2 & PVVAS_CR2_WRITE ? PVVAS_PROT_WRITE :
@@ -277,6 +351,8 @@ bool pvvas_demand_read(struct pvvas_demand *demand)
 	 */
 	if (!view || !pvvas_space_find(smp_load_acquire(&view->space), demand)) {
 		demand->seg = 0;
+		demand->refused = true;
+	} else if (demand->access & ~READ_ONCE(view->prot)) {
 		demand->refused = true;
 	}
 	rcu_read_unlock();

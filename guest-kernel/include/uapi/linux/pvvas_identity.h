@@ -15,8 +15,8 @@
 /* "PVVAS\0\0\1" as a little-endian number; the last byte is the layout version. */
 #define PVVAS_IDENTITY_MAGIC	0x0100005341565650ULL
 
-/* The first 512 GiB of the window belong to the driver: the identity page is there. */
-#define PVVAS_WINDOW_RESERVED	(1ULL << 39)
+/* The first GiB of the window belongs to the driver: the identity page is there. */
+#define PVVAS_WINDOW_RESERVED	(1ULL << 30)
 
 /**
  * struct pvvas_identity - what a view says about itself
