@@ -21,9 +21,9 @@
 struct share {
 	uid_t uid;
 	int most;
-	_Atomic int had;
-	_Atomic int error;
-	_Atomic int leave;
+	atomic_int had;
+	atomic_int error;
+	atomic_int leave;
 };
 
 static void be(uid_t uid)
