@@ -7,8 +7,8 @@
  * for anything else.  Entries that map nothing ask for demand faults, and so do
  * those that map a page with fewer rights than read and write.
  *
- * A level 2 entry maps 2 MiB, or leads to a table that stays until the segment
- * goes: so views may have copies of it (view.c).
+ * A level 2 entry maps 2 MiB, or leads to a table.  Once a space has a copy of one
+ * (space.c) the segment's tables stay until it goes.
  */
 #include <linux/io.h>
 #include <linux/mm.h>
@@ -351,21 +351,47 @@ out:
 	return ret;
 }
 
-/* 2 MiB at once, with all rights; -EBUSY if there are tables for single pages. */
+/* @pmd leads to @table no more: free that.  tree->lock is held. */
+static void pvvas_pmd_forget(u64 *pmd, u64 *table)
+{
+	struct pvvas_hc_range *rows = this_cpu_read(pvvas_rows);
+
+	rows[0] = (struct pvvas_hc_range) {
+		.table = virt_to_phys(pmd) & PAGE_MASK,
+		.first = offset_in_page(pmd) / sizeof(*pmd),
+		.count = 1,
+	};
+	rows[1] = (struct pvvas_hc_range) {
+		.table = virt_to_phys(table),
+		.count = PVVAS_ALL_ENTRIES,
+	};
+	pvvas_invalidate_rows(rows, 2);
+	pvvas_table_free(table);
+}
+
+/*
+ * 2 MiB at once, with all rights, where nothing is mapped.  -EBUSY if there is a
+ * table for single pages that has to stay.
+ */
 int pvvas_tree_set_block(struct pvvas_tree *tree, pgoff_t first,
 			 struct page *page)
 {
-	u64 *pmd, gpa = pvvas_tree_gpa(tree, first);
+	u64 *pmd, old, gpa = pvvas_tree_gpa(tree, first);
 	unsigned long flags;
 	int ret = 0;
 
 	spin_lock_irqsave(&tree->lock, flags);
 	pmd = pvvas_tree_pmd(tree, gpa);
-	if (!pmd || pvvas_entry_present(*pmd))
+	old = pmd ? *pmd : 0;
+	if (!pmd || old & PVVAS_EPT_LARGE ||
+	    (pvvas_entry_present(old) && tree->copied)) {
 		ret = -EBUSY;
-	else
+	} else {
 		WRITE_ONCE(*pmd, page_to_phys(page) | PVVAS_RW | PVVAS_EPT_WB |
 			   PVVAS_EPT_LARGE);
+		if (pvvas_entry_present(old))
+			pvvas_pmd_forget(pmd, pvvas_entry_table(old));
+	}
 	spin_unlock_irqrestore(&tree->lock, flags);
 	return ret;
 }

@@ -43,8 +43,8 @@
  * @seg: what pvvas_seg_fault_begin() takes
  * @rcu: to be freed: demand faults look at it under RCU
  * @shown: a view has led here: KVM may know the tables
- * @mids: for each GiB its level 2 table, or NULL; they and the tables below stay
- *	until the tree goes
+ * @copied: a space has a copy of a level 2 entry: the tables stay until the tree goes
+ * @mids: for each GiB its level 2 table, or NULL; they stay until the tree goes
  */
 struct pvvas_tree {
 	spinlock_t lock;
@@ -53,6 +53,7 @@ struct pvvas_tree {
 	u64 seg;
 	struct rcu_head rcu;
 	bool shown;
+	bool copied;
 	u64 *mids[];
 };
 

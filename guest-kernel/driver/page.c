@@ -290,7 +290,7 @@ static int pvvas_block_fault(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
 		pvvas_zeroes_hide(mem, first, PTRS_PER_PMD);
 		ret = pvvas_block_store(mem, first, page);
 	}
-	/* Where single pages were mapped before, the next access maps its own. */
+	/* Where tables for single pages stay, the next access maps its own. */
 	if (!ret)
 		pvvas_tree_set_block(seg->tree, first, page);
 	xa_unlock_irqrestore(&mem->pages, flags);

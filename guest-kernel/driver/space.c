@@ -193,8 +193,10 @@ static int pvvas_space_update(struct pvvas_space *space,
 	}
 	if (split)
 		ret = pvvas_tree_small(tree, gpa);
-	if (!ret && pvvas_entry_is_table(mid[i]))
+	if (!ret && pvvas_entry_is_table(mid[i])) {
+		tree->copied = true;
 		WRITE_ONCE(crowd[i], pvvas_entry_addr(mid[i]) | span->prot);
+	}
 out:
 	spin_unlock(&tree->lock);
 	return ret;
