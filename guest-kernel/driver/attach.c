@@ -47,7 +47,7 @@ static int pvvas_att_number(struct pvvas_proc *proc, struct pvvas_att *att)
 /* Make the view and show the VAS's segments in it. */
 static int pvvas_att_build(struct pvvas_att *att)
 {
-	return pvvas_view_new(att->proc->ctx, att->handle, att->vas->space,
+	return pvvas_view_new(att->proc, att->handle, att->vas->space,
 			      att->rights, &att->view);
 }
 
@@ -207,8 +207,9 @@ static int pvvas_detach_once(u32 handle)
 	att = pvvas_att_get(pvvas_proc_find(current->mm), handle);
 	ret = att ? pvvas_slot_vacate(att) : -ENOENT;
 	if (!ret)
-		ret = pvvas_att_close(att);
+		ret = pvvas_spare_put(att->proc, att->view);
 	if (!ret) {
+		att->view = NULL;
 		pvvas_dump_take(att, NULL, &dumps);
 		pvvas_att_free(att);
 	}

@@ -99,6 +99,7 @@ struct pvvas_space {
  * @prot: the rights of the attachment
  * @space: what it shows; read under RCU
  * @in_space: in its views
+ * @proc: whose spare view it is, or NULL; @spare: among them (spare.c)
  * @identity: its page
  * @root: its level 4 table
  * @own: tables above the identity page; the first one also leads to RAM, and to
@@ -112,6 +113,8 @@ struct pvvas_view {
 	u32 prot;
 	struct pvvas_space *space;
 	struct list_head in_space;
+	struct pvvas_proc *proc;
+	struct list_head spare;
 	struct pvvas_identity *identity;
 	u64 *root;
 	u64 *own[3];
@@ -200,17 +203,25 @@ void pvvas_views_exit(void);
 u64 pvvas_plain_root(void);
 u32 pvvas_tops(void);
 u32 pvvas_top_number(u64 gpa);
-int pvvas_view_new(u64 ctx, u64 cookie, struct pvvas_space *space, u32 prot,
-		   struct pvvas_view **made);
+int pvvas_view_new(struct pvvas_proc *proc, u32 handle, struct pvvas_space *space,
+		   u32 prot, struct pvvas_view **made);
 long pvvas_view_free(struct pvvas_view *view);
+void pvvas_view_end(struct pvvas_view *view);
+void pvvas_views_leave(struct pvvas_space *space);
 long pvvas_view_place(struct pvvas_view *view, u32 slot);
 void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
 		       u32 prot);
 bool pvvas_tops_shared(void);
-void pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table);
+bool pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table);
 void pvvas_views_set(struct pvvas_space *space, u64 gpa, u64 entry);
 void pvvas_views_invalidate(struct pvvas_space *space, u64 gpa, u32 count);
 bool pvvas_demand_read(struct pvvas_demand *demand);
 int pvvas_demand_link(const struct pvvas_demand *demand);
+
+/* spare.c; pvvas_lock held */
+struct pvvas_view *pvvas_spare_take(struct pvvas_proc *proc);
+long pvvas_spare_put(struct pvvas_proc *proc, struct pvvas_view *view);
+void pvvas_spare_gone(struct pvvas_view *view);
+bool pvvas_spares_drop(void);
 
 #endif /* PVVAS_EPT_H */

@@ -255,6 +255,7 @@ struct pvvas_att {
  * @lock: guards @threads
  * @moving: a slot is being emptied: threads with a saved view wait (slot.c)
  * @atts: index -> attachment; with @slots, @hand, @generation under pvvas_lock
+ * @spare: a view for the next attach, or NULL (spare.c); under pvvas_lock
  * @owned: anonymous objects that it created; under pvvas_lock
  * @locks: number of a lock -> struct pvvas_lock_map; with @locks_mutex
  * @holders: struct pvvas_holder.node; with both mutexes to change it (lock.h)
@@ -282,6 +283,7 @@ struct pvvas_proc {
 	u32 hand;
 	u32 next_index;
 	u32 generation;
+	struct pvvas_view *spare;
 	struct list_head owned;
 	struct mutex locks_mutex;
 	struct xarray locks;

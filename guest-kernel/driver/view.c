@@ -151,13 +151,22 @@ static struct pvvas_view *pvvas_view_alloc(u64 ctx, u64 cookie)
 	return view;
 }
 
-/* Let the view's 512 GiB around @gpa be what is below @table, a top of its space. */
-void pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table)
+/* Change an entry of a table of the view's own.  True: KVM may know the old one. */
+static bool pvvas_view_entry(u64 *entry, u64 new)
 {
+	u64 old = *entry;
+
 	/* The table before what leads to it. */
 	smp_wmb();
-	WRITE_ONCE(view->root[pvvas_root_index(gpa)],
-		   table ? pvvas_entry_to(table, view->prot) : 0);
+	WRITE_ONCE(*entry, new);
+	return pvvas_entry_present(old) && old != new;
+}
+
+/* Let the view's 512 GiB around @gpa be what is below @table, a top of its space. */
+bool pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table)
+{
+	return pvvas_view_entry(&view->root[pvvas_root_index(gpa)],
+				table ? pvvas_entry_to(table, view->prot) : 0);
 }
 
 static u64 pvvas_entry_less(u64 entry, u32 prot)
@@ -198,22 +207,26 @@ void pvvas_views_invalidate(struct pvvas_space *space, u64 gpa, u32 count)
 		pvvas_invalidate(view->own[0], pvvas_gib_index(gpa), count);
 }
 
-/* All of the space; its lock is held. */
-static void pvvas_view_lead_all(struct pvvas_view *view,
+/* To all that is in the space, or nowhere (NULL); the space's lock is held. */
+static bool pvvas_view_lead_all(struct pvvas_view *view,
 				struct pvvas_space *space)
 {
-	u64 gpa = pvvas_window.first, *top = space->tops[0];
+	u64 gpa = pvvas_window.first, *top;
+	bool lost = false;
 
 	if (pvvas_tops_shared()) {
 		for (; gpa < pvvas_window.end; gpa += PVVAS_TOP_SIZE)
-			pvvas_view_lead(view, gpa,
-					space->tops[pvvas_top_number(gpa)]);
-		return;
+			lost |= pvvas_view_lead(view, gpa, space ?
+						space->tops[pvvas_top_number(gpa)] :
+						NULL);
+		return lost;
 	}
+	top = space ? space->tops[0] : NULL;
 	for (; gpa < pvvas_window.end; gpa += PUD_SIZE)
-		WRITE_ONCE(view->own[0][pvvas_gib_index(gpa)], top ?
-			   pvvas_entry_less(top[pvvas_gib_index(gpa)],
-					    view->prot) : 0);
+		lost |= pvvas_view_entry(&view->own[0][pvvas_gib_index(gpa)],
+					 top ? pvvas_entry_less(top[pvvas_gib_index(gpa)],
+								view->prot) : 0);
+	return lost;
 }
 
 static void pvvas_view_leave(struct pvvas_view *view)
@@ -221,15 +234,32 @@ static void pvvas_view_leave(struct pvvas_view *view)
 	struct pvvas_space *space = view->space;
 	unsigned long flags;
 
+	if (!space)
+		return;
 	spin_lock_irqsave(&space->lock, flags);
 	list_del_init(&view->in_space);
 	spin_unlock_irqrestore(&space->lock, flags);
+	WRITE_ONCE(view->space, NULL);
 }
 
-static void pvvas_view_join(struct pvvas_view *view, struct pvvas_space *space,
+/* The space goes: spare views that have it have none then. */
+void pvvas_views_leave(struct pvvas_space *space)
+{
+	struct pvvas_view *view, *next;
+
+	list_for_each_entry_safe(view, next, &space->views, in_space) {
+		pvvas_view_leave(view);
+		/* KVM forgets the tables below, and with them what leads there. */
+		pvvas_view_lead_all(view, NULL);
+	}
+}
+
+/* True: KVM may know what the view showed before. */
+static bool pvvas_view_join(struct pvvas_view *view, struct pvvas_space *space,
 			    u32 prot)
 {
 	unsigned long flags;
+	bool lost;
 
 	view->prot = prot & PVVAS_RW;
 	/* Demand faults look at it under RCU. */
@@ -237,26 +267,33 @@ static void pvvas_view_join(struct pvvas_view *view, struct pvvas_space *space,
 	spin_lock_irqsave(&space->lock, flags);
 	space->shown = true;
 	list_add(&view->in_space, &space->views);
-	pvvas_view_lead_all(view, space);
+	lost = pvvas_view_lead_all(view, space);
 	spin_unlock_irqrestore(&space->lock, flags);
+	return lost;
 }
 
-/*
- * A view of the context, in no slot, that shows @space with the rights @prot.  In
- * *made as soon as KVM has it, also where an error comes later: pvvas_view_free()
- * then.  pvvas_lock is held.
- */
-int pvvas_view_new(u64 ctx, u64 cookie, struct pvvas_space *space, u32 prot,
-		   struct pvvas_view **made)
+static long pvvas_view_create(struct pvvas_view *view)
+{
+	u64 root = virt_to_phys(view->root), cookie = view->identity->cookie;
+	long ret = pvvas_hc_view_create(view->ctx, 0, root, cookie);
+
+	if (ret == -ENOSPC && pvvas_spares_drop())
+		ret = pvvas_hc_view_create(view->ctx, 0, root, cookie);
+	return ret;
+}
+
+static int pvvas_view_make(struct pvvas_proc *proc, u32 handle,
+			   struct pvvas_space *space, u32 prot,
+			   struct pvvas_view **made)
 {
 	struct pvvas_view *view;
 	long ret;
 
-	view = pvvas_view_alloc(ctx, cookie);
+	view = pvvas_view_alloc(proc->ctx, handle);
 	if (!view)
 		return -ENOMEM;
 	pvvas_view_join(view, space, prot);
-	ret = pvvas_hc_view_create(ctx, 0, virt_to_phys(view->root), cookie);
+	ret = pvvas_view_create(view);
 	if (ret <= 0) {
 		pvvas_view_leave(view);
 		pvvas_view_destroy_tables(view, false);
@@ -272,12 +309,31 @@ int pvvas_view_new(u64 ctx, u64 cookie, struct pvvas_space *space, u32 prot,
 			       GFP_KERNEL_ACCOUNT));
 }
 
+/*
+ * A view for the process, in no slot, that shows @space with the rights @prot.  In
+ * *made as soon as KVM has it, also where an error comes later: pvvas_view_free()
+ * then.  pvvas_lock is held.
+ */
+int pvvas_view_new(struct pvvas_proc *proc, u32 handle, struct pvvas_space *space,
+		   u32 prot, struct pvvas_view **made)
+{
+	struct pvvas_view *view = pvvas_spare_take(proc);
+
+	if (!view)
+		return pvvas_view_make(proc, handle, space, prot, made);
+	WRITE_ONCE(view->identity->cookie, handle);
+	pvvas_view_change(view, space, prot);
+	*made = view;
+	return 0;
+}
+
 /* Show another space, with other rights, from now on. */
 void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
 		       u32 prot)
 {
 	pvvas_view_leave(view);
-	pvvas_view_join(view, space, prot);
+	if (!pvvas_view_join(view, space, prot))
+		return;
 	if (pvvas_tops_shared())
 		pvvas_invalidate(view->root,
 				 pvvas_root_index(pvvas_window.first),
@@ -289,6 +345,16 @@ void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
 				 PUD_SHIFT);
 }
 
+/* KVM has it no more. */
+void pvvas_view_end(struct pvvas_view *view)
+{
+	pvvas_spare_gone(view);
+	xa_erase(&pvvas_views, view->id);
+	pvvas_view_leave(view);
+	pvvas_view_destroy_tables(view, true);
+	kfree_rcu(view, rcu);
+}
+
 /* No thread is in it.  Refused: nothing has changed. */
 long pvvas_view_free(struct pvvas_view *view)
 {
@@ -297,10 +363,7 @@ long pvvas_view_free(struct pvvas_view *view)
 	ret = pvvas_hc_view_destroy(view->id);
 	if (!pvvas_hc_gone(ret))
 		return ret;
-	xa_erase(&pvvas_views, view->id);
-	pvvas_view_leave(view);
-	pvvas_view_destroy_tables(view, true);
-	kfree_rcu(view, rcu);
+	pvvas_view_end(view);
 	return 0;
 }
 
@@ -332,6 +395,7 @@ bool pvvas_demand_read(struct pvvas_demand *demand)
 {
 	unsigned long cr2 = native_read_cr2();
 	u64 va = cr2 & ~(u64)(PVVAS_CR2_WRITE | PVVAS_CR2_EXEC);
+	struct pvvas_space *space;
 	struct pvvas_view *view;
 
 	/* Without a context there is no view, and no identity page. */
@@ -349,7 +413,8 @@ bool pvvas_demand_read(struct pvvas_demand *demand)
 	 * Where nothing is attached, or not any more, nothing is to be had.
 	 * Pairs with the release in pvvas_view_join().
 	 */
-	if (!view || !pvvas_space_find(smp_load_acquire(&view->space), demand)) {
+	space = view ? smp_load_acquire(&view->space) : NULL;
+	if (!space || !pvvas_space_find(space, demand)) {
 		demand->seg = 0;
 		demand->refused = true;
 	} else if (demand->access & ~READ_ONCE(view->prot)) {
@@ -362,13 +427,16 @@ bool pvvas_demand_read(struct pvvas_demand *demand)
 /* The segment has the page: let the view lead there.  0 or -ENOMEM. */
 int pvvas_demand_link(const struct pvvas_demand *demand)
 {
+	struct pvvas_space *space;
 	struct pvvas_view *view;
 	int ret = 0;
 
 	rcu_read_lock();
 	view = xa_load(&pvvas_views, demand->view);
-	if (view)
-		ret = pvvas_space_follow(smp_load_acquire(&view->space),
+	/* As in pvvas_demand_read(). */
+	space = view ? smp_load_acquire(&view->space) : NULL;
+	if (space)
+		ret = pvvas_space_follow(space,
 					 pvvas_va_to_gpa(demand->address));
 	rcu_read_unlock();
 	return ret;

@@ -23,7 +23,8 @@
  * @magic: PVVAS_IDENTITY_MAGIC
  * @cookie: the number that the guest kernel gave at PVVAS_HC_VIEW_CREATE;
  *	0 in the plain view
- * @view: id of the view, never reused while the VM lives; 0 in the plain view
+ * @view: KVM's id of the view; 0 in the plain view.  A later attachment of the
+ *	same process may get the view, with its id
  * @generation: how often the view has been placed in a slot
  * @slot: the slot of the EPTP list that the view was last placed in
  * @ctx: id of the context that the view belongs to; 0 in the plain view
