@@ -29,7 +29,7 @@ u64 *pvvas_table_new(gfp_t gfp)
 {
 	struct page *page = NULL;
 
-	if (!pvvas_inject())
+	if (!pvvas_inject_table(gfp))
 		page = alloc_page(gfp | __GFP_ZERO | __GFP_NOWARN |
 				  __GFP_ACCOUNT);
 	if (!page)

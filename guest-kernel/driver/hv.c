@@ -23,6 +23,29 @@ static int inject_more;
 module_param(inject_more, int, 0644);
 MODULE_PARM_DESC(inject_more, "then, fail so many more");
 
+static atomic_t inject_atomic;
+
+static int inject_atomic_set(const char *val, const struct kernel_param *kp)
+{
+	int n, ret = kstrtoint(val, 0, &n);
+
+	if (!ret)
+		atomic_set(&inject_atomic, n);
+	return ret;
+}
+
+static const struct kernel_param_ops inject_atomic_ops = {
+	.set = inject_atomic_set,
+};
+module_param_cb(inject_atomic, &inject_atomic_ops, NULL, 0200);
+MODULE_PARM_DESC(inject_atomic, "fail so many pages for tables where nothing may sleep");
+
+bool pvvas_inject_table(gfp_t gfp)
+{
+	return pvvas_inject() || (!gfpflags_allow_blocking(gfp) &&
+				  atomic_dec_if_positive(&inject_atomic) >= 0);
+}
+
 bool pvvas_inject(void)
 {
 	int n = READ_ONCE(inject), more = READ_ONCE(inject_more);
