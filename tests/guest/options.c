@@ -115,6 +115,26 @@ static void a_huge_segment_has_pages_of_two_mib(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
+/* Of a second face, which has no entries yet. */
+static void a_touch_of_what_is_there_maps_its_neighbours(void)
+{
+	int sid = tcase_seg(NULL, BASE, MIB, 0600), face, i;
+	char *base = BASE + GIB;
+	struct pvvas_stats before, after;
+
+	attached(sid);
+	memset(BASE, 7, MIB);
+	face = check_id(seg_map2(sid, base));
+	tcase_track_seg(face);
+	attached(face);
+	before = counters();
+	for (i = 0; i < 64; i++)
+		check_eq(base[i * 4 * KIB], 7);
+	after = counters();
+	check_eq(after.demand_faults - before.demand_faults, 8);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
 /* A VAS where the GiB has a segment already shows 2 MiB by 2 MiB. */
 static void an_attach_beside_a_neighbour_leaves_two_mib_whole(void)
 {
@@ -329,6 +349,7 @@ static void a_program_of_the_first_version_is_understood(void)
 static const struct tcase cases[] = {
 	CASE(a_sparse_tebibyte_costs_what_is_touched),
 	CASE(a_huge_segment_has_pages_of_two_mib),
+	CASE(a_touch_of_what_is_there_maps_its_neighbours),
 	CASE(an_attach_beside_a_neighbour_leaves_two_mib_whole),
 	CASE(a_huge_segment_takes_what_the_kernel_writes_first),
 	CASE(pages_of_a_node),
