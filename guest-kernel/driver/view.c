@@ -229,6 +229,7 @@ static bool pvvas_view_lead_all(struct pvvas_view *view,
 	return lost;
 }
 
+/* What it shows stays until it shows something else. */
 static void pvvas_view_leave(struct pvvas_view *view)
 {
 	struct pvvas_space *space = view->space;
@@ -239,7 +240,20 @@ static void pvvas_view_leave(struct pvvas_view *view)
 	spin_lock_irqsave(&space->lock, flags);
 	list_del_init(&view->in_space);
 	spin_unlock_irqrestore(&space->lock, flags);
-	WRITE_ONCE(view->space, NULL);
+}
+
+/* KVM may know entries that led to the segments. */
+static void pvvas_view_forget(struct pvvas_view *view)
+{
+	if (pvvas_tops_shared())
+		pvvas_invalidate(view->root,
+				 pvvas_root_index(pvvas_window.first),
+				 pvvas_tops());
+	else
+		pvvas_invalidate(view->own[0],
+				 pvvas_gib_index(pvvas_window.first),
+				 (pvvas_window.end - pvvas_window.first) >>
+				 PUD_SHIFT);
 }
 
 /* The space goes: spare views that have it have none then. */
@@ -249,8 +263,10 @@ void pvvas_views_leave(struct pvvas_space *space)
 
 	list_for_each_entry_safe(view, next, &space->views, in_space) {
 		pvvas_view_leave(view);
-		/* KVM forgets the tables below, and with them what leads there. */
-		pvvas_view_lead_all(view, NULL);
+		WRITE_ONCE(view->space, NULL);
+		/* When KVM forgets a top, it forgets what leads there. */
+		if (pvvas_view_lead_all(view, NULL) && !pvvas_tops_shared())
+			pvvas_view_forget(view);
 	}
 }
 
@@ -332,17 +348,8 @@ void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
 		       u32 prot)
 {
 	pvvas_view_leave(view);
-	if (!pvvas_view_join(view, space, prot))
-		return;
-	if (pvvas_tops_shared())
-		pvvas_invalidate(view->root,
-				 pvvas_root_index(pvvas_window.first),
-				 pvvas_tops());
-	else
-		pvvas_invalidate(view->own[0],
-				 pvvas_gib_index(pvvas_window.first),
-				 (pvvas_window.end - pvvas_window.first) >>
-				 PUD_SHIFT);
+	if (pvvas_view_join(view, space, prot))
+		pvvas_view_forget(view);
 }
 
 /* KVM has it no more. */
