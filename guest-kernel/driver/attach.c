@@ -47,14 +47,8 @@ static int pvvas_att_number(struct pvvas_proc *proc, struct pvvas_att *att)
 /* Make the view and show the VAS's segments in it. */
 static int pvvas_att_build(struct pvvas_att *att)
 {
-	struct pvvas_view *view;
-
-	view = pvvas_view_new(att->proc->ctx, att->handle, att->vas->space,
-			      att->rights);
-	if (IS_ERR(view))
-		return PTR_ERR(view);
-	att->view = view;
-	return 0;
+	return pvvas_view_new(att->proc, att->handle, att->vas->space,
+			      att->rights, &att->view);
 }
 
 /* Nobody is in the view any more, or it was never placed. */
@@ -213,8 +207,9 @@ static int pvvas_detach_once(u32 handle)
 	att = pvvas_att_get(pvvas_proc_find(current->mm), handle);
 	ret = att ? pvvas_slot_vacate(att) : -ENOENT;
 	if (!ret)
-		ret = pvvas_att_close(att);
+		ret = pvvas_spare_put(att->proc, att->view);
 	if (!ret) {
+		att->view = NULL;
 		pvvas_dump_take(att, NULL, &dumps);
 		pvvas_att_free(att);
 	}

@@ -143,7 +143,7 @@ int pvvas_seg_map2(struct pvvas_ioc_clone *arg)
 	if (!arg->base)
 		ret = from->base == from->start ? 0 : -EINVAL;
 	else if (arg->base < PVVAS_WINDOW_FIRST || arg->base > PVVAS_WINDOW_VA +
-		 pvvas_hv.window_size - from->length)
+		 pvvas_window.size - from->length)
 		ret = -ERANGE;
 	else if ((arg->base ^ from->base) & (PVVAS_BLOCK - 1))
 		ret = -EINVAL;

@@ -7,8 +7,8 @@
  * for anything else.  Entries that map nothing ask for demand faults, and so do
  * those that map a page with fewer rights than read and write.
  *
- * A level 2 entry maps 2 MiB, or leads to a table that stays until the segment
- * goes: so views may have copies of it (view.c).
+ * A level 2 entry maps 2 MiB, or leads to a table.  Once a space has a copy of one
+ * (space.c) the segment's tables stay until it goes.
  */
 #include <linux/io.h>
 #include <linux/mm.h>
@@ -29,7 +29,7 @@ u64 *pvvas_table_new(gfp_t gfp)
 {
 	struct page *page = NULL;
 
-	if (!pvvas_inject())
+	if (!pvvas_inject_table(gfp))
 		page = alloc_page(gfp | __GFP_ZERO | __GFP_NOWARN |
 				  __GFP_ACCOUNT);
 	if (!page)
@@ -254,6 +254,14 @@ static u64 *pvvas_tree_pmd(struct pvvas_tree *tree, u64 gpa)
 	return mid ? mid + pvvas_pmd_index(gpa) : NULL;
 }
 
+/* Let @table map what the entry @pmd did; tree->lock is held. */
+static void pvvas_pmd_enter(u64 *pmd, u64 *table)
+{
+	if (pvvas_table_enter(pmd, table))
+		pvvas_invalidate((u64 *)((unsigned long)pmd & PAGE_MASK),
+				 offset_in_page(pmd) / sizeof(*pmd), 1);
+}
+
 /* Split what maps 2 MiB; tree->lock is held. */
 static int pvvas_pmd_split(u64 *pmd)
 {
@@ -261,9 +269,7 @@ static int pvvas_pmd_split(u64 *pmd)
 
 	if (!table)
 		return -ENOMEM;
-	if (pvvas_table_enter(pmd, table))
-		pvvas_invalidate((u64 *)((unsigned long)pmd & PAGE_MASK),
-				 offset_in_page(pmd) / sizeof(*pmd), 1);
+	pvvas_pmd_enter(pmd, table);
 	return 0;
 }
 
@@ -275,6 +281,33 @@ int pvvas_tree_small(struct pvvas_tree *tree, u64 gpa)
 	if (!pmd || !(*pmd & PVVAS_EPT_LARGE))
 		return 0;
 	return pvvas_pmd_split(pmd);
+}
+
+/*
+ * Split the 2 MiB that are mapped around page @index, if they are, with memory from
+ * where @gfp says: the table may be what an access in the view lacked.
+ */
+int pvvas_tree_split(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp)
+{
+	u64 *pmd, *table = NULL;
+	unsigned long flags;
+	bool large;
+
+	do {
+		spin_lock_irqsave(&tree->lock, flags);
+		pmd = pvvas_tree_pmd(tree, pvvas_tree_gpa(tree, index));
+		large = pmd && *pmd & PVVAS_EPT_LARGE;
+		if (large && table) {
+			pvvas_pmd_enter(pmd, table);
+			large = false;
+			table = NULL;
+		}
+		spin_unlock_irqrestore(&tree->lock, flags);
+		if (large)
+			table = pvvas_table_new(gfp);
+	} while (large && table);
+	pvvas_table_free(table);
+	return large ? -ENOMEM : 0;
 }
 
 /*
@@ -318,21 +351,47 @@ out:
 	return ret;
 }
 
-/* 2 MiB at once, with all rights; -EBUSY if there are tables for single pages. */
+/* @pmd leads to @table no more: free that.  tree->lock is held. */
+static void pvvas_pmd_forget(u64 *pmd, u64 *table)
+{
+	struct pvvas_hc_range *rows = this_cpu_read(pvvas_rows);
+
+	rows[0] = (struct pvvas_hc_range) {
+		.table = virt_to_phys(pmd) & PAGE_MASK,
+		.first = offset_in_page(pmd) / sizeof(*pmd),
+		.count = 1,
+	};
+	rows[1] = (struct pvvas_hc_range) {
+		.table = virt_to_phys(table),
+		.count = PVVAS_ALL_ENTRIES,
+	};
+	pvvas_invalidate_rows(rows, 2);
+	pvvas_table_free(table);
+}
+
+/*
+ * 2 MiB at once, with all rights, where nothing is mapped.  -EBUSY if there is a
+ * table for single pages that has to stay.
+ */
 int pvvas_tree_set_block(struct pvvas_tree *tree, pgoff_t first,
 			 struct page *page)
 {
-	u64 *pmd, gpa = pvvas_tree_gpa(tree, first);
+	u64 *pmd, old, gpa = pvvas_tree_gpa(tree, first);
 	unsigned long flags;
 	int ret = 0;
 
 	spin_lock_irqsave(&tree->lock, flags);
 	pmd = pvvas_tree_pmd(tree, gpa);
-	if (!pmd || pvvas_entry_present(*pmd))
+	old = pmd ? *pmd : 0;
+	if (!pmd || old & PVVAS_EPT_LARGE ||
+	    (pvvas_entry_present(old) && tree->copied)) {
 		ret = -EBUSY;
-	else
+	} else {
 		WRITE_ONCE(*pmd, page_to_phys(page) | PVVAS_RW | PVVAS_EPT_WB |
 			   PVVAS_EPT_LARGE);
+		if (pvvas_entry_present(old))
+			pvvas_pmd_forget(pmd, pvvas_entry_table(old));
+	}
 	spin_unlock_irqrestore(&tree->lock, flags);
 	return ret;
 }

@@ -5,7 +5,7 @@
  *
  * Locks, both taken with interrupts off, in this order:
  *
- *   space->lock (spin)	the tables of one space
+ *   space->lock (spin)	the tables of one space, and which views have it
  *     tree->lock (spin)	the tables of one segment; may be taken inside the
  *			lock of the segment's pages
  *
@@ -22,6 +22,9 @@
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
 #include "pvvas_drv.h"
+
+/* Guest-physical addresses that four levels reach. */
+#define PVVAS_VIEW_BITS	48
 
 /* What one entry of a level 4 table leads to. */
 #define PVVAS_TOP_SHIFT	39
@@ -40,8 +43,8 @@
  * @seg: what pvvas_seg_fault_begin() takes
  * @rcu: to be freed: demand faults look at it under RCU
  * @shown: a view has led here: KVM may know the tables
- * @mids: for each GiB its level 2 table, or NULL; they and the tables below stay
- *	until the tree goes
+ * @copied: a space has a copy of a level 2 entry: the tables stay until the tree goes
+ * @mids: for each GiB its level 2 table, or NULL; they stay until the tree goes
  */
 struct pvvas_tree {
 	spinlock_t lock;
@@ -50,6 +53,7 @@ struct pvvas_tree {
 	u64 seg;
 	struct rcu_head rcu;
 	bool shown;
+	bool copied;
 	u64 *mids[];
 };
 
@@ -67,14 +71,14 @@ struct pvvas_span {
 
 /**
  * struct pvvas_space - what views show in the window
- * @lock: guards what is in the tables; see the top of this file
+ * @lock: guards what is in the tables and @views; see the top of this file
  * @dead: its tables are about to go; under @lock
  * @shown: a view has it, or had: KVM may know the tables
  * @views: those that have it
  * @spans: number of a block of memory -> struct pvvas_span; read under RCU
  * @crowded: number of a GiB -> level 2 table of the space's own
  * @rcu: to be freed
- * @tops: for each 512 GiB of the window its level 3 table, or NULL
+ * @tops: for each 512 GiB where segments are its level 3 table, or NULL
  */
 struct pvvas_space {
 	spinlock_t lock;
@@ -95,9 +99,11 @@ struct pvvas_space {
  * @prot: the rights of the attachment
  * @space: what it shows; read under RCU
  * @in_space: in its views
+ * @proc: whose spare view it is, or NULL; @spare: among them (spare.c)
  * @identity: its page
  * @root: its level 4 table
- * @own: tables above the identity page
+ * @own: tables above the identity page; the first one also leads to RAM, and to
+ *	the segments where they have no whole 512 GiB (struct pvvas_window)
  * @rcu: to be freed
  */
 struct pvvas_view {
@@ -107,6 +113,8 @@ struct pvvas_view {
 	u32 prot;
 	struct pvvas_space *space;
 	struct list_head in_space;
+	struct pvvas_proc *proc;
+	struct list_head spare;
 	struct pvvas_identity *identity;
 	u64 *root;
 	u64 *own[3];
@@ -169,6 +177,7 @@ struct pvvas_tree *pvvas_tree_new(u64 start, u64 end);
 void pvvas_tree_free(struct pvvas_tree *tree);
 int pvvas_tree_prepare(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp);
 int pvvas_tree_prepare_block(struct pvvas_tree *tree, pgoff_t first, gfp_t gfp);
+int pvvas_tree_split(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp);
 int pvvas_tree_set(struct pvvas_tree *tree, pgoff_t index, struct page *page,
 		   u32 prot);
 int pvvas_tree_set_block(struct pvvas_tree *tree, pgoff_t first,
@@ -194,14 +203,25 @@ void pvvas_views_exit(void);
 u64 pvvas_plain_root(void);
 u32 pvvas_tops(void);
 u32 pvvas_top_number(u64 gpa);
-struct pvvas_view *pvvas_view_new(u64 ctx, u64 cookie,
-				  struct pvvas_space *space, u32 prot);
+int pvvas_view_new(struct pvvas_proc *proc, u32 handle, struct pvvas_space *space,
+		   u32 prot, struct pvvas_view **made);
 long pvvas_view_free(struct pvvas_view *view);
+void pvvas_view_end(struct pvvas_view *view);
+void pvvas_views_leave(struct pvvas_space *space);
 long pvvas_view_place(struct pvvas_view *view, u32 slot);
 void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
 		       u32 prot);
-void pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table);
+bool pvvas_tops_shared(void);
+bool pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table);
+void pvvas_views_set(struct pvvas_space *space, u64 gpa, u64 entry);
+void pvvas_views_invalidate(struct pvvas_space *space, u64 gpa, u32 count);
 bool pvvas_demand_read(struct pvvas_demand *demand);
 int pvvas_demand_link(const struct pvvas_demand *demand);
+
+/* spare.c; pvvas_lock held */
+struct pvvas_view *pvvas_spare_take(struct pvvas_proc *proc);
+long pvvas_spare_put(struct pvvas_proc *proc, struct pvvas_view *view);
+void pvvas_spare_gone(struct pvvas_view *view);
+bool pvvas_spares_drop(void);
 
 #endif /* PVVAS_EPT_H */

@@ -64,7 +64,7 @@ static int pvvas_fixup_entered(struct kprobe *probe, struct pt_regs *regs)
 	struct vm_area_struct *vma;
 
 	if (address < PVVAS_WINDOW_VA ||
-	    address - PVVAS_WINDOW_VA >= pvvas_hv.window_size)
+	    address - PVVAS_WINDOW_VA >= pvvas_window.size)
 		return 0;
 	vma = find_vma(mm, address);
 	if (!vma || vma->vm_start > address || !pvvas_is_window(vma))

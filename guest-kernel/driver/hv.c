@@ -3,6 +3,7 @@
 #define pr_fmt(fmt) "pvvas: " fmt
 
 #include <linux/io.h>
+#include <linux/ioport.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <asm/cpuid.h>
@@ -10,6 +11,7 @@
 #include "hv.h"
 
 struct pvvas_hc_info pvvas_hv;
+struct pvvas_window pvvas_window;
 struct pvvas_identity *pvvas_identity;
 
 #ifdef PVVAS_INJECT
@@ -20,6 +22,29 @@ MODULE_PARM_DESC(inject, "fail the n-th hypercall, or page for a table, from now
 static int inject_more;
 module_param(inject_more, int, 0644);
 MODULE_PARM_DESC(inject_more, "then, fail so many more");
+
+static atomic_t inject_atomic;
+
+static int inject_atomic_set(const char *val, const struct kernel_param *kp)
+{
+	int n, ret = kstrtoint(val, 0, &n);
+
+	if (!ret)
+		atomic_set(&inject_atomic, n);
+	return ret;
+}
+
+static const struct kernel_param_ops inject_atomic_ops = {
+	.set = inject_atomic_set,
+};
+module_param_cb(inject_atomic, &inject_atomic_ops, NULL, 0200);
+MODULE_PARM_DESC(inject_atomic, "fail so many pages for tables where nothing may sleep");
+
+bool pvvas_inject_table(gfp_t gfp)
+{
+	return pvvas_inject() || (!gfpflags_allow_blocking(gfp) &&
+				  atomic_dec_if_positive(&inject_atomic) >= 0);
+}
 
 bool pvvas_inject(void)
 {
@@ -48,14 +73,47 @@ static bool pvvas_hv_offered(void)
 
 static bool pvvas_hv_sane(const struct pvvas_hc_info *info)
 {
-	return info->version == PVVAS_ABI_VERSION &&
-	       info->slots >= 2 && info->window_gpa &&
-	       IS_ALIGNED(info->window_gpa, PVVAS_WINDOW_RESERVED) &&
-	       IS_ALIGNED(info->window_size, PVVAS_WINDOW_RESERVED) &&
-	       info->window_size > PVVAS_WINDOW_RESERVED &&
-	       info->window_size <= TASK_SIZE_MAX - PVVAS_WINDOW_VA &&
-	       info->window_gpa + info->window_size - 1 <=
-	       BIT_ULL(boot_cpu_data.x86_phys_bits) - 1;
+	return info->version == PVVAS_ABI_VERSION && info->slots >= 2 &&
+	       info->window_gpa && info->window_size &&
+	       IS_ALIGNED(info->window_gpa | info->window_size, PUD_SIZE) &&
+	       info->window_gpa + info->window_size > info->window_gpa;
+}
+
+/* What can be used of the window; false if there is no room for segments. */
+static bool pvvas_hv_fit(const struct pvvas_hc_info *info)
+{
+	u64 reach = BIT_ULL(min_t(u32, boot_cpu_data.x86_phys_bits,
+				  PVVAS_VIEW_BITS));
+	u64 end = min(info->window_gpa + info->window_size, reach);
+	u64 first = info->window_gpa + PVVAS_WINDOW_RESERVED;
+	u64 whole = ALIGN(first, PVVAS_TOP_SIZE);
+	u64 most = TASK_SIZE_MAX - PVVAS_WINDOW_FIRST;
+
+	if (whole < ALIGN_DOWN(end, PVVAS_TOP_SIZE)) {
+		first = whole;
+		end = ALIGN_DOWN(end, PVVAS_TOP_SIZE);
+	} else {
+		end = min(end, whole);
+	}
+	if (first >= end)
+		return false;
+	pvvas_window.identity = info->window_gpa;
+	pvvas_window.first = first;
+	pvvas_window.end = min(end, first + ALIGN_DOWN(most, PVVAS_TOP_SIZE));
+	pvvas_window.size = PVVAS_WINDOW_RESERVED +
+			    (pvvas_window.end - pvvas_window.first);
+	return true;
+}
+
+/* Views have four levels: what lies beyond them no view shows. */
+static bool pvvas_hv_reaches_all(void)
+{
+	u64 end = BIT_ULL(PVVAS_VIEW_BITS);
+	u64 all = BIT_ULL(boot_cpu_data.x86_phys_bits);
+
+	return all <= end ||
+	       region_intersects(end, all - end, IORESOURCE_MEM,
+				 IORES_DESC_NONE) == REGION_DISJOINT;
 }
 
 static int pvvas_hv_info(void)
@@ -93,6 +151,16 @@ int pvvas_hv_probe(void)
 	ret = pvvas_hv_info();
 	if (ret)
 		return ret;
+	if (!pvvas_hv_fit(&pvvas_hv)) {
+		pr_info("not loaded: a window of %llu GiB at guest-physical 0x%llx is too small or beyond the CPU's addresses\n",
+			pvvas_hv.window_size >> 30, pvvas_hv.window_gpa);
+		return -ENODEV;
+	}
+	if (!pvvas_hv_reaches_all()) {
+		pr_info("not loaded: views do not reach memory or devices beyond 2^%u\n",
+			PVVAS_VIEW_BITS);
+		return -ENODEV;
+	}
 
 	/* A kernel that was here before (kexec) may have left objects. */
 	ret = pvvas_hc_reset();
@@ -110,7 +178,7 @@ int pvvas_hv_probe(void)
 		pvvas_ept_exit();
 		return ret;
 	}
-	pvvas_identity = memremap(pvvas_hv.window_gpa, PAGE_SIZE, MEMREMAP_WB);
+	pvvas_identity = memremap(pvvas_window.identity, PAGE_SIZE, MEMREMAP_WB);
 	if (pvvas_identity)
 		return 0;
 	pvvas_views_exit();

@@ -20,8 +20,14 @@ static __always_inline void pvvas_vmfunc(u32 slot)
  */
 #ifdef PVVAS_INJECT
 bool pvvas_inject(void);
+bool pvvas_inject_table(gfp_t gfp);
 #else
 static inline bool pvvas_inject(void)
+{
+	return false;
+}
+
+static inline bool pvvas_inject_table(gfp_t gfp)
 {
 	return false;
 }

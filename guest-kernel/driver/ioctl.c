@@ -71,7 +71,7 @@ static int pvvas_do_info(union pvvas_arg *arg)
 	arg->info.hc_version = pvvas_hv.version;
 	arg->info.slots = pvvas_hv.slots - 1;
 	arg->info.window_va = PVVAS_WINDOW_VA;
-	arg->info.window_size = pvvas_hv.window_size;
+	arg->info.window_size = pvvas_window.size;
 	arg->info.page_size = PAGE_SIZE;
 	return 0;
 }

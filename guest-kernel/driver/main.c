@@ -85,7 +85,7 @@ static int __init pvvas_init(void)
 	if (ret)
 		goto err_fs;
 	pr_info("window of %llu GiB at guest-physical 0x%llx, %u slots\n",
-		pvvas_hv.window_size >> 30, pvvas_hv.window_gpa,
+		pvvas_window.size >> 30, pvvas_window.identity,
 		pvvas_hv.slots);
 	return 0;
 

@@ -24,6 +24,12 @@
 #include "compat.h"
 #include "ept.h"
 
+/*
+ * An access that finds its page maps those around it that are there, too: KVM reads
+ * as many entries at once.
+ */
+#define PVVAS_PAGES_AROUND	8
+
 /* How far the kernel's writes for a program may go beyond a cgroup's limit. */
 #define PVVAS_MEMCG_SLACK	((4UL << 20) >> PAGE_SHIFT)
 
@@ -185,6 +191,23 @@ static int pvvas_page_show(struct pvvas_seg *face, pgoff_t index,
 	return prot ? pvvas_tree_set(face->tree, index, page, prot) : 0;
 }
 
+/* For what is not shown the next access asks. */
+static void pvvas_pages_show_around(struct pvvas_seg *face, pgoff_t index)
+{
+	pgoff_t at = round_down(index, PVVAS_PAGES_AROUND);
+	pgoff_t end = at + PVVAS_PAGES_AROUND;
+	struct page *page;
+
+	for (; at < end; at++) {
+		if (at == index ||
+		    !pvvas_seg_covers(face, (u64)at << PAGE_SHIFT))
+			continue;
+		page = xa_load(&face->memory->pages, at);
+		if (page)
+			pvvas_page_show(face, at, page);
+	}
+}
+
 /* Does the access, where there is no page, make one? */
 static bool pvvas_page_wanted(const struct pvvas_seg *seg, u32 access)
 {
@@ -205,6 +228,7 @@ static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 {
 	struct pvvas_seg *mem = seg->memory;
 	struct page *page = xa_load(&mem->pages, index);
+	bool found = page;
 	int ret;
 
 	if (access & ~pvvas_seg_allows(seg, index))
@@ -233,7 +257,10 @@ static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 		}
 		__xa_clear_mark(&mem->pages, index, PVVAS_CLEAN);
 	}
-	return pvvas_page_show(seg, index, page);
+	ret = pvvas_page_show(seg, index, page);
+	if (found && !ret)
+		pvvas_pages_show_around(seg, index);
+	return ret;
 }
 
 /* A whole block, no page of which there is yet or has a rule of its own. */
@@ -290,7 +317,7 @@ static int pvvas_block_fault(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
 		pvvas_zeroes_hide(mem, first, PTRS_PER_PMD);
 		ret = pvvas_block_store(mem, first, page);
 	}
-	/* Where single pages were mapped before, the next access maps its own. */
+	/* Where tables for single pages stay, the next access maps its own. */
 	if (!ret)
 		pvvas_tree_set_block(seg->tree, first, page);
 	xa_unlock_irqrestore(&mem->pages, flags);
@@ -317,6 +344,9 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 	    !pvvas_block_fault(seg, index, gfp))
 		return 0;
 	ret = pvvas_tree_prepare(seg->tree, index, gfp);
+	/* The access has failed once, where only GFP_NOWAIT was allowed. */
+	if (!ret && user && gfpflags_allow_blocking(gfp))
+		ret = pvvas_tree_split(seg->tree, index, gfp);
 	if (ret)
 		return ret;
 	for (;;) {

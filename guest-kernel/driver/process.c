@@ -233,6 +233,9 @@ static bool pvvas_proc_end(struct pvvas_leftover *left)
 
 	if (!pvvas_hc_gone(pvvas_hc_ctx_destroy(proc->ctx)))
 		return false;
+	/* It has gone with its context. */
+	if (proc->spare)
+		pvvas_view_end(proc->spare);
 	pvvas_quota_uncharge(proc->charged, PVVAS_QUOTA_PROCESSES);
 	atomic_dec(&pvvas_counts.processes);
 	pvvas_proc_put(proc);

@@ -46,6 +46,7 @@
 #include <linux/xarray.h>
 #include <linux/pvvas.h>
 #include <linux/pvvas_para.h>
+#include "window.h"
 
 struct file;
 struct mem_cgroup;
@@ -254,6 +255,7 @@ struct pvvas_att {
  * @lock: guards @threads
  * @moving: a slot is being emptied: threads with a saved view wait (slot.c)
  * @atts: index -> attachment; with @slots, @hand, @generation under pvvas_lock
+ * @spare: a view for the next attach, or NULL (spare.c); under pvvas_lock
  * @owned: anonymous objects that it created; under pvvas_lock
  * @locks: number of a lock -> struct pvvas_lock_map; with @locks_mutex
  * @holders: struct pvvas_holder.node; with both mutexes to change it (lock.h)
@@ -281,6 +283,7 @@ struct pvvas_proc {
 	u32 hand;
 	u32 next_index;
 	u32 generation;
+	struct pvvas_view *spare;
 	struct list_head owned;
 	struct mutex locks_mutex;
 	struct xarray locks;
@@ -349,11 +352,6 @@ extern struct pvvas_hc_info pvvas_hv;
 extern struct pvvas_identity *pvvas_identity;
 int pvvas_hv_probe(void);
 void pvvas_hv_remove(void);
-
-static inline u64 pvvas_va_to_gpa(u64 va)
-{
-	return va - PVVAS_WINDOW_VA + pvvas_hv.window_gpa;
-}
 
 /* object.c; pvvas_lock held but for pvvas_name_from_user() */
 char *pvvas_name_from_user(u64 addr);

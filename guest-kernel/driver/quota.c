@@ -7,6 +7,9 @@
  * what is here keeps a user without cgroup from having all of it, and from
  * filling the tables of names.  A thing is charged to who made it, also after
  * chown.  CAP_SYS_RESOURCE lifts the user's limits, not the machine's.
+ *
+ * The hypervisor bounds views and contexts.  Of these a user may have a quarter at
+ * most, and the last eighth is for CAP_SYS_RESOURCE.
  */
 #include <linux/cred.h>
 #include <linux/hashtable.h>
@@ -43,8 +46,37 @@ static unsigned int pvvas_quota_all[PVVAS_NR_QUOTAS] = {
 	[PVVAS_QUOTA_OBJECTS] = 65536,
 	[PVVAS_QUOTA_ATTACHMENTS] = 65536,
 	[PVVAS_QUOTA_LINKS] = 524288,
-	[PVVAS_QUOTA_PROCESSES] = UINT_MAX,	/* the hypervisor has a limit */
+	[PVVAS_QUOTA_PROCESSES] = UINT_MAX,
 };
+
+/* What the hypervisor has of it. */
+static u32 pvvas_quota_hv(enum pvvas_quota kind)
+{
+	switch (kind) {
+	case PVVAS_QUOTA_ATTACHMENTS:
+		return pvvas_hv.max_views;
+	case PVVAS_QUOTA_PROCESSES:
+		return pvvas_hv.max_ctxs;
+	default:
+		return UINT_MAX;
+	}
+}
+
+static u32 pvvas_quota_max(enum pvvas_quota kind)
+{
+	return min(READ_ONCE(pvvas_quota_all[kind]), pvvas_quota_hv(kind));
+}
+
+static u32 pvvas_quota_user_max(enum pvvas_quota kind)
+{
+	return min(READ_ONCE(pvvas_quota_user[kind]), pvvas_quota_hv(kind) / 4);
+}
+
+/* What is left for CAP_SYS_RESOURCE alone. */
+static u32 pvvas_quota_reserve(enum pvvas_quota kind)
+{
+	return pvvas_quota_hv(kind) == UINT_MAX ? 0 : pvvas_quota_max(kind) / 8;
+}
 
 static unsigned int user_protections = 262144;
 static ulong user_memory_mib;
@@ -119,24 +151,35 @@ static void pvvas_user_put(struct pvvas_user *user)
 	kfree(user);
 }
 
+/* 0, -EDQUOT (the user's limit) or -ENOSPC (the machine's). */
+static int pvvas_quota_check(const struct pvvas_user *user, enum pvvas_quota kind)
+{
+	u32 used = pvvas_quota_count[kind], max = pvvas_quota_max(kind);
+
+	if (used >= max)
+		return -ENOSPC;
+	if (user->count[kind] < pvvas_quota_user_max(kind) &&
+	    used < max - pvvas_quota_reserve(kind))
+		return 0;
+	if (capable(CAP_SYS_RESOURCE))
+		return 0;
+	return user->count[kind] < pvvas_quota_user_max(kind) ? -ENOSPC : -EDQUOT;
+}
+
 /*
- * One more of @kind for the current user: who is charged, or -EDQUOT (the
- * user's limit), -ENOSPC (the machine's), -ENOMEM.  pvvas_lock is held.
+ * One more of @kind for the current user: who is charged, or the error of
+ * pvvas_quota_check(), or -ENOMEM.  pvvas_lock is held.
  */
 struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind)
 {
 	struct pvvas_user *user;
-	int ret = 0;
+	int ret;
 
 	lockdep_assert_held(&pvvas_lock);
 	user = pvvas_user_find(pvvas_quota_uid());
 	if (!user)
 		return ERR_PTR(-ENOMEM);
-	if (pvvas_quota_count[kind] >= READ_ONCE(pvvas_quota_all[kind]))
-		ret = -ENOSPC;
-	else if (user->count[kind] >= READ_ONCE(pvvas_quota_user[kind]) &&
-		 !capable(CAP_SYS_RESOURCE))
-		ret = -EDQUOT;
+	ret = pvvas_quota_check(user, kind);
 	if (ret) {
 		pvvas_user_put(user);
 		return ERR_PTR(ret);
@@ -267,33 +310,38 @@ void pvvas_quota_memory_back(struct pvvas_user *user, s64 bytes)
 	atomic64_sub(bytes, &pvvas_quota_bytes);
 }
 
+static void pvvas_quota_show_counts(struct seq_file *m, const u32 *used,
+				    u32 (*limit)(enum pvvas_quota kind))
+{
+	static const char * const names[PVVAS_NR_QUOTAS] = {
+		[PVVAS_QUOTA_OBJECTS] = "objects",
+		[PVVAS_QUOTA_ATTACHMENTS] = "attachments",
+		[PVVAS_QUOTA_LINKS] = "links",
+		[PVVAS_QUOTA_PROCESSES] = "processes",
+	};
+	int i;
+
+	for (i = 0; i < PVVAS_NR_QUOTAS; i++)
+		seq_printf(m, " %s %u/%u", names[i], used[i], limit(i));
+}
+
 /* pvvas_lock is held. */
 void pvvas_quota_show(struct seq_file *m)
 {
 	struct pvvas_user *user;
 	int bucket;
 
-	seq_printf(m, "all objects %u/%u attachments %u/%u links %u/%u processes %u/%u bytes %lld/%lld\n",
-		   pvvas_quota_count[PVVAS_QUOTA_OBJECTS],
-		   pvvas_quota_all[PVVAS_QUOTA_OBJECTS],
-		   pvvas_quota_count[PVVAS_QUOTA_ATTACHMENTS],
-		   pvvas_quota_all[PVVAS_QUOTA_ATTACHMENTS],
-		   pvvas_quota_count[PVVAS_QUOTA_LINKS],
-		   pvvas_quota_all[PVVAS_QUOTA_LINKS],
-		   pvvas_quota_count[PVVAS_QUOTA_PROCESSES], pvvas_hv.max_ctxs,
+	seq_puts(m, "all");
+	pvvas_quota_show_counts(m, pvvas_quota_count, pvvas_quota_max);
+	seq_printf(m, " bytes %lld/%lld\n",
 		   (s64)atomic64_read(&pvvas_quota_bytes),
 		   pvvas_quota_all_bytes());
-	hash_for_each(pvvas_users, bucket, user, node)
-		seq_printf(m, "uid %u objects %u/%u attachments %u/%u links %u/%u processes %u/%u bytes %lld/%lld\n",
-			   from_kuid_munged(seq_user_ns(m), user->uid),
-			   user->count[PVVAS_QUOTA_OBJECTS],
-			   pvvas_quota_user[PVVAS_QUOTA_OBJECTS],
-			   user->count[PVVAS_QUOTA_ATTACHMENTS],
-			   pvvas_quota_user[PVVAS_QUOTA_ATTACHMENTS],
-			   user->count[PVVAS_QUOTA_LINKS],
-			   pvvas_quota_user[PVVAS_QUOTA_LINKS],
-			   user->count[PVVAS_QUOTA_PROCESSES],
-			   pvvas_quota_user[PVVAS_QUOTA_PROCESSES],
+	hash_for_each(pvvas_users, bucket, user, node) {
+		seq_printf(m, "uid %u",
+			   from_kuid_munged(seq_user_ns(m), user->uid));
+		pvvas_quota_show_counts(m, user->count, pvvas_quota_user_max);
+		seq_printf(m, " bytes %lld/%lld\n",
 			   (s64)atomic64_read(&user->bytes),
 			   (s64)user_memory_mib << 20);
+	}
 }

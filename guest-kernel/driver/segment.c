@@ -21,7 +21,7 @@ static DEFINE_XARRAY_FLAGS(pvvas_segs_by_tree, XA_FLAGS_LOCK_IRQ);
 
 static u64 pvvas_window_end(void)
 {
-	return PVVAS_WINDOW_VA + pvvas_hv.window_size;
+	return PVVAS_WINDOW_VA + pvvas_window.size;
 }
 
 #define PVVAS_CREATE_ALL	(PVVAS_CREATE_POPULATE | PVVAS_CREATE_HUGE | \
@@ -74,17 +74,13 @@ static u64 pvvas_seg_hole(u64 length, u64 align, const struct pvvas_user *user)
 }
 
 /*
- * A view shows whole 512 GiB, and a GiB that holds one segment only, by one
- * entry: so a segment gets such places for itself as long as there are any.
+ * A space shows a GiB that holds one segment only by one entry: so a segment gets
+ * such places for itself as long as there are any.
  */
 static u64 pvvas_seg_pick(u64 length, const struct pvvas_user *user)
 {
-	u64 base = 0;
-
-	if (length >= P4D_SIZE)
-		base = pvvas_seg_hole(length, P4D_SIZE, user);
-	return base ?: pvvas_seg_hole(length, PUD_SIZE, user) ?:
-		       pvvas_seg_hole(length, PVVAS_BLOCK, user);
+	return pvvas_seg_hole(length, PUD_SIZE, user) ?:
+	       pvvas_seg_hole(length, PVVAS_BLOCK, user);
 }
 
 int pvvas_seg_place(struct pvvas_seg *seg)

@@ -18,6 +18,8 @@
  * refuses to put it back the slot stays its own, empty: a thread that goes back
  * to it finds the plain view, and not another one.
  *
+ * Where the current thread is the only one, as it mostly is, there is nobody to ask.
+ *
  * Preemption is off while moving is set: a thread that waits for it does so on
  * another CPU, with interrupts on, and answers.
  *
@@ -77,9 +79,35 @@ static int pvvas_slot_occupied(struct pvvas_att *att)
 	return READ_ONCE(poll.leaving) ? -EAGAIN : 0;
 }
 
+/* Nobody but the current thread could enter a view of the process. */
+static bool pvvas_slot_alone(struct pvvas_proc *proc)
+{
+	struct pvvas_thread *t;
+	bool alone;
+
+	spin_lock(&proc->lock);
+	t = list_first_entry_or_null(&proc->threads, struct pvvas_thread, node);
+	alone = t && t->task == current && list_is_singular(&proc->threads);
+	spin_unlock(&proc->lock);
+	return alone;
+}
+
+static int pvvas_slot_take_out_alone(struct pvvas_att *att)
+{
+	struct pvvas_poll poll = { .proc = att->proc, .handle = att->handle };
+	long ret;
+
+	local_irq_disable();
+	pvvas_poll_cpu(&poll);
+	local_irq_enable();
+	if (poll.busy || poll.leaving)
+		return -EBUSY;
+	ret = pvvas_view_place(att->view, 0);
+	return pvvas_hc_gone(ret) ? 0 : ret;
+}
+
 static int pvvas_slot_take_out(struct pvvas_att *att)
 {
-	struct pvvas_proc *proc = att->proc;
 	int busy;
 	long ret;
 
@@ -95,9 +123,6 @@ static int pvvas_slot_take_out(struct pvvas_att *att)
 		att->lost = ret < 0;
 		return busy;
 	}
-	proc->slots[att->slot] = NULL;
-	att->slot = 0;
-	att->lost = false;
 	return 0;
 }
 
@@ -111,12 +136,21 @@ int pvvas_slot_vacate(struct pvvas_att *att)
 
 	if (!att->slot)
 		return 0;
-	preempt_disable();
-	WRITE_ONCE(att->proc->moving, true);
-	ret = pvvas_slot_take_out(att);
-	WRITE_ONCE(att->proc->moving, false);
-	preempt_enable();
-	return ret;
+	if (pvvas_slot_alone(att->proc)) {
+		ret = pvvas_slot_take_out_alone(att);
+	} else {
+		preempt_disable();
+		WRITE_ONCE(att->proc->moving, true);
+		ret = pvvas_slot_take_out(att);
+		WRITE_ONCE(att->proc->moving, false);
+		preempt_enable();
+	}
+	if (ret)
+		return ret;
+	att->proc->slots[att->slot] = NULL;
+	att->slot = 0;
+	att->lost = false;
+	return 0;
 }
 
 /* A free slot, made free if need be; -EBUSY if threads are in all of them. */

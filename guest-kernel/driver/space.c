@@ -5,7 +5,8 @@
  * A VAS has one space, which all its views share; an attachment with private
  * segments has one of its own (attach.c).
  *
- *   level 3 tables, the "tops", to which the roots of views lead; for each GiB
+ *   level 3 tables, the "tops", to which the roots of views lead (or of which the
+ *   views have copies: view.c); for each GiB
  *     - the level 2 table of the one segment there, or demand until there is one,
  *	 or
  *     - a level 2 table of the space, where several segments share the GiB
@@ -36,16 +37,27 @@ static u64 *pvvas_space_top(struct pvvas_space *space, u64 gpa)
 {
 	u64 **top = pvvas_top_at(space, gpa), *table;
 	struct pvvas_view *view;
+	unsigned long flags;
 
 	if (*top)
 		return *top;
 	table = pvvas_table_new(GFP_KERNEL);
 	if (!table)
 		return NULL;
+	spin_lock_irqsave(&space->lock, flags);
 	*top = table;
-	list_for_each_entry(view, &space->views, in_space)
-		pvvas_view_lead(view, gpa, table);
+	if (pvvas_tops_shared())
+		list_for_each_entry(view, &space->views, in_space)
+			pvvas_view_lead(view, gpa, table);
+	spin_unlock_irqrestore(&space->lock, flags);
 	return table;
+}
+
+/* An entry of a top; space->lock is held. */
+static void pvvas_top_set(struct pvvas_space *space, u64 gpa, u64 entry)
+{
+	WRITE_ONCE((*pvvas_top_at(space, gpa))[pvvas_top_index(gpa)], entry);
+	pvvas_views_set(space, gpa, entry);
 }
 
 struct pvvas_space *pvvas_space_new(void)
@@ -63,7 +75,7 @@ struct pvvas_space *pvvas_space_new(void)
 	return space;
 }
 
-/* No view has it.  pvvas_lock is held. */
+/* No view has it but spare ones.  pvvas_lock is held. */
 void pvvas_space_free(struct pvvas_space *space)
 {
 	struct pvvas_span *span;
@@ -73,6 +85,7 @@ void pvvas_space_free(struct pvvas_space *space)
 
 	if (!space)
 		return;
+	pvvas_views_leave(space);
 	/* A demand fault that has found the space leaves its tables alone. */
 	spin_lock_irqsave(&space->lock, flags);
 	space->dead = true;
@@ -126,7 +139,7 @@ static int pvvas_space_crowd(struct pvvas_space *space, u64 gpa)
 {
 	struct pvvas_span *span;
 	unsigned long flags;
-	u64 *table, *entry, *top = pvvas_space_top(space, gpa);
+	u64 *table, *top = pvvas_space_top(space, gpa);
 	unsigned long block = ALIGN_DOWN(gpa, PUD_SIZE) >> PMD_SHIFT;
 	int ret;
 
@@ -147,21 +160,22 @@ static int pvvas_space_crowd(struct pvvas_space *space, u64 gpa)
 		pvvas_table_free(table);
 		return ret;
 	}
-	entry = top + pvvas_top_index(gpa);
 	spin_lock_irqsave(&space->lock, flags);
+	/* The table before what leads to it. */
 	smp_wmb();
-	WRITE_ONCE(*entry, pvvas_entry_to(table, PVVAS_RW));
-	pvvas_invalidate(top, pvvas_top_index(gpa), 1);
+	pvvas_top_set(space, gpa, pvvas_entry_to(table, PVVAS_RW));
+	pvvas_views_invalidate(space, gpa, 1);
 	spin_unlock_irqrestore(&space->lock, flags);
 	return 0;
 }
 
 /*
  * Bring the space's entries around @gpa up to what the segment's tables have;
- * space->lock is held.  -ENOMEM: a table is missing.
+ * space->lock is held.  Where the GiB is crowded and the segment maps 2 MiB:
+ * split them if @split, else leave them to demand.  -ENOMEM: a table is missing.
  */
 static int pvvas_space_update(struct pvvas_space *space,
-			      const struct pvvas_span *span, u64 gpa)
+			      const struct pvvas_span *span, u64 gpa, bool split)
 {
 	u64 *crowd = xa_load(&space->crowded, pvvas_gib(gpa));
 	u32 i = (gpa >> PMD_SHIFT) % PVVAS_PTRS;
@@ -175,13 +189,15 @@ static int pvvas_space_update(struct pvvas_space *space,
 		goto out;
 	tree->shown = true;
 	if (!crowd) {
-		WRITE_ONCE((*pvvas_top_at(space, gpa))[pvvas_top_index(gpa)],
-			   pvvas_entry_to(mid, span->prot));
+		pvvas_top_set(space, gpa, pvvas_entry_to(mid, span->prot));
 		goto out;
 	}
-	ret = pvvas_tree_small(tree, gpa);
-	if (!ret && pvvas_entry_is_table(mid[i]))
+	if (split)
+		ret = pvvas_tree_small(tree, gpa);
+	if (!ret && pvvas_entry_is_table(mid[i])) {
+		tree->copied = true;
 		WRITE_ONCE(crowd[i], pvvas_entry_addr(mid[i]) | span->prot);
+	}
 out:
 	spin_unlock(&tree->lock);
 	return ret;
@@ -197,12 +213,11 @@ static void pvvas_space_show(struct pvvas_space *space,
 		pvvas_crowd_add(crowd, span->tree, gpa);
 		for (at = pvvas_part_start(span->tree, gpa);
 		     at < pvvas_part_end(span->tree, gpa); at += PVVAS_BLOCK)
-			pvvas_space_update(space, span, at);
+			pvvas_space_update(space, span, at, false);
 		return;
 	}
-	WRITE_ONCE((*pvvas_top_at(space, gpa))[pvvas_top_index(gpa)],
-		   PVVAS_EPT_DEMAND);
-	pvvas_space_update(space, span, gpa);
+	pvvas_top_set(space, gpa, PVVAS_EPT_DEMAND);
+	pvvas_space_update(space, span, gpa, false);
 }
 
 static void pvvas_space_show_all(struct pvvas_space *space,
@@ -216,6 +231,7 @@ static void pvvas_space_show_all(struct pvvas_space *space,
 		spin_lock_irqsave(&space->lock, flags);
 		pvvas_space_show(space, span, gpa);
 		spin_unlock_irqrestore(&space->lock, flags);
+		cond_resched();
 	}
 }
 
@@ -266,12 +282,11 @@ static void pvvas_space_hide(struct pvvas_space *space,
 			    const struct pvvas_tree *tree, u64 gpa)
 {
 	u64 *crowd = xa_load(&space->crowded, pvvas_gib(gpa)), at;
-	u64 *top = *pvvas_top_at(space, gpa);
 	u32 first, count = 0;
 
 	if (!crowd) {
-		WRITE_ONCE(top[pvvas_top_index(gpa)], 0);
-		pvvas_invalidate(top, pvvas_top_index(gpa), 1);
+		pvvas_top_set(space, gpa, 0);
+		pvvas_views_invalidate(space, gpa, 1);
 		return;
 	}
 	at = pvvas_part_start(tree, gpa);
@@ -285,17 +300,17 @@ static void pvvas_space_hide(struct pvvas_space *space,
 static void pvvas_space_uncrowd(struct pvvas_space *space, u64 gpa)
 {
 	unsigned long block = ALIGN_DOWN(gpa, PUD_SIZE) >> PMD_SHIFT;
-	u64 *top = *pvvas_top_at(space, gpa), *table;
 	unsigned long flags;
 	LIST_HEAD(list);
+	u64 *table;
 
 	if (!xa_load(&space->crowded, pvvas_gib(gpa)) ||
 	    mt_find(&space->spans, &block, block + PVVAS_PTRS - 1))
 		return;
 	spin_lock_irqsave(&space->lock, flags);
 	table = xa_load(&space->crowded, pvvas_gib(gpa));
-	WRITE_ONCE(top[pvvas_top_index(gpa)], 0);
-	pvvas_invalidate(top, pvvas_top_index(gpa), 1);
+	pvvas_top_set(space, gpa, 0);
+	pvvas_views_invalidate(space, gpa, 1);
 	spin_unlock_irqrestore(&space->lock, flags);
 	xa_erase(&space->crowded, pvvas_gib(gpa));
 	pvvas_table_discard(&list, table);
@@ -308,12 +323,11 @@ static u64 pvvas_space_hide_many(struct pvvas_space *space,
 {
 	u64 end = min(ALIGN(gpa + 1, PVVAS_TOP_SIZE),
 		      ALIGN_DOWN(tree->end, PUD_SIZE));
-	u64 *top = *pvvas_top_at(space, gpa);
-	u32 first = pvvas_top_index(gpa), i;
+	u64 at;
 
-	for (i = 0; i < (end - gpa) >> PUD_SHIFT; i++)
-		WRITE_ONCE(top[first + i], 0);
-	pvvas_invalidate(top, first, i);
+	for (at = gpa; at < end; at += PUD_SIZE)
+		pvvas_top_set(space, at, 0);
+	pvvas_views_invalidate(space, gpa, (end - gpa) >> PUD_SHIFT);
 	return end;
 }
 
@@ -337,6 +351,7 @@ bool pvvas_space_detach(struct pvvas_space *space, struct pvvas_tree *tree)
 			gpa = ALIGN(gpa + 1, PUD_SIZE);
 		}
 		spin_unlock_irqrestore(&space->lock, flags);
+		cond_resched();
 	}
 	pvvas_space_uncrowd(space, tree->start);
 	pvvas_space_uncrowd(space, tree->end - 1);
@@ -381,7 +396,7 @@ int pvvas_space_follow(struct pvvas_space *space, u64 gpa)
 	spin_lock_irqsave(&space->lock, flags);
 	span = space->dead ? NULL : mtree_load(&space->spans, gpa >> PMD_SHIFT);
 	if (span)
-		ret = pvvas_space_update(space, span, gpa);
+		ret = pvvas_space_update(space, span, gpa, true);
 	spin_unlock_irqrestore(&space->lock, flags);
 	return ret;
 }

@@ -18,6 +18,7 @@
 #include <linux/llist.h>
 #include <linux/mempool.h>
 #include <linux/module.h>
+#include <linux/reboot.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -28,6 +29,10 @@
 #define PVVAS_THREAD_RESERVE	64
 
 static mempool_t *pvvas_thread_pool;
+
+/* Who does it, once the machine reboots: no context is loaded any more. */
+static struct task_struct *pvvas_rebooting;
+
 static LLIST_HEAD(pvvas_dead);
 
 /*
@@ -97,13 +102,23 @@ static void pvvas_sched_out(struct preempt_notifier *notifier,
 	}
 }
 
+/* The current thread cannot be in its view. */
+static void pvvas_kill(void)
+{
+	/* Who reboots the machine has to get to its end. */
+	if (READ_ONCE(pvvas_rebooting) != current)
+		force_sig(SIGKILL);
+}
+
 /*
- * Interrupts off.  False if the hypervisor refuses the context: then no list of
- * anybody should stay loaded.  If it refuses that, too, the CPU stays in the
- * plain view of the list that it had.
+ * Interrupts off.  False if the hypervisor refuses the context, or the machine
+ * reboots: then no list of anybody should stay loaded.  If it refuses that, too,
+ * the CPU stays in the plain view of the list that it had.
  */
 static bool pvvas_load(struct pvvas_cpu *cpu, u64 ctx)
 {
+	if (READ_ONCE(pvvas_rebooting))
+		return false;
 	if (cpu->ctx == ctx)
 		return true;
 	if (pvvas_hc_ctx_load(ctx) < 0) {
@@ -151,7 +166,7 @@ static void pvvas_sched_in(struct preempt_notifier *notifier, int this_cpu)
 
 	/* Dead before it executes one instruction in user mode. */
 	if (unlikely(!ok))
-		force_sig(SIGKILL);
+		pvvas_kill();
 }
 
 static struct preempt_ops pvvas_preempt_ops = {
@@ -159,14 +174,9 @@ static struct preempt_ops pvvas_preempt_ops = {
 	.sched_out	= pvvas_sched_out,
 };
 
-/* On each CPU, in an interrupt: nothing of a dead process stays loaded. */
-void pvvas_cpu_unload(void *arg)
+/* Interrupts off. */
+static void pvvas_cpu_leave(struct pvvas_cpu *cpu)
 {
-	struct pvvas_cpu *cpu = this_cpu_ptr(&pvvas_cpu);
-	struct pvvas_proc *proc = arg;
-
-	if (cpu->ctx != proc->ctx)
-		return;
 	/* Refused, the list stays until the context is destroyed. */
 	if (pvvas_hc_ctx_load(0) < 0)
 		pvvas_vmfunc(0);
@@ -176,6 +186,44 @@ void pvvas_cpu_unload(void *arg)
 		cpu->running = NULL;
 	}
 }
+
+/* On each CPU, in an interrupt: nothing of a dead process stays loaded. */
+void pvvas_cpu_unload(void *arg)
+{
+	struct pvvas_cpu *cpu = this_cpu_ptr(&pvvas_cpu);
+	struct pvvas_proc *proc = arg;
+
+	if (cpu->ctx == proc->ctx)
+		pvvas_cpu_leave(cpu);
+}
+
+static void pvvas_reboot_cpu(void *unused)
+{
+	struct pvvas_cpu *cpu = this_cpu_ptr(&pvvas_cpu);
+	bool running = cpu->running;
+
+	if (cpu->ctx)
+		pvvas_cpu_leave(cpu);
+	if (running)
+		pvvas_kill();
+}
+
+/*
+ * The next kernel, by kexec, takes the pages of our tables for free memory, while
+ * KVM reads them as long as a CPU has a context.  Threads end that would find
+ * themselves out of their views.
+ */
+static int pvvas_reboot(struct notifier_block *nb, unsigned long event,
+			void *unused)
+{
+	WRITE_ONCE(pvvas_rebooting, current);
+	on_each_cpu(pvvas_reboot_cpu, NULL, 1);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block pvvas_reboot_nb = {
+	.notifier_call = pvvas_reboot,
+};
 
 /* In no list yet, and unknown to the scheduler. */
 struct pvvas_thread *pvvas_thread_alloc(struct pvvas_proc *proc,
@@ -267,7 +315,7 @@ void pvvas_thread_register(struct pvvas_thread *t)
 	local_irq_enable();
 	preempt_enable();
 	if (!ok)
-		force_sig(SIGKILL);
+		pvvas_kill();
 }
 
 /*
@@ -324,11 +372,14 @@ int __init pvvas_thread_init(void)
 	pvvas_thread_pool =
 		mempool_create_kmalloc_pool(PVVAS_THREAD_RESERVE,
 					    sizeof(struct pvvas_thread));
-	return pvvas_thread_pool ? 0 : -ENOMEM;
+	if (!pvvas_thread_pool)
+		return -ENOMEM;
+	return register_reboot_notifier(&pvvas_reboot_nb);
 }
 
 void pvvas_thread_exit(void)
 {
+	unregister_reboot_notifier(&pvvas_reboot_nb);
 	pvvas_thread_flush();
 	mempool_destroy(pvvas_thread_pool);
 }

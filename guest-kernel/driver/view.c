@@ -4,9 +4,12 @@
  *
  *   root (level 4)
  *     RAM: level 3 tables that all views share, 1 GiB an entry
- *     first 512 GiB of the window: the identity page, first there, below tables of
- *	the view's own
+ *     512 GiB where the window begins: the identity page, first there, below tables
+ *	of the view's own, and RAM before the window
  *     the others: the tops of a space (space.c), with the rights of the attachment
+ *
+ * A small window has no whole 512 GiB for segments.  Then the view's own level 3
+ * table has copies of the entries of the space's only top.
  *
  * The plain view is one for all processes: RAM and an identity page.
  */
@@ -28,17 +31,12 @@ static u64 *pvvas_ram[PVVAS_PTRS];
 /* Physical addresses that four levels reach. */
 static u64 pvvas_phys_end(void)
 {
-	return 1ULL << min_t(u32, boot_cpu_data.x86_phys_bits, 48);
-}
-
-static u64 pvvas_window_end_gpa(void)
-{
-	return pvvas_hv.window_gpa + pvvas_hv.window_size;
+	return 1ULL << min_t(u32, boot_cpu_data.x86_phys_bits, PVVAS_VIEW_BITS);
 }
 
 static bool pvvas_gpa_in_window(u64 gpa)
 {
-	return gpa - pvvas_hv.window_gpa < pvvas_hv.window_size;
+	return gpa >= pvvas_window.identity && gpa < pvvas_window.end;
 }
 
 /* The window touches the 512 GiB around @gpa. */
@@ -46,8 +44,15 @@ static bool pvvas_has_window(u64 gpa)
 {
 	u64 start = ALIGN_DOWN(gpa, PVVAS_TOP_SIZE);
 
-	return start < pvvas_window_end_gpa() &&
-	       start + PVVAS_TOP_SIZE > pvvas_hv.window_gpa;
+	return start < pvvas_window.end &&
+	       start + PVVAS_TOP_SIZE > pvvas_window.identity;
+}
+
+/* Segments have whole 512 GiB: views lead to the tops of their space. */
+bool pvvas_tops_shared(void)
+{
+	return pvvas_window.identity >> PVVAS_TOP_SHIFT !=
+	       pvvas_window.first >> PVVAS_TOP_SHIFT;
 }
 
 static u32 pvvas_root_index(u64 gpa)
@@ -60,16 +65,16 @@ static u32 pvvas_gib_index(u64 gpa)
 	return (gpa >> PUD_SHIFT) % PVVAS_PTRS;
 }
 
-/* Which of the window's 512 GiB @gpa is in. */
+/* Which of the 512 GiB of segments @gpa is in. */
 u32 pvvas_top_number(u64 gpa)
 {
 	return (gpa >> PVVAS_TOP_SHIFT) -
-	       (pvvas_hv.window_gpa >> PVVAS_TOP_SHIFT);
+	       (pvvas_window.first >> PVVAS_TOP_SHIFT);
 }
 
 u32 pvvas_tops(void)
 {
-	return pvvas_top_number(pvvas_window_end_gpa() - 1) + 1;
+	return pvvas_top_number(pvvas_window.end - 1) + 1;
 }
 
 /* All that is not window, as it is: RAM, devices, holes. */
@@ -87,7 +92,7 @@ static void pvvas_fill_ram(u64 *table, u64 gpa)
 /* RAM, the tables to the identity page, and that. */
 static int pvvas_view_build(struct pvvas_view *view)
 {
-	u64 first = pvvas_hv.window_gpa, gpa, **own = view->own;
+	u64 first = pvvas_window.identity, gpa, **own = view->own;
 	u32 i;
 
 	view->root = pvvas_table_new(GFP_KERNEL);
@@ -102,7 +107,7 @@ static int pvvas_view_build(struct pvvas_view *view)
 			view->root[i] = pvvas_entry_to(pvvas_ram[i],
 						       PVVAS_PROT_ALL);
 	}
-	/* RAM may be in the first of the window's 512 GiB, too. */
+	/* RAM may be in the same 512 GiB. */
 	pvvas_fill_ram(own[0], first);
 	view->root[pvvas_root_index(first)] = pvvas_entry_to(own[0],
 							     PVVAS_PROT_ALL);
@@ -146,72 +151,215 @@ static struct pvvas_view *pvvas_view_alloc(u64 ctx, u64 cookie)
 	return view;
 }
 
-/* Let the view's 512 GiB around @gpa be what is below @table. */
-void pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table)
+/* Change an entry of a table of the view's own.  True: KVM may know the old one. */
+static bool pvvas_view_entry(u64 *entry, u64 new)
 {
+	u64 old = *entry;
+
 	/* The table before what leads to it. */
 	smp_wmb();
-	WRITE_ONCE(view->root[pvvas_root_index(gpa)],
-		   table ? pvvas_entry_to(table, view->prot) : 0);
+	WRITE_ONCE(*entry, new);
+	return pvvas_entry_present(old) && old != new;
 }
 
-static void pvvas_view_lead_all(struct pvvas_view *view,
-				struct pvvas_space *space)
+/* Let the view's 512 GiB around @gpa be what is below @table, a top of its space. */
+bool pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table)
 {
-	u64 gpa = pvvas_hv.window_gpa + PVVAS_TOP_SIZE;
-
-	for (; gpa < pvvas_window_end_gpa(); gpa += PVVAS_TOP_SIZE)
-		pvvas_view_lead(view, gpa, space->tops[pvvas_top_number(gpa)]);
+	return pvvas_view_entry(&view->root[pvvas_root_index(gpa)],
+				table ? pvvas_entry_to(table, view->prot) : 0);
 }
 
-static void pvvas_view_join(struct pvvas_view *view, struct pvvas_space *space,
-			    u32 prot)
+static u64 pvvas_entry_less(u64 entry, u32 prot)
 {
-	view->prot = prot & PVVAS_RW;
-	/* Demand faults look at it under RCU. */
-	smp_store_release(&view->space, space);
-	space->shown = true;
-	list_move(&view->in_space, &space->views);
-	pvvas_view_lead_all(view, space);
+	return pvvas_entry_present(entry) ? entry & ~(u64)(PVVAS_RW & ~prot) :
+					    entry;
 }
 
 /*
- * A view of the context, in no slot, that shows @space with the rights @prot.
- * pvvas_lock is held.
+ * The entry of the GiB around @gpa has changed in a top of the space.  Views whose
+ * RAM is in the same table have copies, with the rights of the attachment.
+ * space->lock is held, as for the next one.
  */
-struct pvvas_view *pvvas_view_new(u64 ctx, u64 cookie,
-				  struct pvvas_space *space, u32 prot)
+void pvvas_views_set(struct pvvas_space *space, u64 gpa, u64 entry)
 {
-	struct pvvas_view *view = pvvas_view_alloc(ctx, cookie);
+	struct pvvas_view *view;
+
+	if (pvvas_tops_shared())
+		return;
+	list_for_each_entry(view, &space->views, in_space)
+		WRITE_ONCE(view->own[0][pvvas_gib_index(gpa)],
+			   pvvas_entry_less(entry, view->prot));
+}
+
+/* So have @count entries that KVM may know. */
+void pvvas_views_invalidate(struct pvvas_space *space, u64 gpa, u32 count)
+{
+	struct pvvas_view *view;
+
+	if (!space->shown)
+		return;
+	if (pvvas_tops_shared()) {
+		pvvas_invalidate(space->tops[pvvas_top_number(gpa)],
+				 pvvas_gib_index(gpa), count);
+		return;
+	}
+	list_for_each_entry(view, &space->views, in_space)
+		pvvas_invalidate(view->own[0], pvvas_gib_index(gpa), count);
+}
+
+/* To all that is in the space, or nowhere (NULL); the space's lock is held. */
+static bool pvvas_view_lead_all(struct pvvas_view *view,
+				struct pvvas_space *space)
+{
+	u64 gpa = pvvas_window.first, *top;
+	bool lost = false;
+
+	if (pvvas_tops_shared()) {
+		for (; gpa < pvvas_window.end; gpa += PVVAS_TOP_SIZE)
+			lost |= pvvas_view_lead(view, gpa, space ?
+						space->tops[pvvas_top_number(gpa)] :
+						NULL);
+		return lost;
+	}
+	top = space ? space->tops[0] : NULL;
+	for (; gpa < pvvas_window.end; gpa += PUD_SIZE)
+		lost |= pvvas_view_entry(&view->own[0][pvvas_gib_index(gpa)],
+					 top ? pvvas_entry_less(top[pvvas_gib_index(gpa)],
+								view->prot) : 0);
+	return lost;
+}
+
+/* What it shows stays until it shows something else. */
+static void pvvas_view_leave(struct pvvas_view *view)
+{
+	struct pvvas_space *space = view->space;
+	unsigned long flags;
+
+	if (!space)
+		return;
+	spin_lock_irqsave(&space->lock, flags);
+	list_del_init(&view->in_space);
+	spin_unlock_irqrestore(&space->lock, flags);
+}
+
+/* KVM may know entries that led to the segments. */
+static void pvvas_view_forget(struct pvvas_view *view)
+{
+	if (pvvas_tops_shared())
+		pvvas_invalidate(view->root,
+				 pvvas_root_index(pvvas_window.first),
+				 pvvas_tops());
+	else
+		pvvas_invalidate(view->own[0],
+				 pvvas_gib_index(pvvas_window.first),
+				 (pvvas_window.end - pvvas_window.first) >>
+				 PUD_SHIFT);
+}
+
+/* The space goes: spare views that have it have none then. */
+void pvvas_views_leave(struct pvvas_space *space)
+{
+	struct pvvas_view *view, *next;
+
+	list_for_each_entry_safe(view, next, &space->views, in_space) {
+		pvvas_view_leave(view);
+		WRITE_ONCE(view->space, NULL);
+		/* When KVM forgets a top, it forgets what leads there. */
+		if (pvvas_view_lead_all(view, NULL) && !pvvas_tops_shared())
+			pvvas_view_forget(view);
+	}
+}
+
+/* True: KVM may know what the view showed before. */
+static bool pvvas_view_join(struct pvvas_view *view, struct pvvas_space *space,
+			    u32 prot)
+{
+	unsigned long flags;
+	bool lost;
+
+	view->prot = prot & PVVAS_RW;
+	/* Demand faults look at it under RCU. */
+	smp_store_release(&view->space, space);
+	spin_lock_irqsave(&space->lock, flags);
+	space->shown = true;
+	list_add(&view->in_space, &space->views);
+	lost = pvvas_view_lead_all(view, space);
+	spin_unlock_irqrestore(&space->lock, flags);
+	return lost;
+}
+
+static long pvvas_view_create(struct pvvas_view *view)
+{
+	u64 root = virt_to_phys(view->root), cookie = view->identity->cookie;
+	long ret = pvvas_hc_view_create(view->ctx, 0, root, cookie);
+
+	if (ret == -ENOSPC && pvvas_spares_drop())
+		ret = pvvas_hc_view_create(view->ctx, 0, root, cookie);
+	return ret;
+}
+
+static int pvvas_view_make(struct pvvas_proc *proc, u32 handle,
+			   struct pvvas_space *space, u32 prot,
+			   struct pvvas_view **made)
+{
+	struct pvvas_view *view;
 	long ret;
 
+	view = pvvas_view_alloc(proc->ctx, handle);
 	if (!view)
-		return ERR_PTR(-ENOMEM);
+		return -ENOMEM;
 	pvvas_view_join(view, space, prot);
-	ret = pvvas_hc_view_create(ctx, 0, virt_to_phys(view->root), cookie);
+	ret = pvvas_view_create(view);
 	if (ret <= 0) {
-		list_del(&view->in_space);
+		pvvas_view_leave(view);
 		pvvas_view_destroy_tables(view, false);
 		kfree(view);
-		return ERR_PTR(ret ?: -EIO);
+		return ret ?: -EIO;
 	}
+	*made = view;
 	view->id = ret;
 	view->identity->view = ret;
-	ret = xa_err(xa_store(&pvvas_views, view->id, view, GFP_KERNEL_ACCOUNT));
-	if (ret) {
-		pvvas_view_free(view);
-		return ERR_PTR(ret);
-	}
-	return view;
+	if (pvvas_inject())
+		return -ENOMEM;
+	return xa_err(xa_store(&pvvas_views, view->id, view,
+			       GFP_KERNEL_ACCOUNT));
+}
+
+/*
+ * A view for the process, in no slot, that shows @space with the rights @prot.  In
+ * *made as soon as KVM has it, also where an error comes later: pvvas_view_free()
+ * then.  pvvas_lock is held.
+ */
+int pvvas_view_new(struct pvvas_proc *proc, u32 handle, struct pvvas_space *space,
+		   u32 prot, struct pvvas_view **made)
+{
+	struct pvvas_view *view = pvvas_spare_take(proc);
+
+	if (!view)
+		return pvvas_view_make(proc, handle, space, prot, made);
+	WRITE_ONCE(view->identity->cookie, handle);
+	pvvas_view_change(view, space, prot);
+	*made = view;
+	return 0;
 }
 
 /* Show another space, with other rights, from now on. */
 void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
 		       u32 prot)
 {
-	pvvas_view_join(view, space, prot);
-	pvvas_invalidate(view->root, pvvas_root_index(pvvas_hv.window_gpa) + 1,
-			 pvvas_tops() - 1);
+	pvvas_view_leave(view);
+	if (pvvas_view_join(view, space, prot))
+		pvvas_view_forget(view);
+}
+
+/* KVM has it no more. */
+void pvvas_view_end(struct pvvas_view *view)
+{
+	pvvas_spare_gone(view);
+	xa_erase(&pvvas_views, view->id);
+	pvvas_view_leave(view);
+	pvvas_view_destroy_tables(view, true);
+	kfree_rcu(view, rcu);
 }
 
 /* No thread is in it.  Refused: nothing has changed. */
@@ -222,10 +370,7 @@ long pvvas_view_free(struct pvvas_view *view)
 	ret = pvvas_hc_view_destroy(view->id);
 	if (!pvvas_hc_gone(ret))
 		return ret;
-	xa_erase(&pvvas_views, view->id);
-	list_del(&view->in_space);
-	pvvas_view_destroy_tables(view, true);
-	kfree_rcu(view, rcu);
+	pvvas_view_end(view);
 	return 0;
 }
 
@@ -257,11 +402,12 @@ bool pvvas_demand_read(struct pvvas_demand *demand)
 {
 	unsigned long cr2 = native_read_cr2();
 	u64 va = cr2 & ~(u64)(PVVAS_CR2_WRITE | PVVAS_CR2_EXEC);
+	struct pvvas_space *space;
 	struct pvvas_view *view;
 
 	/* Without a context there is no view, and no identity page. */
 	if (!this_cpu_read(pvvas_cpu.ctx) || cr2 >> 63 ||
-	    va - PVVAS_WINDOW_VA >= pvvas_hv.window_size)
+	    va - PVVAS_WINDOW_VA >= pvvas_window.size)
 		return false;
 	demand->address = va;
 	demand->access = cr2 & PVVAS_CR2_WRITE ? PVVAS_PROT_WRITE :
@@ -274,8 +420,11 @@ bool pvvas_demand_read(struct pvvas_demand *demand)
 	 * Where nothing is attached, or not any more, nothing is to be had.
 	 * Pairs with the release in pvvas_view_join().
 	 */
-	if (!view || !pvvas_space_find(smp_load_acquire(&view->space), demand)) {
+	space = view ? smp_load_acquire(&view->space) : NULL;
+	if (!space || !pvvas_space_find(space, demand)) {
 		demand->seg = 0;
+		demand->refused = true;
+	} else if (demand->access & ~READ_ONCE(view->prot)) {
 		demand->refused = true;
 	}
 	rcu_read_unlock();
@@ -285,13 +434,16 @@ bool pvvas_demand_read(struct pvvas_demand *demand)
 /* The segment has the page: let the view lead there.  0 or -ENOMEM. */
 int pvvas_demand_link(const struct pvvas_demand *demand)
 {
+	struct pvvas_space *space;
 	struct pvvas_view *view;
 	int ret = 0;
 
 	rcu_read_lock();
 	view = xa_load(&pvvas_views, demand->view);
-	if (view)
-		ret = pvvas_space_follow(smp_load_acquire(&view->space),
+	/* As in pvvas_demand_read(). */
+	space = view ? smp_load_acquire(&view->space) : NULL;
+	if (space)
+		ret = pvvas_space_follow(space,
 					 pvvas_va_to_gpa(demand->address));
 	rcu_read_unlock();
 	return ret;

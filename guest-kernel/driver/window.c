@@ -142,7 +142,7 @@ int pvvas_mmap(struct file *file, struct vm_area_struct *vma)
 	if (vma->vm_pgoff == PVVAS_HOLDS_OFFSET >> PAGE_SHIFT)
 		return pvvas_holds_mmap(vma);
 	if (vma->vm_start != PVVAS_WINDOW_VA || vma->vm_pgoff ||
-	    vma->vm_end - vma->vm_start > pvvas_hv.window_size ||
+	    vma->vm_end - vma->vm_start > pvvas_window.size ||
 	    (vma->vm_flags & need) != need)
 		return -EINVAL;
 	if (vma->vm_flags & VM_EXEC)

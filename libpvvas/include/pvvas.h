@@ -36,7 +36,7 @@ extern "C" {
  * VAS_WINDOW_FIRST; how far the window goes is for pvvas_window() to say.
  */
 #define VAS_WINDOW_BASE		0x200000000000UL
-#define VAS_WINDOW_FIRST	(VAS_WINDOW_BASE + (1UL << 39))
+#define VAS_WINDOW_FIRST	(VAS_WINDOW_BASE + (1UL << 30))
 
 /* Longest name of a VAS or of a segment, without the terminating NUL. */
 #define VAS_NAME_MAX		255

@@ -214,6 +214,19 @@ def targets(results):
         what = "with all its memory" if populated else "sparse, to 1 TiB"
         add(f"attach+detach: % between cheapest and dearest size ({what})",
             100 * (max(sizes) / min(sizes) - 1) if sizes else None, 10, "at most")
+    one, many = (f.cost("building", "vas_attach_detach_of_many", segments=n) for n in (1, 8000))
+    add("attach+detach of 8,000 segments: % above one", 100 * (many / one - 1) if one and many else None, 10, "at most")
+    for name, instructions, counters in (
+            ("vas_attach_detach_of_many", 16000, {"hypercalls": 2}),
+            ("demand_page", 9700, {"exits": 2, "hypercalls": 0}),
+            ("vas_and_segment_made_used_and_deleted", 60000, {"exits": 5})):
+        row = f.find("building", name)
+        add(f"{name}: {unit}", main_figure(row) if row else None, instructions, "at most")
+        for counter, most in counters.items():
+            add(f"{name}: {counter}", row["counters"][counter] if row else None, most, "at most", counted=True)
+    for name in ("tables_per_view", "shadow_tables_per_view"):
+        bytes_ = f.cost("building", name)
+        add(f"{name}: pages", None if bytes_ is None else bytes_ / 4096, 3, "at most", counted=True)
     for size in (64, 16):
         one = f.cost("gups", "one_mapping", windows=64, set=size)
         vas = f.cost("gups", "vas", windows=64, set=size)

@@ -398,7 +398,7 @@ static void tracepoints_tell_of_attach_fault_and_context_load(void)
 	const char *text = trace_of("", idle);
 
 	check(strstr(text, "pvvas_attach: vas "));
-	check(strstr(text, "pvvas_fault: address 0x208000000000 "));
+	check(strstr(text, "pvvas_fault: address 0x200040000000 "));
 	check(strstr(text, "pvvas_ctx_load: context "));
 }
 
@@ -468,7 +468,7 @@ static void a_core_dump_holds_the_segments_that_are_marked(void)
 	check(holds(text, (size_t)st.st_size, 0));
 	check(!holds(text, (size_t)st.st_size, 1));
 	/* NT_FILE tells where in the window it was */
-	check(memmem(text, (size_t)st.st_size, " at 0x208000000000]", 19));
+	check(memmem(text, (size_t)st.st_size, " at 0x200040000000]", 19));
 	close(fd);
 	unlink(path);
 }

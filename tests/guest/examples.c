@@ -48,7 +48,7 @@ static void two_spaces_at_one_address(void)
 
 static void the_figure_of_the_paper(void)
 {
-	run("paper", "42 at 0x208000000000\n42 at 0x208800000000");
+	run("paper", "42 at 0x200040000000\n42 at 0x200840000000");
 }
 
 static void a_collectors_write_barrier_by_dirty_pages(void)

@@ -499,6 +499,8 @@ static void refusals(void *arg)
 	check_eq(vas_switch(VAS_HOME), 0);
 	expect(vhs[1]);
 
+	/* the first view that goes is kept for the next attach */
+	check_eq(vas_detach(check_id(vas_attach(vid))), 0);
 	/* an attachment: its slot, its view */
 	for (i = 1; i <= 2; i++) {
 		inject(i, 0);
@@ -539,6 +541,93 @@ static void an_attach_or_detach_that_is_refused_changes_nothing(void)
 {
 	change_to("/modules/pvvas-inject.ko");
 	run(refusals, NULL);
+	run(look_soon, NULL);
+	change_to("/modules/pvvas.ko");
+}
+
+static uint64_t views(void)
+{
+	struct pvvas_stats st = { .size = sizeof(st) };
+
+	check_eq(pvvas_stats(&st), 0);
+	return st.hv_views;
+}
+
+/* Five tables and a hypercall, then the record; nor is the view taken back. */
+static void attach_without_a_record(void *arg)
+{
+	int vid = check_id(vas_create(NULL, 0600)), i;
+	uint64_t before;
+
+	(void)arg;
+	check_id(vas_attach(vid));
+	before = views();
+	inject(7, 1);
+	check_eq(vas_attach(vid), -ENOMEM);
+	check_eq(number_of(PARAM), 0);
+	for (i = 0; i < 500 && views() != before; i++)
+		usleep(10000);
+	check_eq(views(), before);
+	check_id(vas_attach(vid));
+}
+
+static void a_view_that_cannot_be_recorded_is_given_back(void)
+{
+	change_to("/modules/pvvas-inject.ko");
+	run(attach_without_a_record, NULL);
+	run(look_soon, NULL);
+	change_to("/modules/pvvas.ko");
+}
+
+static int huge(void *base)
+{
+	struct pvvas_ioc_create arg = {
+		.size = sizeof(arg), .mode = 0600, .base = (uintptr_t)base,
+		.length = 2 * MIB, .flags = PVVAS_CREATE_HUGE,
+	};
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+
+	check(fd >= 0);
+	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &arg), 0);
+	close(fd);
+	return arg.id;
+}
+
+/* After a clone, and where the GiB has another segment: tables of small pages. */
+static void split_without_atomic_memory(void *arg)
+{
+	int vids[2], vhs[2], sid = huge(BASE), other, i;
+
+	(void)arg;
+	other = check_id(seg_alloc(NULL, BASE + 512 * MIB, MIB, 0600));
+	for (i = 0; i < 2; i++)
+		vids[i] = check_id(vas_create(NULL, 0600));
+	check_eq(seg_attach(vids[1], other), 0);
+	for (i = 0; i < 2; i++) {
+		check_eq(seg_attach(vids[i], sid), 0);
+		vhs[i] = check_id(vas_attach(vids[i]));
+	}
+	check_eq(vas_switch(vhs[0]), 0);
+	BASE[0] = 5;
+	put(PARAM "_atomic", "1000");
+	check_eq(vas_switch(vhs[1]), 0);
+	check_eq(BASE[0], 5);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(seg_delete(sid), 0);
+	sid = huge(BASE + 4 * MIB);
+	check_eq(seg_attach(vids[0], sid), 0);
+	check_eq(vas_switch(vhs[0]), 0);
+	BASE[4 * MIB] = 6;
+	check_id(seg_clone(sid));
+	BASE[4 * MIB] = 7;
+	put(PARAM "_atomic", "0");
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void two_mib_are_split_where_memory_can_be_waited_for(void)
+{
+	change_to("/modules/pvvas-inject.ko");
+	run(split_without_atomic_memory, NULL);
 	run(look_soon, NULL);
 	change_to("/modules/pvvas.ko");
 }
@@ -683,6 +772,8 @@ static const struct {
 	ONE(whichever_hypercall_or_table_is_refused_nothing_leaks, 1),
 	ONE(several_refusals_in_turn_leave_nothing, 1),
 	ONE(an_attach_or_detach_that_is_refused_changes_nothing, 1),
+	ONE(a_view_that_cannot_be_recorded_is_given_back, 1),
+	ONE(two_mib_are_split_where_memory_can_be_waited_for, 1),
 	ONE(ids_come_round_and_miss_who_has_one, 1),
 	ONE(the_machine_does_not_sleep_on_a_process_with_views, 1),
 	ONE(cpus_go_and_come_while_threads_are_in_views, 2),

@@ -115,6 +115,51 @@ static void a_huge_segment_has_pages_of_two_mib(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
+/* Of a second face, which has no entries yet. */
+static void a_touch_of_what_is_there_maps_its_neighbours(void)
+{
+	int sid = tcase_seg(NULL, BASE, MIB, 0600), face, i;
+	char *base = BASE + GIB;
+	struct pvvas_stats before, after;
+
+	attached(sid);
+	memset(BASE, 7, MIB);
+	face = check_id(seg_map2(sid, base));
+	tcase_track_seg(face);
+	attached(face);
+	before = counters();
+	for (i = 0; i < 64; i++)
+		check_eq(base[i * 4 * KIB], 7);
+	after = counters();
+	check_eq(after.demand_faults - before.demand_faults, 8);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+/* A VAS where the GiB has a segment already shows 2 MiB by 2 MiB. */
+static void an_attach_beside_a_neighbour_leaves_two_mib_whole(void)
+{
+	int sid = create(BASE, 8 * MIB, PVVAS_CREATE_HUGE, 0), vid, vh, i;
+	int other = tcase_seg(NULL, BASE + 512 * MIB, MIB, 0600);
+	struct pvvas_stats before, after;
+
+	vh = attached(check_id(sid));
+	memset(BASE, 1, 8 * MIB);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_detach(vh), 0);
+	vid = tcase_vas(NULL, 0600);
+	check_eq(seg_attach(vid, other), 0);
+	vh = check_id(vas_attach(vid));
+	before = counters();
+	check_eq(seg_attach(vid, sid), 0);
+	after = counters();
+	/* one for the neighbour, and none to split what nobody has touched there */
+	check(after.hv_flushes - before.hv_flushes <= 1);
+	check_eq(vas_switch(vh), 0);
+	for (i = 0; i < 8; i++)
+		check_eq(BASE[i * MIB], 1);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
 static void a_huge_segment_takes_what_the_kernel_writes_first(void)
 {
 	int sid = create(BASE, 2 * MIB, PVVAS_CREATE_HUGE, 0), fds[2];
@@ -304,6 +349,8 @@ static void a_program_of_the_first_version_is_understood(void)
 static const struct tcase cases[] = {
 	CASE(a_sparse_tebibyte_costs_what_is_touched),
 	CASE(a_huge_segment_has_pages_of_two_mib),
+	CASE(a_touch_of_what_is_there_maps_its_neighbours),
+	CASE(an_attach_beside_a_neighbour_leaves_two_mib_whole),
 	CASE(a_huge_segment_takes_what_the_kernel_writes_first),
 	CASE(pages_of_a_node),
 	CASE(locked_segments_obey_the_limit),

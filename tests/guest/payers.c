@@ -351,6 +351,14 @@ static void read_one_hole(void *arg)
 	enter(VAS_HOME);
 }
 
+static uint64_t demand_faults(void)
+{
+	struct pvvas_stats st = { .size = sizeof(st) };
+
+	check_eq(pvvas_stats(&st), 0);
+	return st.demand_faults;
+}
+
 static void large_pages_come_where_a_reader_saw_zeroes(void)
 {
 	struct pvvas_ioc_create create = {
@@ -360,7 +368,9 @@ static void large_pages_come_where_a_reader_saw_zeroes(void)
 	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
 	struct pair *pair = new_pair();
 	int vid = tcase_vas(pair->name, 0644);
+	uint64_t faults;
 	pid_t reader;
+	size_t at;
 
 	check(fd >= 0);
 	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &create), 0);
@@ -373,6 +383,11 @@ static void large_pages_come_where_a_reader_saw_zeroes(void)
 	check_eq(resident((int)create.id), 0);
 	BASE[PAGE] = 'a';
 	check_eq(resident((int)create.id), 2 * MIB);
+	/* and they are mapped as such */
+	faults = demand_faults();
+	for (at = 0; at < 2 * MIB; at += PAGE)
+		BASE[at] = 'a';
+	check_eq(demand_faults(), faults);
 	pass(pair);
 	tcase_join(reader);
 	enter(VAS_HOME);

@@ -16,7 +16,7 @@
 /* Where page tables show the window, whatever its guest-physical address. */
 #define WINDOW_VA		0x8000000000ULL
 /* The first byte of it that segments may use. */
-#define WINDOW_FREE		(WINDOW_VA + PVVAS_WINDOW_RESERVED)
+#define WINDOW_FREE		(WINDOW_VA + (1ULL << 39))
 
 #define UCALL_PORT		0x50
 

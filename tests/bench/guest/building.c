@@ -22,7 +22,9 @@
 struct scene {
 	int vid, sid, vh;
 	int spare;
+	int other;		/* another VAS */
 	size_t size;
+	size_t at;
 	char *base;		/* where the system put the segment */
 	int fd;
 };
@@ -49,6 +51,28 @@ static void attach_detach(unsigned long n, void *arg)
 
 	BENCH_LOOP(n)
 		bench_id(vas_detach(bench_id(vas_attach(s->vid))));
+}
+
+/* Each attach is of another VAS than the one before. */
+static void attach_detach_in_turn(unsigned long n, void *arg)
+{
+	const struct scene *s = arg;
+
+	BENCH_LOOP(n) {
+		bench_id(vas_detach(bench_id(vas_attach(s->vid))));
+		bench_id(vas_detach(bench_id(vas_attach(s->other))));
+	}
+}
+
+/* The first touch of one page after the other. */
+static void demand_page(unsigned long n, void *arg)
+{
+	struct scene *s = arg;
+
+	BENCH_LOOP(n) {
+		*(volatile char *)(s->base + s->at) = 1;
+		s->at += 4096;
+	}
 }
 
 static void seg_attach_detach(unsigned long n, void *arg)
@@ -212,6 +236,51 @@ static void attach_of_size(size_t mib, bool populated)
 	bench_id(vas_delete(s.vid));
 }
 
+/* Of a VAS with many segments. */
+static void attach_of_many(int nr)
+{
+	const char *params = bench_text("\"segments\": %d", nr);
+	struct scene s = { .size = 2 * MIB };
+	int i, *sids;
+
+	if (!bench_wanted(GROUP, "vas_attach_detach_of_many"))
+		return;
+	sids = calloc((size_t)nr, sizeof(*sids));
+	bench_check(sids);
+	s.vid = bench_id(vas_create(NULL, 0600));
+	for (i = 0; i < nr; i++) {
+		sids[i] = bench_id(seg_alloc(NULL, BASE + i * s.size, s.size,
+					     0600));
+		bench_id(seg_attach(s.vid, sids[i]));
+	}
+	run("vas_attach_detach_of_many", attach_detach, &s, params, 0);
+	for (i = 0; i < nr; i++)
+		bench_id(seg_delete(sids[i]));
+	bench_id(vas_delete(s.vid));
+	free(sids);
+}
+
+static void pages_on_demand(void)
+{
+	struct scene s = { .size = 128 * MIB };
+	size_t size;
+
+	if (!bench_wanted(GROUP, "demand_page"))
+		return;
+	s.vid = bench_id(vas_create(NULL, 0600));
+	s.sid = bench_id(seg_alloc(NULL, NULL, s.size, 0600));
+	bench_id(seg_range(s.sid, (void **)&s.base, &size));
+	bench_id(seg_attach(s.vid, s.sid));
+	s.vh = bench_id(vas_attach(s.vid));
+	bench_id(vas_switch(s.vh));
+	run("demand_page", demand_page, &s, NULL, 0);
+	vas_switch(VAS_HOME);
+	bench_check(s.at <= s.size);
+	bench_id(vas_detach(s.vh));
+	bench_id(seg_delete(s.sid));
+	bench_id(vas_delete(s.vid));
+}
+
 static void map_of_size(size_t mib, bool populated)
 {
 	const char *params = bench_text("\"mib\": %zu, \"populated\": %d", mib,
@@ -247,24 +316,42 @@ static struct pvvas_stats stats(void)
 	return now;
 }
 
-/* What KVM keeps for each object, in bytes: its tables are whole pages. */
+/* Tables of the guest, and KVM's shadows of them, for each of @nr. */
+static void tables_of(const char *what, const struct pvvas_stats *before,
+		      const struct pvvas_stats *after, unsigned int nr)
+{
+	bench_value(GROUP, bench_text("tables_per_%s", what), NULL, "bytes",
+		    4096.0 * (double)(after->tables - before->tables) / nr);
+	bench_value(GROUP, bench_text("shadow_tables_per_%s", what), NULL,
+		    "bytes", 4096.0 * (double)(after->hv_shadow_pages -
+					       before->hv_shadow_pages) / nr);
+}
+
+/* In bytes: tables are whole pages. */
 static void memory_of_objects(void)
 {
 	enum { NR = 64 };
 	struct pvvas_stats before, after;
-	int vid[NR], vh[NR], sid[NR];
+	int vid[NR], vh[NR], sid[NR], first;
 	unsigned int i;
 	pid_t pid;
 
 	for (i = 0; i < NR; i++)
 		vid[i] = bench_id(vas_create(NULL, 0600));
+	/* gets the view that was kept of an attachment before */
+	first = bench_id(vas_attach(vid[0]));
 	before = stats();
 	for (i = 0; i < NR; i++)
 		vh[i] = bench_id(vas_attach(vid[i]));
 	after = stats();
 	bench_check(after.hv_views - before.hv_views == NR);
-	bench_value(GROUP, "tables_per_view", NULL, "bytes",
-		    4096.0 * (double)(after.tables - before.tables) / NR);
+	tables_of("view", &before, &after, NR);
+	before = stats();
+	for (i = 0; i < NR; i++)
+		bench_id(vas_switch(vh[i]));
+	vas_switch(VAS_HOME);
+	after = stats();
+	tables_of("view_to_enter", &before, &after, NR);
 	for (i = 0; i < NR; i++)
 		sid[i] = bench_id(seg_alloc(NULL, BASE + i * 4 * MIB, 2 * MIB,
 					    0600));
@@ -273,8 +360,7 @@ static void memory_of_objects(void)
 		bench_id(seg_attach(vh[i], sid[i]));
 	after = stats();
 	bench_check(after.links - before.links == NR);
-	bench_value(GROUP, "tables_per_attached_segment", NULL, "bytes",
-		    4096.0 * (double)(after.tables - before.tables) / NR);
+	tables_of("attached_segment", &before, &after, NR);
 	before = stats();
 	for (i = 0; i < NR; i++) {
 		bench_id(vas_switch(vh[i]));
@@ -282,8 +368,7 @@ static void memory_of_objects(void)
 	}
 	vas_switch(VAS_HOME);
 	after = stats();
-	bench_value(GROUP, "tables_per_used_segment_of_2_mib", NULL, "bytes",
-		    4096.0 * (double)(after.tables - before.tables) / NR);
+	tables_of("used_segment_of_2_mib", &before, &after, NR);
 	for (i = 0; i < NR; i++) {
 		bench_id(vas_detach(vh[i]));
 		bench_id(seg_delete(sid[i]));
@@ -296,12 +381,11 @@ static void memory_of_objects(void)
 		bench_id(vas_attach(vid[0]));
 		after = stats();
 		bench_check(after.hv_ctxs - before.hv_ctxs == 1);
-		bench_value(GROUP, "tables_per_context_with_a_view", NULL,
-			    "bytes", 4096.0 * (double)(after.tables -
-						       before.tables));
+		tables_of("context_with_a_view", &before, &after, 1);
 		_exit(0);
 	}
 	bench_check(waitpid(pid, NULL, 0) == pid);
+	bench_id(vas_detach(first));
 	for (i = 0; i < NR; i++)
 		bench_id(vas_delete(vid[i]));
 }
@@ -323,6 +407,10 @@ int main(int argc, char **argv)
 	run("vas_create_delete", vas_create_delete, &s, NULL, 0);
 	run("seg_alloc_delete", seg_alloc_delete, &s, NULL, 0);
 	run("vas_create_attach_detach_delete", whole_life, &s, NULL, 0);
+	s.other = bench_id(vas_create(NULL, 0600));
+	bench_run(&(struct bench){ GROUP, "vas_attach_detach_in_turn", NULL,
+				   attach_detach_in_turn, .arg = &s,
+				   .per_turn = 2 });
 	run("vas_and_segment_made_used_and_deleted", whole_life_used, &s, NULL,
 	    0);
 	run("memfd_made_mapped_used_and_closed", memfd_fixed, &s, NULL, 0);
@@ -336,6 +424,9 @@ int main(int argc, char **argv)
 		map_of_size(sparse[i], false);
 	for (i = 0; i < sizeof(populated) / sizeof(populated[0]); i++)
 		map_of_size(populated[i], true);
+	attach_of_many(1);
+	attach_of_many(8000);
+	pages_on_demand();
 	memory_of_objects();
 	return 0;
 }

@@ -30,7 +30,7 @@
  * segments may lie from PVVAS_WINDOW_FIRST on.
  */
 #define PVVAS_WINDOW_VA		0x200000000000ULL
-#define PVVAS_WINDOW_FIRST	(PVVAS_WINDOW_VA + (1ULL << 39))
+#define PVVAS_WINDOW_FIRST	(PVVAS_WINDOW_VA + PVVAS_WINDOW_RESERVED)
 
 /* A handle: bit 30, then 14 bits of generation, then 16 bits of index. */
 #define PVVAS_HANDLE		(1U << 30)

@@ -15,15 +15,16 @@
 /* "PVVAS\0\0\1" as a little-endian number; the last byte is the layout version. */
 #define PVVAS_IDENTITY_MAGIC	0x0100005341565650ULL
 
-/* The first 512 GiB of the window belong to the driver: the identity page is there. */
-#define PVVAS_WINDOW_RESERVED	(1ULL << 39)
+/* The first GiB of the window belongs to the driver: the identity page is there. */
+#define PVVAS_WINDOW_RESERVED	(1ULL << 30)
 
 /**
  * struct pvvas_identity - what a view says about itself
  * @magic: PVVAS_IDENTITY_MAGIC
  * @cookie: the number that the guest kernel gave at PVVAS_HC_VIEW_CREATE;
  *	0 in the plain view
- * @view: id of the view, never reused while the VM lives; 0 in the plain view
+ * @view: KVM's id of the view; 0 in the plain view.  A later attachment of the
+ *	same process may get the view, with its id
  * @generation: how often the view has been placed in a slot
  * @slot: the slot of the EPTP list that the view was last placed in
  * @ctx: id of the context that the view belongs to; 0 in the plain view

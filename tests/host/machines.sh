@@ -1,0 +1,29 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# machines CPU-OPTIONS PROGRAM...: the guest's test programs on a virtual machine of another kind. Runs in the emulated
+# host; prints TAP.
+tests=/usr/lib/pvvas/tests
+options=$1
+shift
+{
+	echo '#!/bin/sh'
+	echo "dmesg | grep 'pvvas: '"
+	for program; do
+		echo "$tests/$program; echo machine: $program \$?"
+	done
+} >/tmp/machines-job
+run-guest --name machines --pvvas on --cpu-opts "$options" --driver try --job /tmp/machines-job >/tmp/machines.log 2>&1
+echo "1..$#"
+sed 's/^/# /' /out/machines/console
+n=0
+failed=0
+for program; do
+	n=$((n + 1))
+	if grep -q "^machine: $program 0" /out/machines/console; then
+		echo "ok $n - ${program}_passes"
+	else
+		echo "not ok $n - ${program}_passes"
+		failed=1
+	fi
+done
+exit $failed
