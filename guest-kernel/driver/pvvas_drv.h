@@ -31,6 +31,7 @@
 #include <linux/irq_work.h>
 #include <linux/kref.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -257,6 +258,7 @@ struct pvvas_att {
  * @owned: anonymous objects that it created; under pvvas_lock
  * @locks: number of a lock -> struct pvvas_lock_map; with @locks_mutex
  * @holders: struct pvvas_holder.node; with both mutexes to change it (lock.h)
+ * @dead: struct pvvas_thread.dead, for @reap_work, which @reap_irq starts
  */
 struct pvvas_proc {
 	struct mmu_notifier mn;
@@ -286,6 +288,9 @@ struct pvvas_proc {
 	struct xarray locks;
 	struct mutex holders_mutex;
 	struct list_head holders;
+	struct llist_head dead;
+	struct irq_work reap_irq;
+	struct work_struct reap_work;
 	struct pvvas_leftover left;
 	struct work_struct free_work;
 };
@@ -511,6 +516,7 @@ void pvvas_cover_exit(void);
 /* thread.c */
 int pvvas_thread_init(void);
 void pvvas_thread_exit(void);
+void pvvas_reap_init(struct pvvas_proc *proc);
 struct pvvas_thread *pvvas_thread_alloc(struct pvvas_proc *proc,
 					struct task_struct *task, gfp_t gfp);
 struct pvvas_thread *pvvas_thread_find(struct pvvas_proc *proc,
