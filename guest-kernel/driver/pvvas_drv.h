@@ -150,7 +150,7 @@ struct pvvas_vas {
  * @locked: bytes that count for RLIMIT_MEMLOCK
  * @node: where its pages come from, or NUMA_NO_NODE
  * @lockable: a switch locks it
- * @lock: once it was lockable (lock.c)
+ * @lock: once it was lockable (lock.c); another one each time that it becomes so
  */
 struct pvvas_seg {
 	struct pvvas_object obj;
@@ -477,6 +477,7 @@ void pvvas_life_init(void);
 u64 pvvas_unique(void);
 int pvvas_life_token(struct pvvas_ioc_life *arg);
 int pvvas_life_alive(struct pvvas_ioc_life *arg);
+bool pvvas_thread_lives(const struct pvvas_thread *t);
 void pvvas_life_end(struct pvvas_thread *t);
 
 /* lock.c, lock_map.c */
