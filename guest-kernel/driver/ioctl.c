@@ -50,7 +50,7 @@ static_assert(sizeof(struct pvvas_ioc_link) == 32);
 static_assert(sizeof(struct pvvas_ioc_seg_locking) == 16);
 static_assert(sizeof(struct pvvas_ioc_lock_open) == 24);
 static_assert(sizeof(struct pvvas_ioc_lock_thread) == 8);
-static_assert(sizeof(struct pvvas_ioc_lock) == 32);
+static_assert(sizeof(struct pvvas_ioc_lock) == 24);
 static_assert(sizeof(struct pvvas_ioc_seg_data) == 24);
 static_assert(sizeof(struct pvvas_ioc_life) == 16);
 static_assert(sizeof(struct pvvas_ioc_attr) == 312);
@@ -342,9 +342,9 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_LOCK_RESET)] = { 8, 0, pvvas_do_seg_lock_reset },
 	[_IOC_NR(PVVAS_IOC_LOCK_OPEN)] = { 24, 0, pvvas_do_lock_open },
 	[_IOC_NR(PVVAS_IOC_LOCK_THREAD)] = { 8, 0, pvvas_do_lock_thread },
-	[_IOC_NR(PVVAS_IOC_LOCK_TAKE)] = { 32, 0, pvvas_do_lock_take },
-	[_IOC_NR(PVVAS_IOC_LOCK_RELEASE)] = { 32, 0, pvvas_do_lock_release },
-	[_IOC_NR(PVVAS_IOC_LOCK_CONSISTENT)] = { 32, 0, pvvas_do_lock_consistent },
+	[_IOC_NR(PVVAS_IOC_LOCK_TAKE)] = { 24, 0, pvvas_do_lock_take },
+	[_IOC_NR(PVVAS_IOC_LOCK_RELEASE)] = { 24, 0, pvvas_do_lock_release },
+	[_IOC_NR(PVVAS_IOC_LOCK_CONSISTENT)] = { 24, 0, pvvas_do_lock_consistent },
 	[_IOC_NR(PVVAS_IOC_SEG_NEXT_DATA)] = { 24, 0, pvvas_do_seg_next_data },
 	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, 0, pvvas_do_getattr },
 	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, 0, pvvas_do_setattr },

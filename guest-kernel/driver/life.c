@@ -75,8 +75,11 @@ int pvvas_life_token(struct pvvas_ioc_life *arg)
 	return 0;
 }
 
-/* Does the task still execute the program that got the token? */
-static bool pvvas_thread_lives(const struct pvvas_thread *t)
+/*
+ * Does the task still execute the program of its process?  Under rcu_read_lock(),
+ * by who knows that the thread is not freed meanwhile.
+ */
+bool pvvas_thread_lives(const struct pvvas_thread *t)
 {
 	const struct mm_struct *mm = READ_ONCE(t->proc->mm);
 

@@ -7,8 +7,9 @@
  * that others rely on.  What a reader does write is an array of its own, in
  * pages that belong to its thread, where it puts the numbers of the locks that
  * it holds shared (linux/pvvas.h has the protocol).  Only the driver reads the
- * arrays of other threads, and it only compares: whatever is in one, it holds
- * some locks shared as long as the thread lives, and that is all.
+ * arrays of other threads, one element of each for a lock, and it only compares:
+ * whatever is there, it holds some locks shared as long as the thread lives, and
+ * that is all.
  *
  * The word is no more trusted than the data that it guards: who may write to
  * both can hold the lock for ever, or let others in.  No value of it makes the
@@ -51,10 +52,12 @@ struct pvvas_seglock *pvvas_lock_new(void)
 	INIT_LIST_HEAD(&lock->waiters);
 	INIT_LIST_HEAD(&lock->maps);
 	lock->word = (u32 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (lock->word &&
+	lock->gone = (u32 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (lock->word && lock->gone &&
 	    xa_alloc_cyclic(&pvvas_lock_ids, &lock->id, lock, xa_limit_31b,
 			    &pvvas_next_lock, GFP_KERNEL_ACCOUNT) >= 0)
 		return lock;
+	free_page((unsigned long)lock->gone);
 	free_page((unsigned long)lock->word);
 	kfree(lock);
 	return NULL;
@@ -65,6 +68,7 @@ static void pvvas_lock_free(struct kref *ref)
 	struct pvvas_seglock *lock = container_of(ref, struct pvvas_seglock, ref);
 
 	xa_erase(&pvvas_lock_ids, lock->id);
+	free_page((unsigned long)lock->gone);
 	free_page((unsigned long)lock->word);
 	kfree(lock);
 }
@@ -115,6 +119,22 @@ static void pvvas_lock_kick(struct pvvas_seglock *lock)
 	}
 }
 
+/*
+ * As above, by those who may only read, or who are dead: a writer is not woken
+ * where it would find a hold of another thread, and make nothing but haste.
+ */
+static void pvvas_lock_kick_if_free(struct pvvas_seglock *lock)
+{
+	const struct pvvas_lock_waiter *first =
+		list_first_entry_or_null(&lock->waiters,
+					 struct pvvas_lock_waiter, node);
+
+	if (!first || pvvas_word_writer(READ_ONCE(*lock->word)) ||
+	    (first->exclusive && pvvas_lock_has_readers(lock)))
+		return;
+	pvvas_lock_kick(lock);
+}
+
 /* Nobody waits before @w that it may not be in with. */
 static bool pvvas_lock_turn(struct pvvas_seglock *lock,
 			    const struct pvvas_lock_waiter *me)
@@ -132,12 +152,15 @@ static bool pvvas_lock_turn(struct pvvas_seglock *lock,
 
 /*
  * Refuse if the word says so: 0, or -ENOTRECOVERABLE, -EBUSY, -EDEADLK; or
- * -EAGAIN, with a word that has changed.
+ * -EAGAIN, with a word that has changed.  -ESTALE: the lock is the segment's no
+ * more.
  */
 static int pvvas_word_check(struct pvvas_seglock *lock, u32 word, u32 number)
 {
 	u32 writer = pvvas_word_writer(word);
 
+	if (READ_ONCE(*lock->gone))
+		return -ESTALE;
 	if (word & PVVAS_LOCK_LOST)
 		return -ENOTRECOVERABLE;
 	if (!writer)
@@ -217,26 +240,29 @@ static int pvvas_try_shared(struct pvvas_seglock *lock, u32 number, u32 *hold,
 	return ret && ret != -EAGAIN ? ret : -EBUSY;
 }
 
+/* @hold: NULL if exclusively. */
 static int pvvas_lock_try(struct pvvas_seglock *lock, struct pvvas_holder *me,
-			  struct pvvas_ioc_lock *arg)
+			  u32 *hold, struct pvvas_ioc_lock *arg)
 {
-	u32 *hold;
-
-	if (arg->flags & PVVAS_LOCK_EXCLUSIVE)
+	if (!hold)
 		return pvvas_try_exclusive(lock, me->number, &arg->state);
-	hold = &me->pages[arg->hold / PVVAS_HOLDS_PER_PAGE]
-			 [arg->hold % PVVAS_HOLDS_PER_PAGE];
 	return pvvas_try_shared(lock, me->number, hold, &arg->state);
 }
 
+/*
+ * How long a thread sleeps before it looks at the word again: a number in there
+ * that its owner never took the lock with is told of by nobody when that dies.
+ */
+#define PVVAS_LOCK_LOOK		NSEC_PER_SEC
+
 /* The mutex is held, but while the thread sleeps. */
 static int pvvas_lock_wait(struct pvvas_seglock *lock, struct pvvas_holder *me,
-			   struct pvvas_ioc_lock *arg)
+			   u32 *hold, struct pvvas_ioc_lock *arg)
 {
-	ktime_t deadline = pvvas_deadline(arg->deadline);
+	ktime_t deadline = pvvas_deadline(arg->deadline), look;
 	struct pvvas_lock_waiter w = {
 		.task = current,
-		.exclusive = arg->flags & PVVAS_LOCK_EXCLUSIVE,
+		.exclusive = !hold,
 	};
 	int ret, slept = 0;
 
@@ -246,11 +272,15 @@ static int pvvas_lock_wait(struct pvvas_seglock *lock, struct pvvas_holder *me,
 		/* The barrier is that of a waiter: set it, then look. */
 		pvvas_word_change(lock, 0, PVVAS_LOCK_WAITERS);
 		ret = pvvas_lock_turn(lock, &w) ?
-		      pvvas_lock_try(lock, me, arg) : -EBUSY;
+		      pvvas_lock_try(lock, me, hold, arg) :
+		      READ_ONCE(*lock->gone) ? -ESTALE : -EBUSY;
 		if (ret != -EBUSY || slept)
 			break;
 		mutex_unlock(&lock->mutex);
-		slept = pvvas_sleep(&w.woken, deadline);
+		look = min(deadline, ktime_add_ns(ktime_get(), PVVAS_LOCK_LOOK));
+		slept = pvvas_sleep(&w.woken, look);
+		if (slept == -ETIMEDOUT && look < deadline)
+			slept = 0;
 		mutex_lock(&lock->mutex);
 	}
 	list_del(&w.node);
@@ -262,22 +292,22 @@ static int pvvas_lock_wait(struct pvvas_seglock *lock, struct pvvas_holder *me,
  * moment ago, with a number in its array that it has taken back.
  */
 static int pvvas_lock_take_locked(struct pvvas_seglock *lock,
-				  struct pvvas_holder *me,
+				  struct pvvas_holder *me, u32 *hold,
 				  struct pvvas_ioc_lock *arg)
 {
 	int ret;
 
-	pvvas_lock_kick(lock);
+	pvvas_lock_kick_if_free(lock);
 	if (!(arg->flags & PVVAS_LOCK_TRY))
-		ret = pvvas_lock_wait(lock, me, arg);
+		ret = pvvas_lock_wait(lock, me, hold, arg);
 	else if (list_empty(&lock->waiters))
-		ret = pvvas_lock_try(lock, me, arg);
+		ret = pvvas_lock_try(lock, me, hold, arg);
 	else
 		ret = -EBUSY;
 	if (list_empty(&lock->waiters))
 		pvvas_word_change(lock, PVVAS_LOCK_WAITERS, 0);
 	else
-		pvvas_lock_kick(lock);
+		pvvas_lock_kick_if_free(lock);
 	return ret;
 }
 
@@ -287,16 +317,16 @@ static int pvvas_lock_take_locked(struct pvvas_seglock *lock,
  * would tell nobody.
  */
 static int pvvas_lock_keep(struct pvvas_proc *proc, struct pvvas_seglock *lock,
-			   struct pvvas_holder *me,
-			   const struct pvvas_ioc_lock *arg)
+			   struct pvvas_holder *me, u32 *hold, u32 element)
 {
+	const struct pvvas_lock_map *map;
 	int ret = 0;
 
 	mutex_lock(&proc->locks_mutex);
-	if (!xa_load(&proc->locks, lock->id)) {
-		if (!(arg->flags & PVVAS_LOCK_EXCLUSIVE))
-			WRITE_ONCE(me->pages[arg->hold / PVVAS_HOLDS_PER_PAGE]
-					    [arg->hold % PVVAS_HOLDS_PER_PAGE], 0);
+	map = xa_load(&proc->locks, lock->id);
+	if (!map || map->element != element) {
+		if (hold)
+			WRITE_ONCE(*hold, 0);
 		pvvas_lock_owner_died(lock, me->number);
 		ret = -ENOENT;
 	}
@@ -306,7 +336,7 @@ static int pvvas_lock_keep(struct pvvas_proc *proc, struct pvvas_seglock *lock,
 
 static int pvvas_lock_check(const struct pvvas_ioc_lock *arg, u32 flags)
 {
-	if (arg->flags & ~flags || arg->state || arg->reserved)
+	if (arg->flags & ~flags || arg->state)
 		return -EINVAL;
 	return 0;
 }
@@ -317,24 +347,29 @@ int pvvas_lock_take(struct pvvas_ioc_lock *arg)
 	struct pvvas_proc *proc = pvvas_proc_find(current->mm);
 	struct pvvas_holder *me;
 	struct pvvas_seglock *lock;
+	u32 element, *hold = NULL;
 	int ret;
 
 	ret = pvvas_lock_check(arg, PVVAS_LOCK_EXCLUSIVE | PVVAS_LOCK_TRY);
 	if (ret)
 		return ret;
 	me = pvvas_holder_current(proc);
-	if (!me || (!exclusive && arg->hold / PVVAS_HOLDS_PER_PAGE >=
-		    READ_ONCE(me->nr_pages)))
+	if (!me)
 		return -EINVAL;
-	lock = pvvas_lock_mapped(proc, arg->lock, exclusive);
+	lock = pvvas_lock_mapped(proc, arg->lock, exclusive, &element);
 	if (IS_ERR(lock))
 		return PTR_ERR(lock);
-	ret = mutex_lock_interruptible(&lock->mutex);
+	if (!exclusive)
+		hold = pvvas_holder_element(me, element);
+	if (!exclusive && !hold)
+		ret = -EINVAL;
+	else
+		ret = mutex_lock_interruptible(&lock->mutex);
 	if (!ret) {
-		ret = pvvas_lock_take_locked(lock, me, arg);
+		ret = pvvas_lock_take_locked(lock, me, hold, arg);
 		mutex_unlock(&lock->mutex);
 		if (!ret)
-			ret = pvvas_lock_keep(proc, lock, me, arg);
+			ret = pvvas_lock_keep(proc, lock, me, hold, element);
 	}
 	pvvas_lock_put(lock);
 	return ret == -EINTR ? -ERESTARTSYS : ret;
@@ -376,17 +411,20 @@ static int pvvas_lock_held(struct pvvas_ioc_lock *arg, bool exclusive,
 	struct pvvas_proc *proc = pvvas_proc_find(current->mm);
 	struct pvvas_holder *me = pvvas_holder_current(proc);
 	struct pvvas_seglock *lock;
+	u32 element;
 	int ret = 0;
 
-	if (!me || arg->hold || arg->deadline)
+	if (!me || arg->deadline)
 		return -EINVAL;
-	lock = pvvas_lock_mapped(proc, arg->lock, exclusive);
+	lock = pvvas_lock_mapped(proc, arg->lock, exclusive, &element);
 	if (IS_ERR(lock))
 		return PTR_ERR(lock);
 	mutex_lock(&lock->mutex);
 	if (exclusive)
 		ret = call(lock, me->number);
-	if (!ret)
+	if (!exclusive)
+		pvvas_lock_kick_if_free(lock);
+	else if (!ret)
 		pvvas_lock_kick(lock);
 	mutex_unlock(&lock->mutex);
 	pvvas_lock_put(lock);
@@ -421,7 +459,20 @@ void pvvas_lock_owner_died(struct pvvas_seglock *lock, u32 number)
 	       !try_cmpxchg(lock->word, &word, (word & ~PVVAS_LOCK_OWNER) |
 			    PVVAS_LOCK_DIED))
 		;
-	pvvas_lock_kick(lock);
+	pvvas_lock_kick_if_free(lock);
+	mutex_unlock(&lock->mutex);
+}
+
+/* The segment has another lock, and @gone says so: all who wait go there. */
+void pvvas_lock_retire(struct pvvas_seglock *lock)
+{
+	struct pvvas_lock_waiter *w;
+
+	mutex_lock(&lock->mutex);
+	list_for_each_entry(w, &lock->waiters, node) {
+		WRITE_ONCE(w->woken, true);
+		wake_up_process(w->task);
+	}
 	mutex_unlock(&lock->mutex);
 }
 

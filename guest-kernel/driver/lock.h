@@ -18,6 +18,7 @@
  * @ref: the segment's, one of each process that has it mapped, of each file
  * @id: what is in the arrays of its readers; not 0
  * @word: shared with the processes
+ * @gone: a page that they can only read: not 0 once the segment has another lock
  * @waiters: struct pvvas_lock_waiter, in the order of their arrival
  * @maps: struct pvvas_lock_map: where readers have to be looked for
  */
@@ -26,6 +27,7 @@ struct pvvas_seglock {
 	u32 id;
 	struct mutex mutex;
 	u32 *word;
+	u32 *gone;
 	struct list_head waiters;
 	struct list_head maps;
 };
@@ -35,6 +37,7 @@ struct pvvas_seglock {
  * @node: in lock->maps
  * @vmas: how often; found in proc->locks by lock->id until there is none
  * @writable: one of them was
+ * @element: where the process's threads have the lock in their arrays
  */
 struct pvvas_lock_map {
 	struct pvvas_seglock *lock;
@@ -42,6 +45,7 @@ struct pvvas_lock_map {
 	struct list_head node;
 	unsigned int vmas;
 	bool writable;
+	u32 element;
 };
 
 #define PVVAS_HOLDS_PER_PAGE	((u32)(PAGE_SIZE / sizeof(u32)))
@@ -66,12 +70,14 @@ struct pvvas_seglock *pvvas_lock_new(void);
 void pvvas_lock_put(struct pvvas_seglock *lock);
 void pvvas_lock_owner_died(struct pvvas_seglock *lock, u32 number);
 int pvvas_lock_renew(struct pvvas_seglock *lock);
+void pvvas_lock_retire(struct pvvas_seglock *lock);
 
 /* lock_map.c */
 bool pvvas_holder_lives(u32 number);
 struct pvvas_holder *pvvas_holder_current(struct pvvas_proc *proc);
+u32 *pvvas_holder_element(struct pvvas_holder *holder, u32 element);
 struct pvvas_seglock *pvvas_lock_mapped(struct pvvas_proc *proc, u32 id,
-				     bool write);
+				     bool write, u32 *element);
 bool pvvas_lock_has_readers(struct pvvas_seglock *lock);
 
 #endif /* PVVAS_LOCK_H */

@@ -29,13 +29,16 @@ void pvvas_locks_init(struct pvvas_proc *proc)
  */
 
 static int pvvas_map_add(struct pvvas_proc *proc, struct pvvas_seglock *lock,
-			 bool writable, struct pvvas_lock_map **result)
+			 bool writable, u32 element,
+			 struct pvvas_lock_map **result)
 {
 	struct pvvas_lock_map *map = xa_load(&proc->locks, lock->id);
 	int ret;
 
 	lockdep_assert_held(&proc->locks_mutex);
 	*result = map;
+	if (map && map->element != element)
+		return -EINVAL;
 	if (map) {
 		map->vmas++;
 		map->writable |= writable;
@@ -48,6 +51,7 @@ static int pvvas_map_add(struct pvvas_proc *proc, struct pvvas_seglock *lock,
 	map->proc = proc;
 	map->vmas = 1;
 	map->writable = writable;
+	map->element = element;
 	ret = xa_err(xa_store(&proc->locks, lock->id, map, GFP_KERNEL_ACCOUNT));
 	if (ret) {
 		kfree(map);
@@ -127,6 +131,21 @@ static int pvvas_private_vma(struct vm_area_struct *vma)
 	return 0;
 }
 
+/* Nobody but the driver ever writes to it. */
+static int pvvas_lock_gone_mmap(struct pvvas_seglock *lock,
+				struct vm_area_struct *vma)
+{
+	int ret;
+
+	if (vma->vm_flags & VM_WRITE)
+		return -EACCES;
+	ret = pvvas_private_vma(vma);
+	if (ret)
+		return ret;
+	vm_flags_mod(vma, 0, VM_MAYWRITE);
+	return vm_insert_page(vma, vma->vm_start, virt_to_page(lock->gone));
+}
+
 /* The file's mode has decided, before this, whether it may be written to. */
 static int pvvas_lock_mmap(struct file *file, struct vm_area_struct *vma)
 {
@@ -135,7 +154,11 @@ static int pvvas_lock_mmap(struct file *file, struct vm_area_struct *vma)
 	struct pvvas_lock_map *map;
 	int ret;
 
-	if (!proc || vma->vm_pgoff || vma_pages(vma) != 1)
+	if (!proc || vma_pages(vma) != 1)
+		return -EINVAL;
+	if (vma->vm_pgoff == PVVAS_LOCK_GONE_OFFSET >> PAGE_SHIFT)
+		return pvvas_lock_gone_mmap(lock, vma);
+	if (vma->vm_pgoff >= PVVAS_HOLDS_MAX * PVVAS_HOLDS_PER_PAGE)
 		return -EINVAL;
 	ret = pvvas_private_vma(vma);
 	if (!ret)
@@ -144,7 +167,8 @@ static int pvvas_lock_mmap(struct file *file, struct vm_area_struct *vma)
 	if (ret)
 		return ret;
 	mutex_lock(&proc->locks_mutex);
-	ret = pvvas_map_add(proc, lock, file->f_mode & FMODE_WRITE, &map);
+	ret = pvvas_map_add(proc, lock, file->f_mode & FMODE_WRITE,
+			    vma->vm_pgoff, &map);
 	mutex_unlock(&proc->locks_mutex);
 	if (ret)
 		return ret;
@@ -203,9 +227,9 @@ int pvvas_lock_open(struct pvvas_ioc_lock_open *arg)
 	return 0;
 }
 
-/* The lock @id of a process, with a reference. */
+/* The lock @id of a process, with a reference, and its element of the arrays. */
 struct pvvas_seglock *pvvas_lock_mapped(struct pvvas_proc *proc, u32 id,
-					bool write)
+					bool write, u32 *element)
 {
 	struct pvvas_seglock *lock;
 	struct pvvas_lock_map *map;
@@ -218,6 +242,7 @@ struct pvvas_seglock *pvvas_lock_mapped(struct pvvas_proc *proc, u32 id,
 		lock = ERR_PTR(-EACCES);
 	} else {
 		lock = map->lock;
+		*element = map->element;
 		kref_get(&lock->ref);
 	}
 	mutex_unlock(&proc->locks_mutex);
@@ -230,7 +255,17 @@ struct pvvas_seglock *pvvas_lock_mapped(struct pvvas_proc *proc, u32 id,
 
 bool pvvas_holder_lives(u32 number)
 {
-	return xa_load(&pvvas_holders, number);
+	struct pvvas_holder *holder;
+	bool lives;
+
+	rcu_read_lock();
+	/* A holder is erased before its thread is freed. */
+	xa_lock(&pvvas_holders);
+	holder = xa_load(&pvvas_holders, number);
+	lives = holder && pvvas_thread_lives(holder->thread);
+	xa_unlock(&pvvas_holders);
+	rcu_read_unlock();
+	return lives;
 }
 
 static struct pvvas_thread *pvvas_thread_current(struct pvvas_proc *proc)
@@ -304,6 +339,7 @@ static int pvvas_holder_grow(struct pvvas_holder *holder, u32 nr)
 		if (!page)
 			return -ENOMEM;
 		holder->pages[holder->nr_pages] = page;
+		/* Pairs with the acquire in pvvas_holder_element(). */
 		smp_store_release(&holder->nr_pages, holder->nr_pages + 1);
 	}
 	return 0;
@@ -329,19 +365,31 @@ int pvvas_holds_mmap(struct vm_area_struct *vma)
 	return ret;
 }
 
-static bool pvvas_holder_has(const struct pvvas_holder *holder, u32 id)
+/* An element of the array; NULL if that is shorter. */
+u32 *pvvas_holder_element(struct pvvas_holder *holder, u32 element)
 {
-	/* Pairs with the release in pvvas_holder_grow(). */
-	u32 nr = smp_load_acquire(&holder->nr_pages), i, page;
+	u32 page = element / PVVAS_HOLDS_PER_PAGE;
 
-	for (page = 0; page < nr; page++)
-		for (i = 0; i < PVVAS_HOLDS_PER_PAGE; i++)
-			if (READ_ONCE(holder->pages[page][i]) == id)
-				return true;
-	return false;
+	/* Pairs with the release in pvvas_holder_grow(). */
+	if (page >= smp_load_acquire(&holder->nr_pages))
+		return NULL;
+	return &holder->pages[page][element % PVVAS_HOLDS_PER_PAGE];
 }
 
-/* Does a thread hold it shared, or seem to?  The lock's mutex is held. */
+/* A thread that executes another program holds nothing any more. */
+static bool pvvas_holder_has(struct pvvas_holder *holder,
+			     const struct pvvas_lock_map *map)
+{
+	const u32 *hold = pvvas_holder_element(holder, map->element);
+
+	return hold && READ_ONCE(*hold) == map->lock->id &&
+		pvvas_holder_lives(holder->number);
+}
+
+/*
+ * Does a thread hold it shared, or seem to?  One look for each thread that could,
+ * whatever else that holds.  The lock's mutex is held.
+ */
 bool pvvas_lock_has_readers(struct pvvas_seglock *lock)
 {
 	struct pvvas_holder *holder;
@@ -351,7 +399,7 @@ bool pvvas_lock_has_readers(struct pvvas_seglock *lock)
 	list_for_each_entry(map, &lock->maps, node) {
 		mutex_lock(&map->proc->holders_mutex);
 		list_for_each_entry(holder, &map->proc->holders, node) {
-			found = pvvas_holder_has(holder, lock->id);
+			found = pvvas_holder_has(holder, map);
 			if (found)
 				break;
 			cond_resched();
@@ -422,10 +470,13 @@ static struct pvvas_seg *pvvas_seg_owned(u32 id)
 	return container_of(obj, struct pvvas_seg, obj);
 }
 
-/* It is lockable, or is not; a lock that is lost is new then. */
+/*
+ * It is lockable, or is not.  Made lockable again it has a new lock, whatever
+ * those have mapped, or have written to the old one, who could write to it once.
+ */
 int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg)
 {
-	struct pvvas_seglock *lock = NULL, *renew = NULL;
+	struct pvvas_seglock *lock = NULL;
 	struct pvvas_seg *seg;
 	int ret = 0;
 
@@ -440,23 +491,20 @@ int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg)
 	seg = pvvas_seg_owned(arg->seg);
 	if (IS_ERR(seg)) {
 		ret = PTR_ERR(seg);
-	} else if (arg->on && !seg->lock) {
-		swap(seg->lock, lock);
-		seg->lockable = true;
 	} else {
 		if (arg->on && !seg->lockable) {
-			renew = seg->lock;
-			kref_get(&renew->ref);
+			swap(seg->lock, lock);
+			/* before anybody finds the other one */
+			if (lock)
+				WRITE_ONCE(*lock->gone, 1);
 		}
 		seg->lockable = arg->on;
 	}
 	pvvas_unlock();
-	if (renew) {
-		pvvas_lock_renew(renew);
-		pvvas_lock_put(renew);
-	}
-	if (lock)
+	if (lock) {
+		pvvas_lock_retire(lock);
 		pvvas_lock_put(lock);
+	}
 	return ret;
 }
 

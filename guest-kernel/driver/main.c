@@ -120,10 +120,9 @@ static void __exit pvvas_exit(void)
 	pvvas_process_exit();
 	mmu_notifier_synchronize();
 	pvvas_cover_exit();
-	pvvas_thread_flush();
+	pvvas_thread_exit();
 	pvvas_leftover_flush();
 	destroy_workqueue(pvvas_wq);
-	pvvas_thread_exit();
 	pvvas_fixup_exit();
 	pvvas_fault_exit();
 	cpuhp_remove_state_nocalls(pvvas_cpuhp_state);

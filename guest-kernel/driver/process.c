@@ -153,6 +153,8 @@ static void pvvas_proc_free(struct work_struct *work)
 	struct pvvas_proc *proc =
 		container_of(work, struct pvvas_proc, free_work);
 
+	/* Its last instructions touch it after the last thread went. */
+	irq_work_sync(&proc->reap_irq);
 	xa_destroy(&proc->atts);
 	xa_destroy(&proc->locks);
 	kfree(proc);
@@ -191,6 +193,7 @@ static struct mmu_notifier *pvvas_mn_alloc(struct mm_struct *mm)
 	INIT_LIST_HEAD(&proc->owned);
 	xa_init_flags(&proc->atts, XA_FLAGS_ALLOC);
 	pvvas_locks_init(proc);
+	pvvas_reap_init(proc);
 	__module_get(THIS_MODULE);
 	/* Not the first one, for which locks are taken: pvvas_proc_obtain(). */
 	atomic_inc(&pvvas_notifiers);

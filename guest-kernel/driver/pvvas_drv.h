@@ -31,6 +31,7 @@
 #include <linux/irq_work.h>
 #include <linux/kref.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -150,7 +151,7 @@ struct pvvas_vas {
  * @locked: bytes that count for RLIMIT_MEMLOCK
  * @node: where its pages come from, or NUMA_NO_NODE
  * @lockable: a switch locks it
- * @lock: once it was lockable (lock.c)
+ * @lock: once it was lockable (lock.c); another one each time that it becomes so
  */
 struct pvvas_seg {
 	struct pvvas_object obj;
@@ -259,6 +260,7 @@ struct pvvas_att {
  * @owned: anonymous objects that it created; under pvvas_lock
  * @locks: number of a lock -> struct pvvas_lock_map; with @locks_mutex
  * @holders: struct pvvas_holder.node; with both mutexes to change it (lock.h)
+ * @dead: struct pvvas_thread.dead, for @reap_work, which @reap_irq starts
  */
 struct pvvas_proc {
 	struct mmu_notifier mn;
@@ -289,6 +291,9 @@ struct pvvas_proc {
 	struct xarray locks;
 	struct mutex holders_mutex;
 	struct list_head holders;
+	struct llist_head dead;
+	struct irq_work reap_irq;
+	struct work_struct reap_work;
 	struct pvvas_leftover left;
 	struct work_struct free_work;
 };
@@ -470,6 +475,7 @@ void pvvas_life_init(void);
 u64 pvvas_unique(void);
 int pvvas_life_token(struct pvvas_ioc_life *arg);
 int pvvas_life_alive(struct pvvas_ioc_life *arg);
+bool pvvas_thread_lives(const struct pvvas_thread *t);
 void pvvas_life_end(struct pvvas_thread *t);
 
 /* lock.c, lock_map.c */
@@ -509,6 +515,7 @@ void pvvas_cover_exit(void);
 /* thread.c */
 int pvvas_thread_init(void);
 void pvvas_thread_exit(void);
+void pvvas_reap_init(struct pvvas_proc *proc);
 struct pvvas_thread *pvvas_thread_alloc(struct pvvas_proc *proc,
 					struct task_struct *task, gfp_t gfp);
 struct pvvas_thread *pvvas_thread_find(struct pvvas_proc *proc,

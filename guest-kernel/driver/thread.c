@@ -30,19 +30,31 @@
 
 static mempool_t *pvvas_thread_pool;
 
-/* Who does it, once the machine reboots: no context is loaded any more. */
+/* The task that reboots the machine: no context is loaded any more. */
 static struct task_struct *pvvas_rebooting;
 
-static LLIST_HEAD(pvvas_dead);
 
 /*
- * Dead threads: no lock may be taken in the scheduler, so in two steps.  The
+ * Its own for what waits for locks of segments: with room for all processes of a
+ * user, as the locks may be held by threads that get next to no CPU.
+ */
+static struct workqueue_struct *pvvas_reap_wq;
+
+/* Lists of dead threads that are not empty. */
+static atomic_t pvvas_reaping;
+static DECLARE_WAIT_QUEUE_HEAD(pvvas_reaped);
+
+/*
+ * Dead threads: no lock may be taken in the scheduler, so in two steps.  Each
+ * process has its own, so that its deaths wait for its own locks alone.  The
  * scheduler reads a notifier once more after its call, with interrupts off, and
  * another CPU's request may have brought us here meanwhile.
  */
 static void pvvas_reap(struct work_struct *work)
 {
-	struct llist_node *list = llist_del_all(&pvvas_dead);
+	struct pvvas_proc *proc =
+		container_of(work, struct pvvas_proc, reap_work);
+	struct llist_node *list = llist_del_all(&proc->dead);
 	struct pvvas_thread *t, *next;
 
 	if (!list)
@@ -50,18 +62,27 @@ static void pvvas_reap(struct work_struct *work)
 	llist_for_each_entry(t, list, dead)
 		pvvas_locks_thread_died(t);
 	synchronize_rcu();
+	/* The process may go with the last one. */
 	llist_for_each_entry_safe(t, next, list, dead)
 		pvvas_thread_free(t);
+	atomic_dec(&pvvas_reaping);
+	wake_up(&pvvas_reaped);
 }
-
-static DECLARE_WORK(pvvas_reap_work, pvvas_reap);
 
 static void pvvas_reap_later(struct irq_work *work)
 {
-	queue_work(pvvas_wq, &pvvas_reap_work);
+	struct pvvas_proc *proc =
+		container_of(work, struct pvvas_proc, reap_irq);
+
+	queue_work(pvvas_reap_wq, &proc->reap_work);
 }
 
-static DEFINE_IRQ_WORK(pvvas_reap_irq, pvvas_reap_later);
+void pvvas_reap_init(struct pvvas_proc *proc)
+{
+	init_llist_head(&proc->dead);
+	init_irq_work(&proc->reap_irq, pvvas_reap_later);
+	INIT_WORK(&proc->reap_work, pvvas_reap);
+}
 
 static bool pvvas_is_member(const struct pvvas_proc *proc)
 {
@@ -97,8 +118,10 @@ static void pvvas_sched_out(struct preempt_notifier *notifier,
 		pvvas_save_view(t, cpu);
 	if (unlikely(READ_ONCE(current->__state) == TASK_DEAD)) {
 		WRITE_ONCE(t->state, PVVAS_THREAD_DEAD);
-		if (llist_add(&t->dead, &pvvas_dead))
-			irq_work_queue(&pvvas_reap_irq);
+		if (llist_add(&t->dead, &t->proc->dead)) {
+			atomic_inc(&pvvas_reaping);
+			irq_work_queue(&t->proc->reap_irq);
+		}
 	}
 }
 
@@ -360,11 +383,14 @@ void pvvas_thread_adopt(struct pvvas_thread *t, struct task_struct *child)
 		hlist_add_head(&t->notifier.link, &child->preempt_notifiers);
 }
 
-/* For exact numbers: threads that are dead by now are gone afterwards. */
+/*
+ * For exact numbers: threads that are dead by now are gone afterwards, but for
+ * those of processes whose locks are kept busy for a second.
+ */
 void pvvas_thread_flush(void)
 {
-	irq_work_sync(&pvvas_reap_irq);
-	flush_work(&pvvas_reap_work);
+	wait_event_killable_timeout(pvvas_reaped, !atomic_read(&pvvas_reaping),
+				    HZ);
 }
 
 int __init pvvas_thread_init(void)
@@ -374,12 +400,19 @@ int __init pvvas_thread_init(void)
 					    sizeof(struct pvvas_thread));
 	if (!pvvas_thread_pool)
 		return -ENOMEM;
-	return register_reboot_notifier(&pvvas_reboot_nb);
+	pvvas_reap_wq = alloc_workqueue("pvvas_reap", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	if (pvvas_reap_wq) {
+		register_reboot_notifier(&pvvas_reboot_nb);
+		return 0;
+	}
+	mempool_destroy(pvvas_thread_pool);
+	return -ENOMEM;
 }
 
+/* Every thread is freed, but the work that did it may not have returned. */
 void pvvas_thread_exit(void)
 {
 	unregister_reboot_notifier(&pvvas_reboot_nb);
-	pvvas_thread_flush();
+	destroy_workqueue(pvvas_reap_wq);
 	mempool_destroy(pvvas_thread_pool);
 }

@@ -16,6 +16,7 @@
 #include <linux/jhash.h>
 #include <linux/hrtimer.h>
 #include <linux/nsproxy.h>
+#include <linux/overflow.h>
 #include <linux/random.h>
 #include <linux/sched/signal.h>
 #include <linux/time_namespace.h>
@@ -116,16 +117,20 @@ static int pvvas_wait_queue(struct pvvas_ioc_wait *arg, struct pvvas_waiter *w)
 	return ret;
 }
 
-/* User space counts from its time namespace's beginning. */
+/*
+ * User space counts from its time namespace's beginning.  KTIME_MAX: for ever;
+ * what is later than that in the kernel's time, too.
+ */
 ktime_t pvvas_deadline(u64 deadline)
 {
-	ktime_t t = min_t(u64, deadline, KTIME_MAX);
+	ktime_t t = min_t(u64, deadline, KTIME_MAX), offset = 0;
 
 #ifdef CONFIG_TIME_NS
-	if (deadline != PVVAS_NO_DEADLINE)
-		t = ktime_sub(t, timespec64_to_ktime(
-			current->nsproxy->time_ns->offsets.monotonic));
+	offset = timespec64_to_ktime(
+			current->nsproxy->time_ns->offsets.monotonic);
 #endif
+	if (t == KTIME_MAX || check_sub_overflow(t, offset, &t))
+		return KTIME_MAX;
 	return max_t(ktime_t, t, 0);
 }
 

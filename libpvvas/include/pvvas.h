@@ -220,7 +220,8 @@ int seg_range(int sid, void **base, size_t *size);
 /*
  * A lockable segment is locked by every switch into a VAS that shows it: shared
  * if the switching process can only read it there, exclusively if it can write;
- * and released by the switch out.  It concerns attachments that are made after.
+ * and released by the switch out.  It concerns attachments that are made after;
+ * switched on again, the segment has a new lock, for attachments of before as well.
  */
 #define SEG_CTL_LOCK_ON		0x53000004	/* nothing */
 #define SEG_CTL_LOCK_OFF	0x53000005	/* nothing */

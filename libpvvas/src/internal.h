@@ -42,7 +42,8 @@ struct pvvas_backend {
 	unsigned int (*slot)(void);
 	/*
 	 * Locks (seglock.h): map the word of one that an attachment shows, and
-	 * writable if the attachment is; know the calling thread, and map an
+	 * writable if the attachment is (-ESTALE: the segment has another one
+	 * than was mapped before); know the calling thread, and map an
 	 * array of so many bytes for it.  A child inherits none of the mappings.
 	 */
 	int (*map_lock)(int vh, struct seglock *lock);

@@ -277,6 +277,31 @@ static int kernel_enter(int vh, int prev, bool fast)
 	return err;
 }
 
+static int map_lock(struct seglock *lock, int f, bool write)
+{
+	const size_t size = PVVAS_LOCK_BYTES;
+	void *word, *gone;
+
+	word = mmap(NULL, size, write ? PROT_READ | PROT_WRITE : PROT_READ,
+		    MAP_SHARED, f, (off_t)lock->element * PVVAS_LOCK_BYTES);
+	if (word == MAP_FAILED)
+		return -errno;
+	if (!lock->gone) {
+		gone = mmap(NULL, size, PROT_READ, MAP_SHARED, f,
+			    (off_t)PVVAS_LOCK_GONE_OFFSET);
+		if (gone == MAP_FAILED) {
+			munmap(word, size);
+			return -ENOMEM;
+		}
+		lock->gone = gone;
+	}
+	if (write)
+		__atomic_store_n(&lock->writable, word, __ATOMIC_RELEASE);
+	if (!lock->word)
+		lock->word = word;
+	return 0;
+}
+
 /* A lock that was mapped to read gets a second mapping when it may be written. */
 static int kernel_map_lock(int vh, struct seglock *lock)
 {
@@ -286,23 +311,17 @@ static int kernel_map_lock(int vh, struct seglock *lock)
 		.seg = (uint32_t)lock->sid,
 	};
 	int err = kernel_call(PVVAS_IOC_LOCK_OPEN, &arg);
-	bool write = !err && arg.rights & PVVAS_WRITE;
-	void *p;
 
 	if (err)
 		return err;
-	p = mmap(NULL, PVVAS_LOCK_BYTES, write ? PROT_READ | PROT_WRITE :
-		 PROT_READ, MAP_SHARED, arg.fd, 0);
-	err = p == MAP_FAILED ? -errno : 0;
+	if (lock->word && lock->number != arg.lock)
+		err = -ESTALE;
+	else
+		err = map_lock(lock, arg.fd, arg.rights & PVVAS_WRITE);
 	close(arg.fd);
-	if (err)
-		return err;
-	lock->number = arg.lock;
-	if (write)
-		__atomic_store_n(&lock->writable, p, __ATOMIC_RELEASE);
-	if (!lock->word)
-		lock->word = p;
-	return 0;
+	if (!err)
+		lock->number = arg.lock;
+	return err;
 }
 
 static void kernel_unmap_lock(struct seglock *lock)
@@ -311,6 +330,8 @@ static void kernel_unmap_lock(struct seglock *lock)
 		munmap(lock->writable, PVVAS_LOCK_BYTES);
 	if (lock->word)
 		munmap((void *)lock->word, PVVAS_LOCK_BYTES);
+	if (lock->gone)
+		munmap((void *)lock->gone, PVVAS_LOCK_BYTES);
 }
 
 static int kernel_lock_thread(uint32_t *number)

@@ -43,6 +43,17 @@ static int take_all(struct lock_thread *me, const struct lockset *set,
 	return err;
 }
 
+static const struct seglock_hold *find_lock(const struct lock_thread *me,
+					    const struct seglock *lock)
+{
+	unsigned int i;
+
+	for (i = 0; i < me->nr; i++)
+		if (me->held[i].lock == lock)
+			return &me->held[i];
+	return NULL;
+}
+
 static struct seglock_hold *find_held(struct lock_thread *me, int sid)
 {
 	unsigned int i;
@@ -112,7 +123,7 @@ static int try_others(struct lock_thread *me, const struct lockset *set)
 	int err = 0;
 
 	for (n = 0; n < set->nr && !err; n++, e++) {
-		have = find_held(me, e->lock->sid);
+		have = find_lock(me, e->lock);
 		if (!have) {
 			i = unused_entry(me);
 			err = seglock_take(me, i, e->lock, e->flags, &try);
@@ -183,29 +194,26 @@ static int enter_with(const struct pvvas_backend *be, struct lock_thread *me,
 		      struct lockset *set, int vh, int prev,
 		      const struct lock_wait *wait)
 {
+	unsigned int room = me->nr + set->nr;
 	int err;
 
 	/* a switch to where it is takes nothing again */
 	if (me->used && prev == vh)
 		return 0;
-	err = me->nr + set->nr > me->room ? lock_thread_prepare(set->nr) : 0;
+	if (room < set->room)
+		room = set->room;
+	err = room > me->room ? lock_thread_prepare(room) : 0;
 	if (!err)
 		err = take_set(be, me, set, prev, wait);
 	return err ? err : enter(be, me, set, vh, prev);
 }
 
-int locked_switch(const struct pvvas_backend *be, int vh, int prev,
-		  const struct lock_wait *wait)
+static int try_switch(const struct pvvas_backend *be, int vh, int prev,
+		      const struct lock_wait *wait)
 {
-	struct lockset *set;
+	struct lockset *set = lockset_enter(lock_self, vh);
 	int err;
 
-	if (!lock_self) {
-		err = lock_thread_prepare(0);
-		if (err)
-			return err;
-	}
-	set = lockset_enter(lock_self, vh);
 	if (set) {
 		err = enter_with(be, lock_self, set, vh, prev, wait);
 	} else {
@@ -215,6 +223,28 @@ int locked_switch(const struct pvvas_backend *be, int vh, int prev,
 	}
 	lockset_leave(lock_self);
 	return err;
+}
+
+/* A segment that got another lock meanwhile may get more of them. */
+#define MAX_TRIES	100
+
+int locked_switch(const struct pvvas_backend *be, int vh, int prev,
+		  const struct lock_wait *wait)
+{
+	int err = lock_self ? 0 : lock_thread_prepare(0), i;
+
+	if (err)
+		return err;
+	for (i = 0; i < MAX_TRIES; i++) {
+		err = try_switch(be, vh, prev, wait);
+		if (err != -ESTALE)
+			return err;
+		prev = vas_current();
+		err = lockset_update(vh);
+		if (err)
+			return err;
+	}
+	return -EAGAIN;
 }
 
 int lockset_consistent(int sid)

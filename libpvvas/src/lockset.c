@@ -18,6 +18,7 @@
 
 #define ROOM		16	/* for locks of a thread, at first */
 #define ARRAY_BYTES	4096UL	/* of its array, at first */
+#define MAX_ELEMENTS	65536	/* that an array can have */
 
 /* Guards all below; and, against reap(), @room and @held of each thread. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -27,6 +28,8 @@ _Atomic(lockset_ptr *) lock_sets;
 static struct lockset *retired;
 static struct seglock *locks;
 static struct lock_thread *threads;
+/* A bit for each element that a lock has. */
+static uint64_t elements[MAX_ELEMENTS / 64];
 
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
@@ -55,6 +58,26 @@ static bool lock_in_use(const struct seglock *lock)
 					    __ATOMIC_ACQUIRE) == lock)
 				return true;
 	return false;
+}
+
+/* The first one that no lock has, or MAX_ELEMENTS. */
+static unsigned int take_element(void)
+{
+	unsigned int i, bit;
+
+	for (i = 0; i < MAX_ELEMENTS / 64; i++) {
+		if (!~elements[i])
+			continue;
+		bit = (unsigned int)__builtin_ctzll(~elements[i]);
+		elements[i] |= 1ULL << bit;
+		return i * 64 + bit;
+	}
+	return MAX_ELEMENTS;
+}
+
+static void give_element(unsigned int n)
+{
+	elements[n / 64] &= ~(1ULL << n % 64);
 }
 
 static void put_locks(const struct lockset *set)
@@ -90,24 +113,54 @@ static void reap(void)
 		}
 		*l = lock->next;
 		pvvas_backend_opened()->unmap_lock(lock);
+		give_element(lock->element);
 		free(lock);
 	}
 }
 
-static struct seglock *find_lock(int sid)
+/* 0, or -ENOMEM, -ENOSPC */
+static int find_lock(int sid, struct seglock **found)
 {
 	struct seglock *lock;
+	unsigned int element;
 
 	for (lock = locks; lock; lock = lock->next)
-		if (lock->sid == sid)
-			return lock;
+		if (lock->sid == sid && !lock->stale &&
+		    !(lock->gone && seglock_is_gone(lock)))
+			break;
+	*found = lock;
+	if (lock)
+		return 0;
+	element = take_element();
+	if (element == MAX_ELEMENTS)
+		return -ENOSPC;
 	lock = calloc(1, sizeof(*lock));
-	if (!lock)
-		return NULL;
+	if (!lock) {
+		give_element(element);
+		return -ENOMEM;
+	}
 	lock->sid = sid;
+	lock->element = element;
 	lock->next = locks;
 	locks = lock;
-	return lock;
+	*found = lock;
+	return 0;
+}
+
+/* The lock of a segment, mapped as the attachment shows it. */
+static int get_lock(int vh, int sid, bool exclusive, struct seglock **lock)
+{
+	int err;
+
+	do {
+		err = find_lock(sid, lock);
+		if (err)
+			return err;
+		if (!(*lock)->word || (exclusive && !(*lock)->writable))
+			err = pvvas_backend_opened()->map_lock(vh, *lock);
+		(*lock)->stale = err == -ESTALE;
+	} while (err == -ESTALE);
+	return !err && exclusive && !(*lock)->writable ? -EACCES : err;
 }
 
 static int add(struct lockset **set, int vh, const struct pvvas_ioc_link *link)
@@ -116,7 +169,7 @@ static int add(struct lockset **set, int vh, const struct pvvas_ioc_link *link)
 	bool exclusive = link->prot & PVVAS_WRITE;
 	struct lockset *bigger;
 	struct seglock *lock;
-	int err = 0;
+	int err;
 
 	bigger = realloc(*set, sizeof(**set) +
 			 (nr + 1) * sizeof(bigger->entries[0]));
@@ -124,17 +177,15 @@ static int add(struct lockset **set, int vh, const struct pvvas_ioc_link *link)
 		return -ENOMEM;
 	bigger->nr = nr;
 	bigger->slot = 0;
+	if (!nr)
+		bigger->room = 0;
 	*set = bigger;
-	lock = find_lock((int)link->seg);
-	if (!lock)
-		return -ENOMEM;
-	if (!lock->word || (exclusive && !lock->writable))
-		err = pvvas_backend_opened()->map_lock(vh, lock);
-	if (!err && exclusive && !lock->writable)
-		err = -EACCES;
+	err = get_lock(vh, (int)link->seg, exclusive, &lock);
 	if (err)
 		return err;
 	lock->refs++;
+	if (bigger->room <= lock->element)
+		bigger->room = lock->element + 1;
 	bigger->entries[bigger->nr++] = (struct lockset_entry){
 		.lock = lock,
 		.flags = exclusive ? SEGLOCK_EXCLUSIVE : 0,
@@ -347,8 +398,8 @@ int lock_thread_prepare(unsigned int nr)
 	const struct pvvas_backend *be = pvvas_backend_opened();
 	int err = lock_self ? 0 : new_thread(be);
 
-	if (!err && lock_self->nr + nr > lock_self->room)
-		err = grow(be, lock_self, lock_self->nr + nr);
+	if (!err && nr > lock_self->room)
+		err = grow(be, lock_self, nr);
 	return err;
 }
 
@@ -383,6 +434,7 @@ void lockset_forked(void)
 		locks = lock->next;
 		free(lock);
 	}
+	memset(elements, 0, sizeof(elements));
 	while (threads)
 		free_thread(threads);
 	if (lock_self)

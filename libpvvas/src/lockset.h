@@ -24,6 +24,7 @@ struct lockset_entry {
 struct lockset {
 	struct lockset *next;	/* of those that are to be freed */
 	unsigned int nr;
+	unsigned int room;	/* that a thread needs to take them all */
 	atomic_ushort slot;	/* as in the tables of the inline switch, or 0 */
 	struct lockset_entry entries[];	/* in the order of sid */
 };
@@ -82,7 +83,7 @@ static inline bool lockset_exists(int vh)
 	return e && atomic_load_explicit(e, memory_order_acquire);
 }
 
-/* The calling thread, known to the backend, with room for @nr more locks. */
+/* The calling thread, known to the backend, with room for @nr locks. */
 int lock_thread_prepare(unsigned int nr);
 
 /* Switch lockable on or off; the mark of consistence; a lost lock as new. */

@@ -40,13 +40,12 @@ int seglock_ask(struct lock_thread *me, unsigned int i,
 		.flags = (exclusive ? PVVAS_LOCK_EXCLUSIVE : 0) |
 			 (wait->try ? PVVAS_LOCK_TRY : 0),
 		.lock = hold->lock->number,
-		.hold = exclusive ? 0 : i,
 		.deadline = wait->deadline,
 	};
 	int err;
 
 	if (!exclusive && join_readers(hold->lock) &&
-	    seglock_try_shared(me, &me->array[i], hold->lock))
+	    seglock_try_shared(me, hold->lock))
 		return 0;
 	do {
 		err = pvvas_call(PVVAS_IOC_LOCK_TAKE, &arg);

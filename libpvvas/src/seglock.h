@@ -25,9 +25,13 @@ struct seglock {
 	struct seglock *next;
 	int sid;
 	unsigned int refs;
+	bool stale;		/* the segment has another one */
 	uint32_t number;
+	unsigned int element;	/* in the arrays of all threads */
 	const atomic_uint *word;
 	atomic_uint *writable;	/* the same, or NULL */
+	/* what the driver alone writes: not 0 once the segment has another lock */
+	const atomic_uint *gone;
 };
 
 /* How a thread holds one. */
@@ -43,8 +47,8 @@ struct seglock_hold {
 #define SEGLOCK_FRESH		(1U << 2)
 
 /*
- * A thread that takes locks.  Entry i of @held goes with element i of @array,
- * which the driver reads.  Other threads look at @using and at the locks in
+ * A thread that takes locks.  @array, which the driver reads, has an element for
+ * each lock of the process.  Other threads look at @using and at the locks in
  * @held, to know what they may free.
  */
 struct lock_thread {
@@ -53,7 +57,7 @@ struct lock_thread {
 	unsigned int nr;	/* entries of @held that may be in use */
 	uint32_t number;
 	unsigned int used;	/* entries that are in use */
-	unsigned int room;
+	unsigned int room;	/* of @held, and of @array */
 	atomic_uint *array;
 	struct seglock_hold *held;
 	size_t array_bytes;
@@ -71,11 +75,19 @@ struct lock_wait {
 	uint64_t deadline;	/* PVVAS_NO_DEADLINE: for ever */
 };
 
+static inline bool seglock_is_gone(const struct seglock *lock)
+{
+	return __builtin_expect(atomic_load_explicit(lock->gone,
+				memory_order_relaxed), 0);
+}
+
 static inline bool seglock_try_exclusive(const struct lock_thread *me,
 					 const struct seglock *lock)
 {
 	uint32_t word = atomic_load_explicit(lock->word, memory_order_relaxed);
 
+	if (seglock_is_gone(lock))
+		return false;
 	/* the last thread that read was this one, and it does not now */
 	if (word && word != (PVVAS_LOCK_READERS | me->number))
 		return false;
@@ -99,11 +111,13 @@ static inline bool seglock_may_read(const struct lock_thread *me,
 		atomic_compare_exchange_strong(lock->writable, &word, mine);
 }
 
-/* @at: the element of the array. */
 static inline bool seglock_try_shared(const struct lock_thread *me,
-				      atomic_uint *at,
 				      const struct seglock *lock)
 {
+	atomic_uint *at = &me->array[lock->element];
+
+	if (seglock_is_gone(lock))
+		return false;
 	atomic_store_explicit(at, lock->number, memory_order_relaxed);
 	/* Who wants to write makes the word say so, and then looks here. */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -120,7 +134,7 @@ int seglock_ask(struct lock_thread *me, unsigned int i,
 /*
  * Take @lock, shared or with SEGLOCK_EXCLUSIVE in @flags, as entry @i of what
  * the thread holds.  0; -EBUSY, -ETIMEDOUT,
- * -ENOTRECOVERABLE; with SEGLOCK_DIED set in the entry if a writer died in it.
+ * -ENOTRECOVERABLE, -ESTALE; with SEGLOCK_DIED set in the entry if a writer died in it.
  */
 static inline int seglock_take(struct lock_thread *me, unsigned int i,
 			       const struct seglock *lock, unsigned int flags,
@@ -131,7 +145,7 @@ static inline int seglock_take(struct lock_thread *me, unsigned int i,
 	hold->flags = flags;
 	hold->lock = lock;
 	if (flags ? seglock_try_exclusive(me, lock) :
-			seglock_try_shared(me, &me->array[i], lock))
+			seglock_try_shared(me, lock))
 		return 0;
 	return seglock_ask(me, i, wait);
 }
@@ -150,7 +164,8 @@ static inline bool seglock_try_release(struct lock_thread *me, unsigned int i)
 		if (!atomic_compare_exchange_strong(lock->writable, &mine, 0))
 			return false;
 	} else {
-		atomic_store_explicit(&me->array[i], 0, memory_order_release);
+		atomic_store_explicit(&me->array[lock->element], 0,
+				      memory_order_release);
 		/* Who waits makes the word say so, and then looks here. */
 		atomic_thread_fence(memory_order_seq_cst);
 		if (atomic_load_explicit(lock->word, memory_order_relaxed) &

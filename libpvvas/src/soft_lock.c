@@ -20,6 +20,8 @@
 
 /* A word that sends every thread to soft_lock_call(). */
 static atomic_uint always_ask = PVVAS_LOCK_WAITERS;
+/* A segment has one lock as long as it lives. */
+static const atomic_uint never_gone;
 
 static __thread uint64_t token;
 
@@ -29,6 +31,7 @@ int soft_map_lock(int vh, struct seglock *lock)
 	lock->number = (uint32_t)lock->sid;
 	lock->word = &always_ask;
 	lock->writable = &always_ask;
+	lock->gone = &never_gone;
 	return 0;
 }
 

@@ -102,17 +102,16 @@ static inline int enter_with_locks(struct lock_thread *me, int vh)
 	struct lockset *set = lockset_enter(me, vh);
 	const struct lockset_entry *e, *end;
 	struct seglock_hold *hold = me->held;
-	atomic_uint *at = me->array;
 
 	if (__builtin_expect(!set || !atomic_load_explicit(&set->slot,
-				memory_order_relaxed) || set->nr > me->room, 0))
+				memory_order_relaxed) || set->room > me->room, 0))
 		return enter_slowly(me, vh);
 	/* no set is empty */
-	for (e = set->entries, end = e + set->nr;; hold++, at++) {
+	for (e = set->entries, end = e + set->nr;; hold++) {
 		hold->lock = e->lock;
 		hold->flags = e->flags;
 		if (!(e->flags ? seglock_try_exclusive(me, e->lock) :
-				 seglock_try_shared(me, at, e->lock)))
+				 seglock_try_shared(me, e->lock)))
 			return give_back(me, vh, hold);
 		if (++e == end)
 			break;

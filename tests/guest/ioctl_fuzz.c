@@ -236,7 +236,6 @@ static unsigned long fill_lock(union arg *a)
 		a->lock.flags = below(4);
 		if (below(2))
 			return on_number[below(3)];
-		a->lock.hold = below(2) ? below(2048) : (uint32_t)odd_number();
 		/* over before it begins: nobody would end it */
 		a->lock.deadline = below(1 << 20);
 		return PVVAS_IOC_LOCK_TAKE;

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -21,101 +20,9 @@
 #include <linux/pvvas.h>
 #include <pvvas.h>
 
+#include "locks/attacker.h"
 #include "tcase.h"
 
-#define BASE	((volatile long *)VAS_WINDOW_FIRST)
-#define MIB	(1UL << 20)
-#define PAGE	4096UL
-#define NOBODY	65534
-#define LIMIT	20000	/* ms: what is never over */
-
-/* What attacker and victim share. */
-struct stage {
-	int vid;
-	int sid;
-	int read_vid;		/* shows it for reading, to anybody */
-	atomic_int ready;
-	atomic_int step;
-};
-
-/* The attacker's end: ioctls and mappings of its own. */
-struct attacker {
-	int dev;
-	int vh;
-	struct pvvas_ioc_lock_open open;
-	struct pvvas_ioc_lock_thread thread;
-	const volatile uint32_t *word;
-	volatile uint32_t *array;
-};
-
-static struct stage *new_stage(void)
-{
-	struct stage *s = tcase_shared(sizeof(*s));
-
-	s->sid = tcase_seg(NULL, (void *)BASE, MIB, 0644);
-	check_eq(seg_ctl(s->sid, SEG_CTL_LOCK_ON), 0);
-	s->vid = tcase_vas(NULL, 0600);
-	s->read_vid = tcase_vas(NULL, 0644);
-	check_eq(seg_attach(s->vid, s->sid), 0);
-	check_eq(seg_attach(s->read_vid, s->sid), 0);
-	return s;
-}
-
-static void reach(atomic_int *what, int value)
-{
-	int i;
-
-	for (i = 0; i < LIMIT && atomic_load(what) < value; i++)
-		usleep(1000);
-	check(atomic_load(what) >= value);
-}
-
-static void become_nobody(void)
-{
-	check_eq(setgroups(0, NULL), 0);
-	check_eq(setgid(NOBODY), 0);
-	check_eq(setuid(NOBODY), 0);
-}
-
-static int call(const struct attacker *a, unsigned long request, void *arg)
-{
-	return ioctl(a->dev, request, arg) < 0 ? -errno : 0;
-}
-
-static int call_lock(const struct attacker *a, unsigned long request,
-		     uint32_t flags)
-{
-	struct pvvas_ioc_lock arg = {
-		.size = sizeof(arg),
-		.flags = flags,
-		.lock = a->open.lock,
-	};
-
-	return call(a, request, &arg);
-}
-
-/* Attach the VAS for reading, and get all that the driver gives. */
-static struct attacker reader(const struct stage *s)
-{
-	struct attacker a = {
-		.open = { .size = sizeof(a.open), .seg = (uint32_t)s->sid },
-		.thread = { .size = sizeof(a.thread) },
-	};
-
-	become_nobody();
-	a.dev = open("/dev/pvvas", O_RDWR);
-	check(a.dev >= 0);
-	a.vh = check_id(vas_attach(s->read_vid));
-	a.open.handle = (uint32_t)a.vh;
-	check_eq(call(&a, PVVAS_IOC_LOCK_OPEN, &a.open), 0);
-	check_eq(call(&a, PVVAS_IOC_LOCK_THREAD, &a.thread), 0);
-	a.word = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, a.open.fd, 0);
-	check(a.word != MAP_FAILED);
-	a.array = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       a.dev, (off_t)PVVAS_HOLDS_OFFSET);
-	check(a.array != MAP_FAILED);
-	return a;
-}
 
 /* The victim goes in and out, as it ever did. */
 static void works(int vh)
@@ -129,6 +36,7 @@ static void try_to_write_the_word(void *arg)
 {
 	struct attacker a = reader(arg);
 	char path[64];
+	void *gone;
 
 	check_eq(a.open.rights, PVVAS_READ);
 	check(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, a.open.fd,
@@ -146,6 +54,18 @@ static void try_to_write_the_word(void *arg)
 	check(fcntl(a.open.fd, F_SETFL, O_RDWR) < 0 ||
 	      mmap(NULL, PAGE, PROT_WRITE, MAP_SHARED, a.open.fd, 0) ==
 	      MAP_FAILED);
+	check(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, a.open.fd,
+		   (off_t)PVVAS_LOCK_GONE_OFFSET) == MAP_FAILED);
+	gone = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, a.open.fd,
+		    (off_t)PVVAS_LOCK_GONE_OFFSET);
+	check(gone != MAP_FAILED);
+	check(mprotect(gone, PAGE, PROT_READ | PROT_WRITE) < 0 &&
+	      errno == EACCES);
+	check_eq(tcase_try_write(gone).sig, SIGSEGV);
+	check_eq(munmap(gone, PAGE), 0);
+	/* one element for a lock, in all of its mappings */
+	check(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, a.open.fd, PAGE) ==
+	      MAP_FAILED && errno == EINVAL);
 	/* neither may a child have the mappings that it would die with */
 	check(madvise((void *)a.word, PAGE, MADV_DOFORK) < 0);
 	check(madvise((void *)a.array, PAGE, MADV_DOFORK) < 0);

@@ -4,15 +4,19 @@
  * and nobody with fewer rights wakes, or takes a wake-up from, those with more.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/pvvas.h>
 #include <pvvas.h>
 
 #include "tcase.h"
@@ -460,6 +464,52 @@ static void wake_ups_and_time_limits_cross(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
+/* In a time namespace whose clock is behind the kernel's. */
+static void wait_for_ever(void *arg)
+{
+	static const char offset[] = "monotonic -1 0";
+	struct stage *s = arg;
+	struct pvvas_ioc_wait wait = {
+		.size = sizeof(wait),
+		.deadline = INT64_MAX - 500000000,
+	};
+	int dev = open("/dev/pvvas", O_RDWR), f;
+	pid_t pid;
+
+	check_eq(unshare(CLONE_NEWTIME), 0);
+	f = open("/proc/self/timens_offsets", O_WRONLY);
+	check_eq(write(f, offset, sizeof(offset) - 1), sizeof(offset) - 1);
+	pid = fork();
+	if (!pid) {
+		check_eq(vas_switch(check_id(vas_attach(s->vid))), 0);
+		wait.addr = (uintptr_t)WORD;
+		atomic_store(&s->waiting, 1);
+		s->err = ioctl(dev, PVVAS_IOC_SEG_WAIT, &wait) ? -errno : 0;
+		atomic_store(&s->done, 1);
+		_exit(0);
+	}
+	check(pid > 0);
+	check_eq(waitpid(pid, NULL, 0), pid);
+}
+
+static void a_time_limit_after_all_time_is_none_in_a_time_namespace_too(void)
+{
+	struct stage *s = new_stage();
+	pid_t pid;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	pid = tcase_spawn(wait_for_ever, s);
+	check_eq(vas_switch(check_id(vas_attach(s->vid))), 0);
+	reach(&s->waiting, 1);
+	usleep(SETTLE);
+	check_eq(atomic_load(&s->done), 0);
+	check_eq(wake(WORD, 1), 1);
+	reach(&s->done, 1);
+	check_eq(s->err, 0);
+	tcase_join(pid);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_wait_ends_with_a_wake),
 	CASE(as_many_wake_as_were_asked_for),
@@ -476,6 +526,7 @@ static const struct tcase cases[] = {
 	CASE(a_waiter_that_is_killed_is_gone),
 	CASE(no_wake_up_is_lost),
 	CASE(wake_ups_and_time_limits_cross),
+	CASE(a_time_limit_after_all_time_is_none_in_a_time_namespace_too),
 };
 
 TCASE_MAIN(cases, 0)

@@ -224,7 +224,8 @@ struct pvvas_ioc_link {
  * struct pvvas_ioc_seg_locking - PVVAS_IOC_SEG_LOCKING
  * @size: sizeof(struct pvvas_ioc_seg_locking)
  * @seg: the segment; the caller owns it
- * @on: 1: it is lockable, 0: it is not
+ * @on: 1: it is lockable, with a new lock unless it was already; 0: it is not,
+ *	for who attaches it later: others go on using the lock that it had
  * @reserved: 0
  */
 struct pvvas_ioc_seg_locking {
@@ -237,14 +238,15 @@ struct pvvas_ioc_seg_locking {
 /*
  * The lock of a lockable segment: one word, which whoever may write to the
  * segment can write, and others can read; and for each thread an array of its
- * own, where it puts the numbers of the locks that it holds shared.  The driver
+ * own, where it puts the numbers of the locks that it holds shared.  Which
+ * element is for which lock, the process says when it maps the word.  The driver
  * alone reads the arrays of others.
  *
  * Exclusively:
  *   take:    compare and swap 0, or READERS | own number, for the own number
  *   release: compare and swap the own number for 0
  * Shared:
- *   take:    store the lock's number in the array; full barrier; the word is
+ *   take:    store the lock's number in its element; full barrier; the word is
  *	      READERS, or READERS | own number.  A thread that can write the word
  *	      may make it so from 0, or from READERS | another's number.  If it is
  *	      anything else: store 0 again, and ask the driver
@@ -252,6 +254,10 @@ struct pvvas_ioc_seg_locking {
  *
  * What does not succeed is for the driver: LOCK_TAKE, LOCK_RELEASE.  READERS
  * with the number of a thread stands until another one reads.
+ *
+ * A segment that is made lockable again has a new lock.  The word at
+ * PVVAS_LOCK_GONE_OFFSET of the old one, which only the driver can write, is not
+ * 0 from then on: open the lock again.
  */
 #define PVVAS_LOCK_OWNER	0x0fffffffU	/* number of a thread */
 #define PVVAS_LOCK_READERS	(1U << 28)	/* threads may hold it shared */
@@ -260,6 +266,7 @@ struct pvvas_ioc_seg_locking {
 #define PVVAS_LOCK_WAITERS	(1U << 31)	/* others wait in the driver */
 
 #define PVVAS_LOCK_BYTES	4096
+#define PVVAS_LOCK_GONE_OFFSET	(1ULL << 60)
 
 /**
  * struct pvvas_ioc_lock_open - PVVAS_IOC_LOCK_OPEN: the word of a lock
@@ -267,8 +274,11 @@ struct pvvas_ioc_seg_locking {
  * @handle: an attachment
  * @seg: a segment that it shows and that was lockable once
  * @fd: in, 0; out, a new descriptor, closed by exec: PVVAS_LOCK_BYTES to map
- *	shared, at offset 0, that begin with the word.  A fork does not inherit
- *	the mapping
+ *	shared, that begin with the word, at offset PVVAS_LOCK_BYTES times the
+ *	number of the element that is this lock's in the arrays of the process's
+ *	threads, the same in all its mappings (else -EINVAL); and as many to map
+ *	shared and to read only, at PVVAS_LOCK_GONE_OFFSET.  A fork does not
+ *	inherit the mappings
  * @lock: out, the lock's number
  * @rights: out, PVVAS_READ, PVVAS_WRITE: how it can be mapped, which is as the
  *	attachment shows the segment
@@ -311,29 +321,27 @@ struct pvvas_ioc_lock_thread {
  * @size: sizeof(struct pvvas_ioc_lock)
  * @flags: PVVAS_LOCK_EXCLUSIVE, PVVAS_LOCK_TRY
  * @lock: its number, of one that the process has mapped
- * @hold: TAKE, shared: which element of the array gets the number
- * @deadline: TAKE: nanoseconds of CLOCK_MONOTONIC, or PVVAS_NO_DEADLINE; else 0
  * @state: in, 0; out, TAKE: PVVAS_LOCK_DIED if a thread died that held it
  *	exclusively and nobody has said since that the data are in order
- * @reserved: 0
+ * @deadline: TAKE: nanoseconds of CLOCK_MONOTONIC, or PVVAS_NO_DEADLINE; else 0
  *
+ * TAKE, shared, puts the number into the lock's element of the caller's array,
+ * which has to be that long (else -EINVAL).
  * RELEASE gives up an exclusive hold; without PVVAS_LOCK_EXCLUSIVE it wakes
  * those that wait, after the caller has taken the number out of its array.
  * CONSISTENT says that the data are in order again.  An exclusive hold that is
  * released without that makes the lock lost: -ENOTRECOVERABLE from then on.
  *
- * TAKE: -EBUSY, -ETIMEDOUT, -EINTR (with SA_RESTART it is made again).  -EACCES:
- * the process may only read the word.  RELEASE, CONSISTENT: -EPERM: the caller
- * does not hold it.
+ * TAKE: -EBUSY, -ETIMEDOUT, -EINTR (with SA_RESTART it is made again), -ESTALE:
+ * the segment has another lock by now.  -EACCES: the process may only read the
+ * word.  RELEASE, CONSISTENT: -EPERM: the caller does not hold it.
  */
 struct pvvas_ioc_lock {
 	__u32 size;
 	__u32 flags;
 	__u32 lock;
-	__u32 hold;
-	__u64 deadline;
 	__u32 state;
-	__u32 reserved;
+	__u64 deadline;
 };
 
 /* Segments that show the same pages, the first one included. */
