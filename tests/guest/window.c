@@ -476,6 +476,28 @@ static void an_open_device_carries_no_attachment_to_others(void)
 	close(dev);
 }
 
+/* So that neither firmware nor kernel puts a device's memory there. */
+static void the_memory_map_has_the_window_as_reserved(void)
+{
+	struct pvvas_ioc_info info = { .size = sizeof(info) };
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+	FILE *map = fopen("/proc/iomem", "r");
+	unsigned long start, end;
+	char line[256];
+	bool found = false;
+
+	check(map && fd >= 0);
+	check_eq(ioctl(fd, PVVAS_IOC_INFO, &info), 0);
+	while (fgets(line, sizeof(line), map))
+		if (sscanf(line, "%lx-%lx : Reserved", &start, &end) == 2 &&
+		    strstr(line, ": Reserved") &&
+		    end - start + 1 == info.window_size)
+			found = true;
+	check(found);
+	fclose(map);
+	close(fd);
+}
+
 static const struct tcase cases[] = {
 	CASE_SECONDS(tracking_of_writes_does_not_stop_them, 20),
 	CASE_SECONDS(userfaultfd_on_the_window_ends_in_an_error_at_worst, 20),
@@ -487,6 +509,7 @@ static const struct tcase cases[] = {
 	CASE(the_window_has_the_largest_pages_of_the_cpu),
 	CASE(memory_stays_where_it_is_when_the_kernel_moves_and_frees),
 	CASE(an_open_device_carries_no_attachment_to_others),
+	CASE(the_memory_map_has_the_window_as_reserved),
 };
 
 int main(int argc, char **argv)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# What tests under a libvirt daemon share; to be sourced in the emulated host. At its end the daemon runs.
+# What tests under a libvirt daemon share; to be sourced in the emulated host, with more lines of qemu.conf in $settings. At its end
+# the daemon runs.
 # shellcheck disable=SC2034 # who sources it uses them
 tests=/usr/lib/pvvas/tests
 out=/out/libvirt
@@ -88,6 +89,7 @@ group = "libvirt-qemu"
 security_driver = "none"
 stdio_handler = "file"
 remember_owner = 0
+${settings:-}
 END
 echo 'host_uuid = "70767661-7300-4000-8000-000000000001"' >/etc/libvirt/libvirtd.conf
 libvirtd --daemon >$out/libvirtd.out 2>&1

@@ -39,7 +39,7 @@ for rounds in 100000 500000; do
 	printf '#!/bin/sh\n%s/wanderer %s\n' $tests $rounds >/tmp/wander-$rounds
 done
 
-echo 1..5
+echo 1..8
 
 # 1: to a file, and on from there
 run-guest --name file1 --mem 128 --job /tmp/wander-100000 --background >/tmp/file1.pid
@@ -56,6 +56,10 @@ $hmp /tmp/file2.monitor cont >/dev/null
 wait_for /out/file2/console "wandered: 0 wrong"
 result $? the_restored_vm_goes_on_with_right_data
 $hmp /tmp/file2.monitor quit >/dev/null 2>&1
+# on a side with another limit it says which, and does not start
+run-guest --name other --mem 128 --job /tmp/wander-100000 --cpu-opts ,kvm-pvvas-views=1000 --timeout 60 -- -incoming "exec:cat /tmp/state" >/dev/null
+grep -q "kvm-pvvas-views is 0x10000 at the source and 0x3e8 here: set it on both sides" /out/other/console
+result $? another_limit_is_named_and_refused
 rm -f /tmp/state
 
 # 2: live, source and target at the same time
@@ -72,4 +76,20 @@ wait_for /out/live2/console "wandered:"
 grep -q "wandered: 0 wrong" /out/live2/console
 result $? no_dirty_page_is_lost
 $hmp /tmp/live2.monitor quit >/dev/null 2>&1
+
+# 3: by postcopy: the target runs, and its views fault in pages that the source still has
+rm -f /tmp/live.sock
+run-guest --name post2 --mem 128 --job /tmp/wander-500000 --background -- -incoming unix:/tmp/live.sock >/tmp/post2.pid
+run-guest --name post1 --mem 128 --job /tmp/wander-500000 --background >/tmp/post1.pid
+wait_for /out/post1/console wandering
+for side in post1 post2; do $hmp /tmp/$side.monitor "migrate_set_capability postcopy-ram on"; done >/dev/null
+$hmp /tmp/post1.monitor "migrate_set_parameter max-bandwidth 4m" >/dev/null
+$hmp /tmp/post1.monitor "migrate -d unix:/tmp/live.sock" >/dev/null
+$hmp /tmp/post1.monitor "migrate_start_postcopy" >/dev/null
+wait_status post1 postcopy-active && wait_for /out/post2/console "wandered:" && wait_status post1 completed
+result $? a_vm_with_live_views_migrates_by_postcopy
+$hmp /tmp/post1.monitor quit >/dev/null
+grep -q "wandered: 0 wrong" /out/post2/console
+result $? no_page_is_missed
+$hmp /tmp/post2.monitor quit >/dev/null 2>&1
 exit $failed
