@@ -96,7 +96,7 @@ test-libvirt: setup ## the test guest under a libvirt daemon, and libvirt's own 
 	@tests/lint/libvirt
 	@tests/run --group libvirt $(TESTS)
 
-test-compat: setup ## other versions: guest kernel 6.1, stock KVM, QEMU and libvirt, an older hypervisor, another driver
+test-compat: setup ## other versions: guest kernel 6.1, stock KVM, QEMU and libvirt, another driver
 	@images/setup/all compat
 	@tests/compat
 

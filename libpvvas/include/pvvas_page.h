@@ -8,7 +8,7 @@
  * pages of the segment; lengths are rounded up to whole pages.  The caller needs
  * the right to write to the segment.  All return 0 or more, or a negative error
  * number: -EINVAL for an address that is no page's, -ERANGE for one outside the
- * segment, -ENOENT, -EACCES; -EOPNOTSUPP where the host is too old.
+ * segment, -ENOENT, -EACCES.
  */
 #ifndef PVVAS_PAGE_H
 #define PVVAS_PAGE_H

@@ -101,7 +101,7 @@ log_in() { # by the password of the documents; the prompt is there before it is
 	answer 'Current password:' change-me && answer 'New password:' another-1-me && answer 'Retype new password:' another-1-me
 }
 none_left() {
-	for c in ctxs views segs attachments extents tables; do [ "$(cat /sys/kernel/debug/kvm/pvvas_$c)" = 0 ] || return 1; done
+	for c in ctxs views; do [ "$(cat /sys/kernel/debug/kvm/pvvas_$c)" = 0 ] || return 1; done
 }
 END
 		cat "$4"
