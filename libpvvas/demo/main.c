@@ -52,7 +52,7 @@ const char *demo_error(int err)
 
 void *demo_base(void)
 {
-	return (void *)(VAS_WINDOW_BASE + DEMO_BASE_OFFSET);
+	return (void *)(VAS_WINDOW_FIRST + DEMO_BASE_OFFSET);
 }
 
 const char *demo_basename(const char *path)

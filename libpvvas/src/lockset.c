@@ -332,6 +332,7 @@ static int new_thread(const struct pvvas_backend *be)
 	if (!me)
 		return -ENOMEM;
 	err = be->lock_thread(&me->number);
+	me->reader = PVVAS_LOCK_READERS | me->number;
 	if (!err)
 		err = -pthread_setspecific(key, me);
 	if (err) {

@@ -55,8 +55,9 @@ struct lock_thread {
 	struct lock_thread *next;
 	lockset_ptr using;
 	unsigned int nr;	/* entries of @held that may be in use */
-	uint32_t number;
 	unsigned int used;	/* entries that are in use */
+	uint32_t number;
+	uint32_t reader;	/* the word of a lock that only it reads */
 	unsigned int room;	/* of @held, and of @array */
 	atomic_uint *array;
 	struct seglock_hold *held;
@@ -84,14 +85,15 @@ static inline bool seglock_is_gone(const struct seglock *lock)
 static inline bool seglock_try_exclusive(const struct lock_thread *me,
 					 const struct seglock *lock)
 {
-	uint32_t word = atomic_load_explicit(lock->word, memory_order_relaxed);
+	uint32_t word = 0;
 
 	if (seglock_is_gone(lock))
 		return false;
+	if (atomic_compare_exchange_strong(lock->writable, &word, me->number))
+		return true;
 	/* the last thread that read was this one, and it does not now */
-	if (word && word != (PVVAS_LOCK_READERS | me->number))
-		return false;
-	return atomic_compare_exchange_strong(lock->writable, &word,
+	return word == me->reader &&
+	       atomic_compare_exchange_strong(lock->writable, &word,
 					      me->number);
 }
 
@@ -102,28 +104,29 @@ static inline bool seglock_try_exclusive(const struct lock_thread *me,
 static inline bool seglock_may_read(const struct lock_thread *me,
 				    const struct seglock *lock)
 {
-	uint32_t mine = PVVAS_LOCK_READERS | me->number, word;
+	uint32_t word;
 
 	word = atomic_load_explicit(lock->word, memory_order_acquire);
-	if (__builtin_expect(word == PVVAS_LOCK_READERS || word == mine, 1))
+	if (__builtin_expect(word == PVVAS_LOCK_READERS || word == me->reader, 1))
 		return true;
 	return !word && lock->writable &&
-		atomic_compare_exchange_strong(lock->writable, &word, mine);
+		atomic_compare_exchange_strong(lock->writable, &word,
+					       me->reader);
 }
 
 static inline bool seglock_try_shared(const struct lock_thread *me,
 				      const struct seglock *lock)
 {
-	atomic_uint *at = &me->array[lock->element];
-
 	if (seglock_is_gone(lock))
 		return false;
-	atomic_store_explicit(at, lock->number, memory_order_relaxed);
+	atomic_store_explicit(&me->array[lock->element], lock->number,
+			      memory_order_relaxed);
 	/* Who wants to write makes the word say so, and then looks here. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (seglock_may_read(me, lock))
 		return true;
-	atomic_store_explicit(at, 0, memory_order_release);
+	atomic_store_explicit(&me->array[lock->element], 0,
+			      memory_order_release);
 	return false;
 }
 
@@ -158,9 +161,10 @@ static inline bool seglock_try_release(struct lock_thread *me, unsigned int i)
 {
 	struct seglock_hold *hold = &me->held[i];
 	const struct seglock *lock = hold->lock;
-	uint32_t mine = me->number;
+	uint32_t mine;
 
 	if (hold->flags & SEGLOCK_EXCLUSIVE) {
+		mine = me->number;
 		if (!atomic_compare_exchange_strong(lock->writable, &mine, 0))
 			return false;
 	} else {
