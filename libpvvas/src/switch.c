@@ -134,7 +134,8 @@ PVVAS_EXPORT int __pvvas_switch_slow(int vh, int prev)
 	if (me) {
 		if (vh == VAS_HOME && me->slots)
 			return home_with_locks(me);
-		if (!me->used && __pvvas_self.slots != pvvas_no_slots)
+		/* A thread that holds any has no table. */
+		if (__pvvas_self.slots != pvvas_no_slots)
 			return enter_with_locks(me, vh);
 	}
 	return switch_waiting(vh, prev);
