@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -476,25 +477,50 @@ static void an_open_device_carries_no_attachment_to_others(void)
 	close(dev);
 }
 
+static unsigned long memmap_number(int entry, const char *what)
+{
+	unsigned long value = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/firmware/memmap/%d/%s", entry, what);
+	f = fopen(path, "r");
+	check(f && fscanf(f, "%lx", &value) == 1);
+	fclose(f);
+	return value;
+}
+
+static bool memmap_is_reserved(int entry)
+{
+	char path[64], type[32] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/firmware/memmap/%d/type", entry);
+	f = fopen(path, "r");
+	check(f && fgets(type, sizeof(type), f));
+	fclose(f);
+	return !strcasecmp(type, "reserved\n");
+}
+
 /* So that neither firmware nor kernel puts a device's memory there. */
 static void the_memory_map_has_the_window_as_reserved(void)
 {
 	struct pvvas_ioc_info info = { .size = sizeof(info) };
-	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
-	FILE *map = fopen("/proc/iomem", "r");
-	unsigned long start, end;
-	char line[256];
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC), i;
 	bool found = false;
+	char path[64];
 
-	check(map && fd >= 0);
+	check(fd >= 0);
 	check_eq(ioctl(fd, PVVAS_IOC_INFO, &info), 0);
-	while (fgets(line, sizeof(line), map))
-		if (sscanf(line, "%lx-%lx : Reserved", &start, &end) == 2 &&
-		    strstr(line, ": Reserved") &&
-		    end - start + 1 >= info.window_size)
-			found = true;
+	for (i = 0; !found; i++) {
+		snprintf(path, sizeof(path), "/sys/firmware/memmap/%d", i);
+		if (access(path, R_OK))
+			break;
+		found = memmap_is_reserved(i) &&
+			memmap_number(i, "end") - memmap_number(i, "start") >=
+			info.window_size - 1;
+	}
 	check(found);
-	fclose(map);
 	close(fd);
 }
 
