@@ -252,7 +252,7 @@ static void run(struct vcpu *v, void *fn, uint64_t a)
 {
 	int r;
 
-	vcpu_prepare(v, (guest_fn)fn, (uint64_t[4]){ a });
+	vcpu_prepare(v, (guest_fn)fn, (uint64_t[4]) { a });
 	for (;;) {
 		r = vcpu_run_once(v);
 		if (r == -EINTR)

@@ -212,6 +212,25 @@ static void an_invalidation_ends_what_was(void)
 	vm_free(vm);
 }
 
+/* Tables of levels 3, 2 and 1 that are one page, which the last one shows. */
+static void a_table_may_lead_to_itself(void)
+{
+	uint64_t *self, va = WINDOW_FREE + 5 * (GIB + 2 * MIB + PAGE);
+
+	begin(1);
+	vcpu_vmfunc(v, 1);
+	self = gib[0] + 5;
+	*self = ((uint64_t)self & ~(PAGE - 1)) | E_TABLE;
+	check_eq(vcpu_peek(v, va + 5 * 8), *self);
+	check_eq(vcpu_peek(v, AT(5)), 5);
+	vcpu_poke(v, va + 5 * 8, 0);
+	check_eq(*self, 0);
+	invalidate(self, 1);
+	check_eq(vcpu_try_peek(v, va), PF_VECTOR);
+	check_eq(vcpu_peek(v, AT(5)), 5);
+	vm_free(vm);
+}
+
 static void a_list_of_invalidations_counts_its_rows(void)
 {
 	struct pvvas_hc_range *rows = vm_shared(2 * PAGE);
@@ -363,7 +382,7 @@ static void without_a_context_there_is_no_view(void)
 	begin(2);
 	vcpu_vmfunc(v, 2);
 	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, 0, 0, 0);
-	vcpu_prepare(v, (guest_fn)(void *)guest_sum, (uint64_t[4]){ AT(5), 1 });
+	vcpu_prepare(v, (guest_fn)(void *)guest_sum, (uint64_t[4]) { AT(5), 1 });
 	check_eq(vcpu_run_once(v), 0);
 	check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
 	check_eq(v->run->mmio.phys_addr, window_gpa(vm, AT(5)));
@@ -380,7 +399,7 @@ static void what_is_no_memory_is_what_it_is_without_views(void)
 	t1[0][5] = 0xd0000000 | E_LEAF;
 	for (i = 0; i < 2; i++) {	/* the second by what KVM remembers */
 		vcpu_prepare(v, (guest_fn)(void *)guest_sum,
-			     (uint64_t[4]){ AT(5) + 16, 1 });
+			     (uint64_t[4]) { AT(5) + 16, 1 });
 		check_eq(vcpu_run_once(v), 0);
 		check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
 		check_eq(v->run->mmio.phys_addr, 0xd0000010);
@@ -394,7 +413,7 @@ static void what_is_no_memory_is_what_it_is_without_views(void)
 	check_eq(vcpu_try_peek(v, AT(5)), PF_VECTOR);
 	/* the same, forgotten, with what KVM remembers of another generation */
 	t1[0][5] = 0xd0000000 | E_LEAF;
-	vcpu_prepare(v, (guest_fn)(void *)guest_sum, (uint64_t[4]){ AT(5), 1 });
+	vcpu_prepare(v, (guest_fn)(void *)guest_sum, (uint64_t[4]) { AT(5), 1 });
 	check_eq(vcpu_run_once(v), 0);
 	check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
 	check_eq(vcpu_run_once(v), 0);
@@ -551,6 +570,7 @@ static const struct hostcase cases[] = {
 	CASE(a_shared_subtree_faults_once),
 	CASE(new_entries_and_more_rights_need_no_invalidation),
 	CASE(an_invalidation_ends_what_was),
+	CASE(a_table_may_lead_to_itself),
 	CASE(a_list_of_invalidations_counts_its_rows),
 	CASE(demand_faults_bring_their_address),
 	CASE(bad_entries_refuse),
