@@ -321,14 +321,14 @@ static void a_doorbell_rings_no_more_once_it_is_invalidated(void)
 	vcpu_vmfunc(&vm->vcpus[1], 1);
 	atomic_store(&stop, 0);
 	check_eq(pthread_create(&ringer, NULL, ring, &vm->vcpus[1]), 0);
-	for (i = 0; i < 400; i++) {
+	for (i = 0; i < 200; i++) {
 		while (!rang(fd[i % 2]))
 			usleep(10);
 		*(volatile uint64_t *)t1 = BELL((i + 1) % 2) |
 					   PVVAS_PROT_ALL | PVVAS_EPT_WB;
 		vcpu_hc_ok(&vm->vcpus[0], PVVAS_HC_INVALIDATE, t1, 0, 1);
 		rang(fd[i % 2]);
-		usleep(100);
+		usleep(1500);
 		check(!rang(fd[i % 2]));
 	}
 	atomic_store(&stop, 1);
