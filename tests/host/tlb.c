@@ -4,6 +4,7 @@
  * about one flush, or a pair of which either is enough; only a CPU that
  * keeps what it need not drop can tell (make test TLB=sticky, docs/tlb.md).
  */
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -104,9 +105,26 @@ static uint64_t guest_destroy(uint64_t nr, uint64_t id)
 	return beats - first;
 }
 
+/* Without a context the window is no memory: the VMM is asked. */
 static void *other_vcpu(void *arg)
 {
-	vcpu_call(arg, guest_beat, AT(1));
+	const uint64_t args[4] = { AT(1) };
+	struct vcpu *other = arg;
+	int r;
+
+	vcpu_prepare(other, (guest_fn)(void *)guest_beat, args);
+	while (!(r = vcpu_run_once(other)) || r == -EINTR) {
+		if (r)
+			continue;
+		if (vcpu_done(other, NULL))
+			return NULL;
+		if (other->run->exit_reason != KVM_EXIT_MMIO)
+			vcpu_unexpected(other);
+		check_eq(other->run->mmio.phys_addr, window_gpa(vm, AT(1)));
+		gone = 1;
+		stop = 1;
+	}
+	check_eq(r, 0);
 	return NULL;
 }
 
