@@ -11,5 +11,5 @@ mask_of() {
 		[ -n "$bit" ] || die "the patches have no $name (see $mods/list)"
 		mask=$((mask | 1 << bit))
 	done
-	echo $mask
+	printf '%u\n' $mask
 }

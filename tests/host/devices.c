@@ -7,7 +7,6 @@
  * make test-hooks.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -32,7 +31,7 @@ static struct scene s;
 /* Read the pages; that takes @n leaves, all of this memory type. */
 static void touch(uint64_t n, uint64_t type)
 {
-	uint64_t i, leaf, found = 0;
+	uint64_t i, gfn, leaf, found = 0;
 	char line[512], *p;
 	FILE *f;
 
@@ -42,10 +41,11 @@ static void touch(uint64_t n, uint64_t type)
 	f = fopen(TRACING "trace", "r");
 	check(f);
 	while (fgets(line, sizeof(line), f)) {
-		p = strstr(line, " leaf ");
-		if (line[0] == '#' || !p)
+		p = strstr(line, "gfn ");
+		if (line[0] == '#' || !p ||
+		    sscanf(p, "gfn %lx spte %lx", &gfn, &leaf) != 2 ||
+		    gfn - TEST_GPA / PAGE >= NR_PAGES)
 			continue;
-		leaf = strtoull(p + strlen(" leaf "), NULL, 16);
 		check_eq(leaf & MEMORY_TYPE, type);
 		found++;
 	}
@@ -64,7 +64,7 @@ static void leaves_follow_a_device_without_coherent_dma(void)
 	scene_make(&s, vm, SIZE, 2);
 	for (i = 0; i < NR_PAGES; i++)
 		s.ram[i * PAGE / 8] = i;
-	host_put(TRACING "events/kvm/kvm_pvvas_fill/enable", "1");
+	host_put(TRACING "events/kvmmmu/kvm_mmu_set_spte/enable", "1");
 	vcpu_vmfunc(v, 1);
 	touch(NR_PAGES, WRITE_BACK | IGNORE_PAT);
 	touch(0, 0);
@@ -77,7 +77,7 @@ static void leaves_follow_a_device_without_coherent_dma(void)
 	touch(0, 0);
 	host_put(DMA, "0");
 	touch(NR_PAGES, WRITE_BACK | IGNORE_PAT);
-	host_put(TRACING "events/kvm/kvm_pvvas_fill/enable", "0");
+	host_put(TRACING "events/kvmmmu/kvm_mmu_set_spte/enable", "0");
 	vm_free(vm);
 	rmdir(TRACING);
 }

@@ -133,11 +133,39 @@ static void tables_beyond_the_limit_are_dropped_and_come_back(void)
 	vm_free(vm);
 }
 
+static uint64_t shadow_pages(struct vcpu *v)
+{
+	struct pvvas_hc_stats s;
+
+	vcpu_stats(v, &s);
+	return s.shadow_pages;
+}
+
+/* Whether or not the guest invalidates the table. */
+static void a_destroyed_view_gives_its_root_back(void)
+{
+	struct vm *vm = vm_new(1);
+	struct vcpu *v = &vm->vcpus[0];
+	uint64_t ctx = ctx_new(v), before, i;
+	long view;
+
+	before = shadow_pages(v);
+	for (i = 0; i < 20; i++) {
+		view = try_view(v, ctx);
+		check(view > 0);
+		check_eq(shadow_pages(v), before + 1);
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_DESTROY, view, 0, 0);
+		check_eq(shadow_pages(v), before);
+	}
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(contexts_and_views_stop_at_what_the_vmm_allows),
 	CASE(roots_leave_room_for_tables),
 	CASE(a_guest_is_told_how_many_views_it_can_have),
 	CASE(tables_beyond_the_limit_are_dropped_and_come_back),
+	CASE(a_destroyed_view_gives_its_root_back),
 };
 
 HOSTCASE_MAIN(cases)

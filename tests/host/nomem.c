@@ -36,19 +36,47 @@ static void note_objects(uint64_t *n)
 		n[i] = kvm_stat_of(vm->fd, objects[i]);
 }
 
+/* Where KVM_RUN fails for want of memory, it goes on when it is called again. */
+static uint64_t run(void *fn, uint64_t a, uint64_t b)
+{
+	const uint64_t args[4] = { a, b };
+	uint64_t ret;
+	int r;
+
+	vcpu_prepare(v, (guest_fn)fn, args);
+	r = vcpu_run_once(v);
+	if (r == -ENOMEM) {
+		failed++;
+		r = vcpu_run_once(v);
+	}
+	check_eq(r, 0);
+	if (!vcpu_done(v, &ret))
+		vcpu_unexpected(v);
+	return ret;
+}
+
+static uint64_t guest_call(const uint64_t *a)
+{
+	return __hc4(a[0], a[1], a[2], a[3], a[4]);
+}
+
 /* Twice if there was no memory the first time. */
 static long call(uint64_t nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
 	uint64_t before[NR_OBJECTS], after[NR_OBJECTS];
+	static uint64_t *args;
 	long r;
 
+	if (!args)
+		args = vm_shared(PAGE);
+	memcpy(args, (uint64_t[]){ nr, a, b, c, d }, 5 * sizeof(*args));
 	note_objects(before);
-	r = vcpu_hc4(v, nr, a, b, c, d);
+	r = run(guest_call, (uint64_t)args, 0);
 	if (r == -ENOMEM) {
 		failed++;
 		note_objects(after);
 		check(!memcmp(before, after, sizeof(before)));
-		r = vcpu_hc4(v, nr, a, b, c, d);
+		r = run(guest_call, (uint64_t)args, 0);
 	}
 	if (r < 0)
 		host_fail(__FILE__, __LINE__, "hypercall %#lx: %ld", nr, r);
@@ -61,23 +89,20 @@ static uint64_t guest_poke(uint64_t va, uint64_t val)
 	return *(volatile uint64_t *)va;
 }
 
-/* KVM_RUN fails, and goes on when it is called again. */
 static void poke(uint64_t va, uint64_t val)
 {
-	const uint64_t args[4] = { va, val };
-	uint64_t ret;
-	int r;
+	check_eq(run(guest_poke, va, val), val);
+}
 
-	vcpu_prepare(v, (guest_fn)(void *)guest_poke, args);
-	r = vcpu_run_once(v);
-	if (r == -ENOMEM) {
-		failed++;
-		r = vcpu_run_once(v);
-	}
-	check_eq(r, 0);
-	if (!vcpu_done(v, &ret))
-		vcpu_unexpected(v);
-	check_eq(ret, val);
+static uint64_t guest_vmfunc(uint64_t slot)
+{
+	vmfunc(0, slot);
+	return slot;
+}
+
+static void enter(uint64_t slot)
+{
+	check_eq(run(guest_vmfunc, slot, 0), slot);
 }
 
 static void save_and_restore(void)
@@ -123,7 +148,7 @@ static void scenario(void)
 		call(PVVAS_HC_VIEW_CREATE, ctx, i + 1, (uint64_t)root[i], i);
 	}
 	call(PVVAS_HC_CTX_LOAD, ctx, 0, 0, 0);
-	vcpu_vmfunc(v, 1);
+	enter(1);
 	poke(WINDOW_FREE, 1);
 	/* other memory in its place */
 	entry = root_2mib(vm, root[0], WINDOW_FREE);
@@ -132,7 +157,7 @@ static void scenario(void)
 	     ((uint64_t)entry & (PAGE - 1)) / 8, 1, 0);
 	poke(WINDOW_FREE + PAGE, 2);
 	save_and_restore();
-	vcpu_vmfunc(v, 2);
+	enter(2);
 	poke(WINDOW_FREE + PAGE, 3);
 	check_eq(ram[0], 1);
 	check_eq(ram[PAGE / 8], 3);

@@ -324,6 +324,28 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* It has a use of its own for what views need. */
+static void no_record_gives_a_vcpu_with_vmx_a_context(void)
+{
+	struct kvm_pvvas_record rec[3];
+	struct vm *to = vm_new(1);
+	uint32_t i;
+
+	for (i = 0; i < to->cpuid->nent; i++)
+		if (to->cpuid->entries[i].function == 1)
+			to->cpuid->entries[i].ecx |= 1U << 5;
+	vm_add_vcpu(to);
+	ctx_new(&to->vcpus[0]);
+	check_eq(get(to, rec), 2);
+	rec[2] = (struct kvm_pvvas_record){ .type = KVM_PVVAS_VCPU,
+					    .val[0] = rec[1].val[0] };
+	check_eq(set(to, rec, 3), 0);
+	rec[2].arg = 1;
+	check_eq(set(to, rec, 3), -EINVAL);
+	check_eq(kvm_stat_of(to->fd, "pvvas_ctxs"), 0);
+	vm_free(to);
+}
+
 static void a_running_vcpu_is_busy(void)
 {
 	uint64_t nr = MAX_RECORDS;
@@ -350,6 +372,7 @@ static const struct hostcase cases[] = {
 	CASE(the_call_is_checked),
 	CASE(bad_records_are_refused_and_leave_nothing),
 	CASE(what_a_record_has_no_use_for_is_0),
+	CASE_ONLY_NAMED(no_record_gives_a_vcpu_with_vmx_a_context),
 	CASE(a_running_vcpu_is_busy),
 };
 

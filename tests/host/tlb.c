@@ -4,6 +4,7 @@
  * about one flush, or a pair of which either is enough; only a CPU that
  * keeps what it need not drop can tell (make test TLB=sticky, docs/tlb.md).
  */
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -104,9 +105,26 @@ static uint64_t guest_destroy(uint64_t nr, uint64_t id)
 	return beats - first;
 }
 
+/* Without a context the window is no memory: the VMM is asked. */
 static void *other_vcpu(void *arg)
 {
-	vcpu_call(arg, guest_beat, AT(1));
+	const uint64_t args[4] = { AT(1) };
+	struct vcpu *other = arg;
+	int r;
+
+	vcpu_prepare(other, (guest_fn)(void *)guest_beat, args);
+	while (!(r = vcpu_run_once(other)) || r == -EINTR) {
+		if (r)
+			continue;
+		if (vcpu_done(other, NULL))
+			return NULL;
+		if (other->run->exit_reason != KVM_EXIT_MMIO)
+			vcpu_unexpected(other);
+		check_eq(other->run->mmio.phys_addr, window_gpa(vm, AT(1)));
+		gone = 1;
+		stop = 1;
+	}
+	check_eq(r, 0);
 	return NULL;
 }
 
@@ -253,6 +271,114 @@ static void other_ram_shows_in_views_at_once(void)
 	vm_free(vm);
 }
 
+/* view_bound_parents(): the way that was forgotten is not gone on CPUs */
+static void a_table_in_very_many_places_leaves_each_at_once(void)
+{
+	uint64_t *table, *first, i;
+
+	begin(1);
+	table = vm_shared(PAGE);
+	table[0] = TEST_GPA | PVVAS_PROT_ALL | PVVAS_EPT_WB;
+	for (i = 0; i < 1100; i++)
+		*root_2mib(vm, view_root(s.view[0]),
+			   WINDOW_FREE + 8 * MIB + i * 2 * MIB) =
+			(uint64_t)table | PVVAS_PROT_ALL;
+	first = root_2mib(vm, view_root(s.view[0]), WINDOW_FREE + 8 * MIB);
+	for (i = 0; i < 1100; i++)
+		check_eq(vcpu_peek(v, WINDOW_FREE + 8 * MIB + i * 2 * MIB), 1000);
+	*first = 0;
+	check_eq(vcpu_hc(v, PVVAS_HC_INVALIDATE, (uint64_t)first & ~(PAGE - 1),
+			 (uint64_t)first / 8 % 512, 1), 1);
+	check_eq(vcpu_try_peek(v, WINDOW_FREE + 8 * MIB), PF_VECTOR);
+	vm_free(vm);
+}
+
+#define YIELD_MS	"/sys/module/kvm/parameters/pvvas_yield_ms"
+#define FORGOTTEN	200
+
+static volatile uint64_t written, read_too_old, zaps_done;
+
+/* Never older than what was written when it began to read. */
+static uint64_t guest_reads(uint64_t va)
+{
+	uint64_t least, val;
+
+	vmfunc(0, 1);
+	while (!stop) {
+		least = written;
+		val = *(volatile uint64_t *)va;
+		if (val < least)
+			read_too_old = least;
+	}
+	vmfunc(0, 0);
+	return 0;
+}
+
+static void *reader(void *arg)
+{
+	vcpu_call(arg, guest_reads, AT(1));
+	return NULL;
+}
+
+static void *zapper(void *arg)
+{
+	uint64_t i;
+
+	for (i = 0; i < 3; i++) {
+		vm_slot(vm, RAM_SLOT, RAM_GPA, arg, SIZE, 0);
+		vm_slot(vm, RAM_SLOT, RAM_GPA, NULL, 0, 0);
+	}
+	zaps_done = 1;
+	return NULL;
+}
+
+/*
+ * kvm_zap_obsolete_pages(), which yields: the host takes a page that the view
+ * has no leaf of any more, and the vCPU runs on in that view.  Needs modules that
+ * can make it yield (tests/flushes/mutate).
+ */
+static void what_a_zap_has_taken_is_flushed_before_it_yields(void)
+{
+	int file = memfd_create("pages", 0);
+	uint64_t i, *page, *other;
+	pthread_t r, z;
+
+	if (access(YIELD_MS, W_OK))
+		host_skip("these modules cannot yield when they are told to");
+	begin(2);
+	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 4000);
+	vcpu_vmfunc(v, 0);
+	for (i = 0; i < FORGOTTEN; i++)
+		*root_2mib(vm, view_root(s.view[1]),
+			   WINDOW_FREE + 8 * MIB + i * 2 * MIB) =
+			(uint64_t)memset(vm_shared(PAGE), 0, PAGE) |
+			PVVAS_PROT_ALL;
+	page = &s.ram[WORD(1)];
+	other = vm_mem(SIZE);
+	check_eq(ftruncate(file, 2 * PAGE), 0);
+	host_put(YIELD_MS, "2");
+	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_CTX_LOAD, s.ctx, 0, 0);
+	check_eq(pthread_create(&r, NULL, reader, &vm->vcpus[1]), 0);
+	vcpu_vmfunc(v, 2);
+	for (i = 0; i < FORGOTTEN; i++)
+		vcpu_try_peek(v, WINDOW_FREE + 8 * MIB + i * 2 * MIB);
+	check_eq(pthread_create(&z, NULL, zapper, other), 0);
+	for (i = 1000; !zaps_done; i++) {
+		check_eq(pwrite(file, &i, sizeof(i), i % 2 * PAGE), sizeof(i));
+		check(mmap(page, PAGE, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_FIXED, file, i % 2 * PAGE) == page);
+		written = i;
+		usleep(500);
+	}
+	pthread_join(z, NULL);
+	stop = 1;
+	pthread_join(r, NULL);
+	host_put(YIELD_MS, "0");
+	host_note("%lu pages taken meanwhile", i - 1000);
+	check_eq(read_too_old, 0);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(a_detached_segment_is_gone_at_once),
 	CASE(an_unmapped_page_is_gone_at_once),
@@ -262,6 +388,8 @@ static const struct hostcase cases[] = {
 	CASE(a_root_page_that_was_another_vms_shows_nothing_of_it),
 	CASE(tables_that_were_taken_back_are_not_walked),
 	CASE(other_ram_shows_in_views_at_once),
+	CASE_ONLY_NAMED(a_table_in_very_many_places_leaves_each_at_once),
+	CASE_ONLY_NAMED(what_a_zap_has_taken_is_flushed_before_it_yields),
 };
 
 HOSTCASE_MAIN(cases)
