@@ -373,6 +373,20 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 }
 
 /*
+ * Who pays for a page pays for the tree that it is found by, and for the tables
+ * that show it.  Who reads where there is none, and makes none, pays for the tables
+ * itself: NULL.
+ */
+static struct mem_cgroup *pvvas_page_payer(struct pvvas_seg *seg, u64 offset,
+					   u32 access)
+{
+	struct pvvas_seg *mem = seg->memory;
+
+	return pvvas_page_wanted(seg, access) ||
+	       xa_load(&mem->pages, offset >> PAGE_SHIFT) ? mem->memcg : NULL;
+}
+
+/*
  * Answer an access (PVVAS_PROT_*; 0: only see to it that there is a page).
  * Another CPU may be doing the same: one page wins.
  *
@@ -383,8 +397,8 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 		     bool user)
 {
-	/* Who pays for the pages pays for the tree that they are found by. */
-	struct mem_cgroup *old = set_active_memcg(seg->memory->memcg);
+	struct mem_cgroup *old =
+		set_active_memcg(pvvas_page_payer(seg, offset, access));
 	int ret = pvvas_page_answer(seg, offset, access, gfp, user);
 
 	set_active_memcg(old);
