@@ -68,6 +68,39 @@ static bool pvvas_clone_writer(const struct pvvas_seg *from)
 	return pvvas_object_rights(&from->obj) & PVVAS_WRITE;
 }
 
+static void pvvas_clone_drop(struct pvvas_clone *clones, u32 nr)
+{
+	while (nr--)
+		pvvas_seg_drop(clones[nr].to);
+}
+
+/*
+ * The clones of all sources, with the mode @mode or that of the source, to be
+ * published; or none.  -EAGAIN: try it again.
+ */
+static int pvvas_clone_make(struct pvvas_clone *clones, u32 nr, const u32 *mode)
+{
+	struct pvvas_seg *from, *to;
+	int ret = 0;
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		from = clones[i].from;
+		to = from->memory->pinned ? ERR_PTR(-EOPNOTSUPP) :
+		     pvvas_clone_new(from, from->base,
+				     mode ? *mode : from->obj.mode);
+		ret = PTR_ERR_OR_ZERO(to);
+		if (ret)
+			break;
+		clones[i].to = to;
+	}
+	if (!ret)
+		ret = pvvas_clone_pages(clones, nr);
+	if (ret)
+		pvvas_clone_drop(clones, i);
+	return ret;
+}
+
 int pvvas_seg_clone(struct pvvas_ioc_clone *arg)
 {
 	struct pvvas_clone clone = {};
@@ -86,16 +119,11 @@ int pvvas_seg_clone(struct pvvas_ioc_clone *arg)
 		return PTR_ERR(clone.from);
 	}
 	clone.writer = pvvas_clone_writer(clone.from);
-	if (clone.from->memory->pinned)
-		clone.to = ERR_PTR(-EOPNOTSUPP);
-	else
-		clone.to = pvvas_clone_new(clone.from, clone.from->base,
-					  arg->mode);
-	ret = PTR_ERR_OR_ZERO(clone.to);
-	if (!ret) {
-		ret = pvvas_clone_pages(&clone, 1);
-		ret = pvvas_clone_publish(clone.to, name, owner, ret, &arg->id);
-	}
+	do {
+		ret = pvvas_clone_make(&clone, 1, &arg->mode);
+	} while (ret == -EAGAIN);
+	if (!ret)
+		ret = pvvas_clone_publish(clone.to, name, owner, 0, &arg->id);
 	pvvas_seg_drop(clone.from);
 	if (ret)
 		kfree(name);
@@ -237,23 +265,16 @@ static int pvvas_vas_clone_fill(struct pvvas_clone *clones, u32 n, u32 vid)
 {
 	struct pvvas_proc *owner = pvvas_proc_current();
 	int ret = PTR_ERR_OR_ZERO(owner);
-	u32 i, made = 0;
+	u32 i;
 
-	for (i = 0; i < n && !ret; i++) {
-		struct pvvas_seg *from = clones[i].from;
-		struct pvvas_seg *to;
-
-		to = pvvas_clone_new(from, from->base, from->obj.mode);
-		if (IS_ERR(to)) {
-			ret = PTR_ERR(to);
-			break;
-		}
-		clones[i].to = to;
-		made++;
-	}
-	if (!ret)
-		ret = pvvas_clone_pages(clones, n);
-	for (i = 0; i < made; i++) {
+	if (ret)
+		return ret;
+	do {
+		ret = pvvas_clone_make(clones, n, NULL);
+	} while (ret == -EAGAIN);
+	if (ret)
+		return ret;
+	for (i = 0; i < n; i++) {
 		/* Keep one reference, so that it lasts until it is linked. */
 		kref_get(&clones[i].to->obj.ref);
 		ret = pvvas_clone_publish(clones[i].to, NULL, owner, ret,
@@ -261,7 +282,7 @@ static int pvvas_vas_clone_fill(struct pvvas_clone *clones, u32 n, u32 vid)
 	}
 	if (!ret)
 		ret = pvvas_vas_clone_links(clones, n, vid);
-	for (i = 0; i < made; i++) {
+	for (i = 0; i < n; i++) {
 		struct pvvas_ioc_id id = { .id = clones[i].id };
 
 		/* It lives as long as the VAS, not as long as this process. */

@@ -20,7 +20,8 @@
  * - The work is done by a kernel thread: threads that wait for the moment, and
  *   other clones of the same memory, do not depend on the caller's priority.
  * - One clone is made of a memory at a time.  Who may not write to it lets those
- *   who may go first.
+ *   who may go first, and begins anew if one comes: its pages may take as long as
+ *   its cgroup wants.
  */
 #include <linux/completion.h>
 #include <linux/sched/mm.h>
@@ -32,12 +33,13 @@
 static DEFINE_SPINLOCK(pvvas_cloning_lock);
 static DECLARE_WAIT_QUEUE_HEAD(pvvas_cloning_wait);
 
-/* Some memories being cloned at one moment. */
+/* Some memories being cloned at one moment; @writer: the caller may write to all. */
 struct pvvas_moment {
 	struct work_struct work;
 	struct completion done;
 	struct pvvas_clone *clones;
 	u32 nr;
+	bool writer;
 	bool killed;
 	int ret;
 };
@@ -198,6 +200,15 @@ static int pvvas_clone_share_one(struct pvvas_clone *clone, pgoff_t index,
 	return ret;
 }
 
+/* Is there a reason to end early?  -EAGAIN: a clone of who may write waits. */
+static int pvvas_clone_stop(const struct pvvas_clone *clone, const bool *killed)
+{
+	if (READ_ONCE(*killed))
+		return -EINTR;
+	return !clone->writer && READ_ONCE(clone->from->memory->writers) ?
+	       -EAGAIN : 0;
+}
+
 static int pvvas_clone_share(struct pvvas_clone *clone, const bool *killed)
 {
 	struct mem_cgroup *old = set_active_memcg(clone->to->memcg);
@@ -208,7 +219,7 @@ static int pvvas_clone_share(struct pvvas_clone *clone, const bool *killed)
 
 	for (; !ret && xa_find(&mem->pages, &index, ULONG_MAX, PVVAS_COW);
 	     index++) {
-		ret = READ_ONCE(*killed) ? -EINTR :
+		ret = pvvas_clone_stop(clone, killed) ?:
 		      pvvas_clone_share_one(clone, index, &spare);
 		cond_resched();
 	}
@@ -295,7 +306,7 @@ static bool pvvas_moment_claim(struct pvvas_moment *moment)
 		const struct pvvas_clone *clone = &moment->clones[i];
 		const struct pvvas_seg *mem = clone->from->memory;
 
-		if (mem->cloning || (mem->writers && !clone->writer))
+		if (mem->cloning || (mem->writers && !moment->writer))
 			claimed = false;
 	}
 	for (i = 0; i < moment->nr && claimed; i++)
@@ -304,14 +315,19 @@ static bool pvvas_moment_claim(struct pvvas_moment *moment)
 	return claimed;
 }
 
+/*
+ * Only who may write to all goes first: two callers who may write to half of it each
+ * would let each other go first for ever.
+ */
 static void pvvas_moment_writers(struct pvvas_moment *moment, int change)
 {
 	u32 i;
 
+	if (!moment->writer)
+		return;
 	spin_lock(&pvvas_cloning_lock);
 	for (i = 0; i < moment->nr; i++)
-		if (moment->clones[i].writer)
-			moment->clones[i].from->memory->writers += change;
+		moment->clones[i].from->memory->writers += change;
 	spin_unlock(&pvvas_cloning_lock);
 }
 
@@ -342,16 +358,19 @@ static int pvvas_moment_run(struct pvvas_moment *moment)
 
 /*
  * Fill clones that exist, without pages, and that nobody can find.  Their sources
- * have a reference each.
+ * have a reference each.  -EAGAIN: begin again, with empty ones.
  */
 int pvvas_clone_pages(struct pvvas_clone *clones, u32 nr)
 {
-	struct pvvas_moment moment = { .clones = clones, .nr = nr };
+	struct pvvas_moment moment = { .clones = clones, .nr = nr,
+				       .writer = true };
 	int ret;
 	u32 i;
 
 	for (i = 0; i < nr; i++) {
 		INIT_LIST_HEAD(&clones[i].node);
+		clones[i].error = 0;
+		moment.writer &= clones[i].writer;
 		clones[i].copies = clones[i].to->memcg !=
 				   clones[i].from->memory->memcg;
 	}
