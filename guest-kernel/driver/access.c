@@ -91,7 +91,9 @@ static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
 			return ret;
 		xa_lock_irq(&mem->pages);
 		page = xa_load(&mem->pages, index);
-		if (!page)
+		if (!(pvvas_seg_allows(seg, index) & PVVAS_PROT_READ))
+			len = -EACCES;
+		else if (!page)
 			memset(buf, 0, len);
 		else if (!write)
 			memcpy(buf, page_address(page) + in_page, len);

@@ -142,7 +142,8 @@ static bool pvvas_seg_covers(const struct pvvas_seg *seg, u64 offset)
 	return va >= seg->base && va - seg->base < seg->length;
 }
 
-static u32 pvvas_seg_allows(struct pvvas_seg *seg, pgoff_t index)
+/* What a protection leaves of the rights to a page. */
+u32 pvvas_seg_allows(struct pvvas_seg *seg, pgoff_t index)
 {
 	void *entry = mtree_load(&seg->prot, index);
 

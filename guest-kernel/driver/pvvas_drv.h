@@ -423,6 +423,7 @@ void pvvas_seg_drop(struct pvvas_seg *seg);
 #define PVVAS_RW	(PVVAS_PROT_READ | PVVAS_PROT_WRITE)
 int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 		     bool user);
+u32 pvvas_seg_allows(struct pvvas_seg *seg, pgoff_t index);
 struct page *pvvas_page_alloc(struct pvvas_seg *mem, gfp_t gfp,
 			      unsigned int order);
 int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
