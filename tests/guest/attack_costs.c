@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What another user can burden others with, beside pages: tables, and the time in
+ * which a clone waits for memory.  And what protections are worth.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "cgroup.h"
+#include "tcase.h"
+
+#define BASE	((char *)VAS_WINDOW_FIRST)
+#define MIB	(1UL << 20)
+#define GIB	(1UL << 30)
+#define BLOCK	(2 * MIB)
+#define PAGE	4096UL
+#define NOBODY	1000
+#define CGROUPS	"/tmp/cgroup/"
+/* what a cgroup is charged ahead */
+#define SLACK	(512L << 10)
+
+struct scene {
+	_Atomic int turn;
+	_Atomic int stop;
+	_Atomic long slowest;	/* microseconds */
+	_Atomic long done;
+	char name[64];
+	int vid;
+	int sid;
+};
+
+static void pass(struct scene *s)
+{
+	atomic_fetch_add(&s->turn, 1);
+}
+
+static void await(struct scene *s, int turn)
+{
+	while (atomic_load(&s->turn) < turn)
+		usleep(1000);
+}
+
+static struct scene *new_scene(void)
+{
+	struct scene *s = tcase_shared(sizeof(*s));
+
+	strcpy(s->name, tcase_name("burden"));
+	return s;
+}
+
+static long microseconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static void be_nobody(void)
+{
+	check_eq(setgroups(0, NULL), 0);
+	check_eq(setgid(NOBODY), 0);
+	check_eq(setuid(NOBODY), 0);
+}
+
+/*
+ * Tables.
+ */
+
+#define SPARSE	(4 * GIB)
+
+static void own_sparse(void *arg)
+{
+	struct scene *s = arg;
+
+	cgroup_enter("owner");
+	s->sid = tcase_seg(s->name, BASE, SPARSE, 0644);
+	s->vid = tcase_vas(NULL, 0644);
+	check_eq(seg_attach(s->vid, s->sid), 0);
+	pass(s);
+	await(s, 3);
+}
+
+static void read_everywhere(void *arg)
+{
+	struct scene *s = arg;
+	volatile char *p = BASE;
+	size_t at;
+
+	cgroup_enter("reader");
+	be_nobody();
+	check_eq(vas_switch(check_id(vas_attach(s->vid))), 0);
+	for (at = 0; at < SPARSE; at += BLOCK)
+		check_eq(p[at], 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void reading_in_many_places_costs_the_owners_cgroup_nothing(void)
+{
+	struct scene *s = new_scene();
+	pid_t owner, reader;
+	long before, after;
+
+	cgroup_make("owner", "max");
+	cgroup_make("reader", "max");
+	owner = tcase_spawn(own_sparse, s);
+	await(s, 1);
+	before = cgroup_bytes("owner");
+	reader = tcase_spawn(read_everywhere, s);
+	tcase_join(reader);
+	after = cgroup_bytes("owner");
+	tcase_note("owner %ld KiB, then %ld; reader %ld", before >> 10,
+		   after >> 10, cgroup_bytes("reader") >> 10);
+	atomic_store(&s->turn, 3);
+	tcase_join(owner);
+	seg_delete(s->sid);
+	vas_delete(s->vid);
+	cgroup_remove("owner");
+	cgroup_remove("reader");
+	check(after <= before + SLACK);
+}
+
+/*
+ * Time.
+ */
+
+static void high(const char *limit)
+{
+	put_value(CGROUPS "reader", "memory.high", limit);
+}
+
+#define CLONED	MIB
+
+static void become_reader(void *arg)
+{
+	struct scene *s = arg;
+	long took;
+
+	cgroup_enter("reader");
+	be_nobody();
+	/* more than the limit, before */
+	memset(malloc(8 * MIB), 1, 8 * MIB);
+	pass(s);
+	await(s, 2);
+	took = microseconds();
+	check_id(seg_clone(s->sid));
+	tcase_note("the reader's clone took %ld us", microseconds() - took);
+}
+
+static void a_readers_slow_clone_does_not_hold_up_the_owners(void)
+{
+	struct scene *s = new_scene();
+	pid_t reader;
+	long took;
+
+	cgroup_make("reader", "max");
+	s->sid = tcase_seg(s->name, BASE, CLONED, 0644);
+	check_eq(seg_populate(s->sid, BASE, CLONED), 0);
+	reader = tcase_spawn(become_reader, s);
+	await(s, 1);
+	high("1M");
+	pass(s);
+	usleep(500000);
+	took = microseconds();
+	tcase_track_seg(check_id(seg_clone(s->sid)));
+	took = microseconds() - took;
+	tcase_note("the owner's clone took %ld us", took);
+	tcase_join(reader);
+	cgroup_remove("reader");
+	check(took < 2000000);
+}
+
+/*
+ * Two users, each with a segment that the other one may read, in one VAS that both
+ * clone, with two processes each.
+ */
+
+static void be(int uid)
+{
+	check_eq(setgroups(0, NULL), 0);
+	check_eq(setgid((gid_t)uid), 0);
+	check_eq(setuid((uid_t)uid), 0);
+}
+
+static void clone_often(struct scene *s)
+{
+	int i;
+
+	for (i = 0; i < 40; i++) {
+		int vid = check_id(vas_clone(s->vid));
+
+		check_eq(vas_delete(vid), 0);
+		atomic_fetch_add(&s->done, 1);
+	}
+}
+
+static void clone_as_one(void *arg)
+{
+	be(NOBODY);
+	clone_often(arg);
+}
+
+static void clone_as_other(void *arg)
+{
+	be(NOBODY + 1);
+	clone_often(arg);
+}
+
+static void give(int sid, int uid)
+{
+	struct seg_attr attr = { .size = sizeof(attr), .valid = VAS_ATTR_UID,
+				 .uid = (uid_t)uid };
+
+	check_eq(seg_ctl(sid, SEG_CTL_SETATTR, &attr), 0);
+}
+
+static void two_users_clone_a_vas_with_segments_of_both(void)
+{
+	struct scene *s = new_scene();
+	pid_t pids[4];
+	int sid[2], i;
+
+	s->vid = tcase_vas(tcase_name("v"), 0644);
+	for (i = 0; i < 2; i++) {
+		sid[i] = tcase_seg(tcase_name(i ? "other" : "one"),
+				   BASE + (size_t)i * BLOCK, MIB, 0644);
+		check_eq(seg_populate(sid[i], BASE + (size_t)i * BLOCK, MIB), 0);
+		give(sid[i], NOBODY + i);
+		check_eq(seg_attach(s->vid, sid[i]), 0);
+	}
+	for (i = 0; i < 4; i++)
+		pids[i] = tcase_spawn(i % 2 ? clone_as_one : clone_as_other, s);
+	for (i = 0; i < 4; i++)
+		tcase_join(pids[i]);
+	check_eq(atomic_load(&s->done), 160);
+}
+
+/*
+ * Protections.
+ */
+
+static void peek(void *arg)
+{
+	struct scene *s = arg;
+	char buf[16] = "";
+	int fd, vh;
+
+	be_nobody();
+	vh = check_id(vas_attach(s->vid));
+	check_eq(vas_switch(vh), 0);
+	check_eq(tcase_try_read(BASE).sig, SIGSEGV);
+	check_eq(prctl(PR_SET_DUMPABLE, 1), 0);
+	fd = open("/proc/self/mem", O_RDONLY);
+	check(fd >= 0);
+	check_eq(pread(fd, buf, 8, (off_t)(uintptr_t)BASE), -1);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void what_is_protected_is_not_read_by_way_of_proc(void)
+{
+	struct scene *s = new_scene();
+	int vh;
+
+	s->sid = tcase_seg(s->name, BASE, 4 * PAGE, 0644);
+	s->vid = tcase_vas(tcase_name("v"), 0644);
+	check_eq(seg_attach(s->vid, s->sid), 0);
+	vh = check_id(vas_attach(s->vid));
+	check_eq(vas_switch(vh), 0);
+	strcpy(BASE, "secret");
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(seg_protect(s->sid, BASE, PAGE, 0), 0);
+	tcase_join(tcase_spawn(peek, s));
+}
+
+static const struct tcase cases[] = {
+	CASE(reading_in_many_places_costs_the_owners_cgroup_nothing),
+	CASE_SECONDS(a_readers_slow_clone_does_not_hold_up_the_owners, 120),
+	CASE(two_users_clone_a_vas_with_segments_of_both),
+	CASE(what_is_protected_is_not_read_by_way_of_proc),
+};
+
+TCASE_MAIN(cases, 0)
