@@ -314,7 +314,7 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
 		pvvas_link_free(link);
 		return ret;
 	}
-	list_add_tail(&link->node, &att->links);
+	pvvas_link_add(link, &att->links);
 	return 0;
 }
 
@@ -345,6 +345,7 @@ static int pvvas_seg_detach_private(struct pvvas_att *att,
 		return -ENOENT;
 	pvvas_space_detach(att->space, seg->tree);
 	list_del_init(&link->node);
+	list_del_init(&link->in_seg);
 	pvvas_att_uncover(att, link);
 	pvvas_dump_take(att, seg, dumps);
 	pvvas_link_free(link);
@@ -445,19 +446,22 @@ int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg)
 }
 
 /*
- * The link with the lowest segment id above @id, of those given; without those
- * that @att, if it is given, does not show.
+ * The link with the lowest segment id above @id, of those given, or of the lockable
+ * ones; without those that @att, if it is given, does not show.
  */
-static void pvvas_link_above(struct list_head *links, u32 id,
+static void pvvas_link_above(struct list_head *links, u32 id, bool lockable,
 			     struct pvvas_att *att, struct pvvas_link **best)
 {
 	struct pvvas_link *link;
 
-	list_for_each_entry(link, links, node)
+	list_for_each_entry(link, links, node) {
+		if (lockable && !link->seg->lockable)
+			break;
 		if (link->seg->obj.id > id &&
 		    !(att && pvvas_link_hidden(att, link)) &&
 		    (!*best || link->seg->obj.id < (*best)->seg->obj.id))
 			*best = link;
+	}
 }
 
 /* The segment @id in an attachment of this process, and with which rights. */
@@ -484,6 +488,7 @@ struct pvvas_seg *pvvas_att_seg(u32 handle, u32 id, u32 *rights)
 
 static int pvvas_link_next_locked(struct pvvas_ioc_link *arg)
 {
+	bool lockable = arg->flags & PVVAS_LINK_LOCKABLE;
 	struct pvvas_link *link = NULL, *mine = NULL;
 	struct pvvas_att *att = NULL;
 	struct pvvas_vas *vas;
@@ -498,9 +503,9 @@ static int pvvas_link_next_locked(struct pvvas_ioc_link *arg)
 		return -EINVAL;
 	if (!att && !(pvvas_object_rights(&vas->obj) & PVVAS_READ))
 		return -EACCES;
-	pvvas_link_above(&vas->links, arg->seg, att, &link);
+	pvvas_link_above(&vas->links, arg->seg, lockable, att, &link);
 	if (att)
-		pvvas_link_above(&att->links, arg->seg, NULL, &mine);
+		pvvas_link_above(&att->links, arg->seg, lockable, NULL, &mine);
 	if (mine && (!link || mine->seg->obj.id < link->seg->obj.id))
 		link = mine;
 	if (!link)
@@ -518,7 +523,7 @@ int pvvas_link_next(struct pvvas_ioc_link *arg)
 {
 	int ret;
 
-	if (arg->flags || arg->prot || arg->reserved)
+	if (arg->flags & ~PVVAS_LINK_LOCKABLE || arg->prot || arg->reserved)
 		return -EINVAL;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_link_next_locked(arg);

@@ -500,6 +500,8 @@ int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg)
 		}
 		seg->lockable = arg->on;
 	}
+	if (!ret)
+		pvvas_links_sort(seg);
 	pvvas_unlock();
 	if (lock) {
 		pvvas_lock_retire(lock);

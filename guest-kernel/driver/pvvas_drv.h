@@ -151,6 +151,7 @@ struct pvvas_vas {
  * @locked: bytes that count for RLIMIT_MEMLOCK
  * @node: where its pages come from, or NUMA_NO_NODE
  * @lockable: a switch locks it
+ * @links: struct pvvas_link.in_seg
  * @lock: once it was lockable (lock.c); another one each time that it becomes so
  */
 struct pvvas_seg {
@@ -187,6 +188,7 @@ struct pvvas_seg {
 	u64 locked;
 	int node;
 	bool lockable;
+	struct list_head links;
 	struct pvvas_seglock *lock;
 	struct pvvas_leftover left;
 };
@@ -213,9 +215,13 @@ struct pvvas_clone {
 
 /**
  * struct pvvas_link - a segment in a VAS, or in the private set of an attachment
+ * @node: in @set, where those of lockable segments come first
+ * @in_seg: among all links of the segment
  */
 struct pvvas_link {
 	struct list_head node;
+	struct list_head *set;
+	struct list_head in_seg;
 	struct pvvas_seg *seg;
 	struct pvvas_user *charged;
 	u32 prot;
@@ -401,6 +407,8 @@ struct pvvas_link *pvvas_link_find(struct list_head *links,
 				   const struct pvvas_seg *seg);
 struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot,
 				  struct pvvas_link **spare);
+void pvvas_link_add(struct pvvas_link *link, struct list_head *set);
+void pvvas_links_sort(struct pvvas_seg *seg);
 void pvvas_link_free(struct pvvas_link *link);
 
 /* segment.c */

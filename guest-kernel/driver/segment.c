@@ -134,6 +134,7 @@ struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode)
 	seg->memory = seg;
 	seg->unique = pvvas_unique();
 	INIT_LIST_HEAD(&seg->clones);
+	INIT_LIST_HEAD(&seg->links);
 	INIT_LIST_HEAD(&seg->faces);
 	list_add(&seg->face, &seg->faces);
 	xa_init_flags(&seg->pages, XA_FLAGS_LOCK_IRQ | XA_FLAGS_ACCOUNT);

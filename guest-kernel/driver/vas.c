@@ -88,12 +88,39 @@ struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot,
 	link->charged = user;
 	link->prot = prot;
 	INIT_LIST_HEAD(&link->node);
+	INIT_LIST_HEAD(&link->in_seg);
 	return link;
+}
+
+static void pvvas_link_sort(struct pvvas_link *link)
+{
+	if (link->seg->lockable)
+		list_move(&link->node, link->set);
+	else
+		list_move_tail(&link->node, link->set);
+}
+
+/* To those of a VAS or of an attachment. */
+void pvvas_link_add(struct pvvas_link *link, struct list_head *set)
+{
+	link->set = set;
+	list_add(&link->in_seg, &link->seg->links);
+	pvvas_link_sort(link);
+}
+
+/* It is lockable now, or not any more. */
+void pvvas_links_sort(struct pvvas_seg *seg)
+{
+	struct pvvas_link *link;
+
+	list_for_each_entry(link, &seg->links, in_seg)
+		pvvas_link_sort(link);
 }
 
 void pvvas_link_free(struct pvvas_link *link)
 {
 	list_del(&link->node);
+	list_del(&link->in_seg);
 	link->seg->obj.users--;
 	pvvas_object_put(&link->seg->obj);
 	pvvas_quota_uncharge(link->charged, PVVAS_QUOTA_LINKS);
@@ -173,7 +200,7 @@ static struct pvvas_link *pvvas_vas_link_new(struct pvvas_vas *vas,
 		return ERR_PTR(-EEXIST);
 	link = pvvas_link_new(seg, prot, spare);
 	if (!IS_ERR(link))
-		list_add_tail(&link->node, &vas->links);
+		pvvas_link_add(link, &vas->links);
 	return link;
 }
 

@@ -199,6 +199,7 @@ static int collect(int vh, struct lockset **set)
 	struct pvvas_ioc_link link = {
 		.size = sizeof(link),
 		.target = (uint32_t)vh,
+		.flags = PVVAS_LINK_LOCKABLE,
 	};
 	int err;
 
@@ -213,7 +214,7 @@ static int collect(int vh, struct lockset **set)
 		if (err)
 			break;
 		link.prot = 0;
-		link.flags = 0;
+		link.flags = PVVAS_LINK_LOCKABLE;
 	}
 	/* the end, or a driver that knows nothing of this */
 	if (err == -ENOENT || err == -ENOTTY)

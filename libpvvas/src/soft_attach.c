@@ -204,6 +204,9 @@ static int next_link(struct pvvas_ioc_link *arg)
 		if (l->target != vas && l->target != arg->target)
 			continue;
 		seg = soft_object(PVVAS_KIND_SEG, l->seg);
+		if (arg->flags & PVVAS_LINK_LOCKABLE &&
+		    !(seg && seg->lockable))
+			continue;
 		if (att && l->target == vas && seg && soft_hidden(att, seg))
 			continue;
 		if (l->seg > arg->seg && (!found || l->seg < found->seg))

@@ -198,7 +198,8 @@ struct pvvas_ioc_seg_data {
 /**
  * struct pvvas_ioc_link - PVVAS_IOC_LINK_NEXT: what a VAS or a handle shows
  * @size: sizeof(struct pvvas_ioc_link)
- * @flags: out, PVVAS_LINK_*
+ * @flags: in, PVVAS_LINK_LOCKABLE: only segments of which that is so, or 0; out,
+ *	PVVAS_LINK_*
  * @target: VAS id, or handle: then with what only this process sees, and with
  *	the rights of this process
  * @seg: in, an id, or 0; out, the segment there with the next higher one
