@@ -25,17 +25,22 @@
 /* What INVALIDATE_LIST reads; interrupts are off while it is in use. */
 static DEFINE_PER_CPU(struct pvvas_hc_range *, pvvas_rows);
 
-u64 *pvvas_table_new(gfp_t gfp)
+/* With anything in it. */
+static u64 *pvvas_table_alloc(gfp_t gfp)
 {
 	struct page *page = NULL;
 
 	if (!pvvas_inject_table(gfp))
-		page = alloc_page(gfp | __GFP_ZERO | __GFP_NOWARN |
-				  __GFP_ACCOUNT);
+		page = alloc_page(gfp | __GFP_NOWARN | __GFP_ACCOUNT);
 	if (!page)
 		return NULL;
 	atomic64_inc(&pvvas_counts.tables);
 	return page_address(page);
+}
+
+u64 *pvvas_table_new(gfp_t gfp)
+{
+	return pvvas_table_alloc(gfp | __GFP_ZERO);
 }
 
 /* KVM has never seen it, or has forgotten it. */
@@ -222,7 +227,7 @@ static int pvvas_tree_make(struct pvvas_tree *tree, pgoff_t index, bool small,
 			break;
 		spare[0] = pvvas_table_new(gfp);
 		if (small)
-			spare[1] = pvvas_table_new(gfp);
+			spare[1] = pvvas_table_alloc(gfp);
 		if (!spare[0] || (small && !spare[1]))
 			break;
 	}
@@ -265,7 +270,7 @@ static void pvvas_pmd_enter(u64 *pmd, u64 *table)
 /* Split what maps 2 MiB; tree->lock is held. */
 static int pvvas_pmd_split(u64 *pmd)
 {
-	u64 *table = pvvas_table_new(GFP_ATOMIC);
+	u64 *table = pvvas_table_alloc(GFP_ATOMIC);
 
 	if (!table)
 		return -ENOMEM;
@@ -304,7 +309,7 @@ int pvvas_tree_split(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp)
 		}
 		spin_unlock_irqrestore(&tree->lock, flags);
 		if (large)
-			table = pvvas_table_new(gfp);
+			table = pvvas_table_alloc(gfp);
 	} while (large && table);
 	pvvas_table_free(table);
 	return large ? -ENOMEM : 0;
