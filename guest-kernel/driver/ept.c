@@ -43,11 +43,33 @@ u64 *pvvas_table_new(gfp_t gfp)
 	return pvvas_table_alloc(gfp | __GFP_ZERO);
 }
 
+static u64 *pvvas_table_charge(gfp_t gfp)
+{
+	u64 *table = NULL;
+
+	if (!pvvas_quota_tables(PAGE_SIZE))
+		return NULL;
+	table = pvvas_table_alloc(gfp);
+	if (table)
+		set_page_private(virt_to_page(table), PAGE_SIZE);
+	else
+		pvvas_quota_tables_back(PAGE_SIZE);
+	return table;
+}
+
+/* One of those of which a user can have very many. */
+u64 *pvvas_table_charged(gfp_t gfp)
+{
+	return pvvas_table_charge(gfp | __GFP_ZERO);
+}
+
 /* KVM has never seen it, or has forgotten it. */
 void pvvas_table_free(u64 *table)
 {
 	if (!table)
 		return;
+	pvvas_quota_tables_back(page_private(virt_to_page(table)));
+	set_page_private(virt_to_page(table), 0);
 	atomic64_dec(&pvvas_counts.tables);
 	free_page((unsigned long)table);
 }
@@ -225,9 +247,9 @@ static int pvvas_tree_make(struct pvvas_tree *tree, pgoff_t index, bool small,
 		spin_unlock_irqrestore(&tree->lock, flags);
 		if (done || spare[0])
 			break;
-		spare[0] = pvvas_table_new(gfp);
+		spare[0] = pvvas_table_charged(gfp);
 		if (small)
-			spare[1] = pvvas_table_alloc(gfp);
+			spare[1] = pvvas_table_charge(gfp);
 		if (!spare[0] || (small && !spare[1]))
 			break;
 	}
@@ -479,15 +501,31 @@ void pvvas_tree_refuse(struct pvvas_tree *tree, pgoff_t first, u64 count,
 	}
 }
 
+/* Whole pages of a tree itself, which has a pointer for each GiB. */
+static size_t pvvas_tree_pages(const struct pvvas_tree *tree, u64 gibs)
+{
+	return PAGE_ALIGN_DOWN(struct_size(tree, mids, gibs));
+}
+
+static u64 pvvas_tree_gibs(u64 start, u64 end)
+{
+	return ((end - 1) >> PUD_SHIFT) - (start >> PUD_SHIFT) + 1;
+}
+
 struct pvvas_tree *pvvas_tree_new(u64 start, u64 end)
 {
 	static atomic64_t last = ATOMIC64_INIT(0);
-	struct pvvas_tree *tree;
-	u64 gibs = ((end - 1) >> PUD_SHIFT) - (start >> PUD_SHIFT) + 1;
+	u64 gibs = pvvas_tree_gibs(start, end);
+	struct pvvas_tree *tree = NULL;
+	size_t pages = pvvas_tree_pages(tree, gibs);
 
+	if (!pvvas_quota_tables(pages))
+		return ERR_PTR(-ENOSPC);
 	tree = kvzalloc(struct_size(tree, mids, gibs), GFP_KERNEL_ACCOUNT);
-	if (!tree)
-		return NULL;
+	if (!tree) {
+		pvvas_quota_tables_back(pages);
+		return ERR_PTR(-ENOMEM);
+	}
 	spin_lock_init(&tree->lock);
 	tree->start = start;
 	tree->end = end;
@@ -517,6 +555,8 @@ void pvvas_tree_free(struct pvvas_tree *tree)
 		pvvas_tables_free(&list, tree->shown);
 	}
 	atomic64_dec(&pvvas_counts.trees);
+	pvvas_quota_tables_back(pvvas_tree_pages(tree,
+				pvvas_tree_gibs(tree->start, tree->end)));
 	kvfree_rcu(tree, rcu);
 }
 

@@ -169,6 +169,7 @@ static inline bool pvvas_entry_is_table(u64 entry)
 int pvvas_ept_init(void);
 void pvvas_ept_exit(void);
 u64 *pvvas_table_new(gfp_t gfp);
+u64 *pvvas_table_charged(gfp_t gfp);
 void pvvas_table_free(u64 *table);
 void pvvas_table_discard(struct list_head *list, u64 *table);
 void pvvas_tables_free(struct list_head *list, bool known);

@@ -556,6 +556,8 @@ void pvvas_quota_no_ranges(struct pvvas_seg *seg);
 void pvvas_quota_forget(struct pvvas_seg *seg);
 int pvvas_quota_memory(struct pvvas_user *user, bool free, s64 bytes);
 void pvvas_quota_memory_back(struct pvvas_user *user, s64 bytes);
+bool pvvas_quota_tables(s64 bytes);
+void pvvas_quota_tables_back(s64 bytes);
 void pvvas_quota_show(struct seq_file *m);
 
 /* fs.c, show.c */

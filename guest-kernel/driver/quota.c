@@ -34,6 +34,7 @@ struct pvvas_user {
 static DEFINE_HASHTABLE(pvvas_users, 6);
 static u32 pvvas_quota_count[PVVAS_NR_QUOTAS];
 static atomic64_t pvvas_quota_bytes;
+static atomic64_t pvvas_quota_table_bytes;
 
 static unsigned int pvvas_quota_user[PVVAS_NR_QUOTAS] = {
 	[PVVAS_QUOTA_OBJECTS] = 8192,
@@ -308,6 +309,22 @@ void pvvas_quota_memory_back(struct pvvas_user *user, s64 bytes)
 {
 	atomic64_sub(bytes, &user->bytes);
 	atomic64_sub(bytes, &pvvas_quota_bytes);
+}
+
+/*
+ * Tables: a segment without pages has some, and a reader makes more where it finds
+ * nothing.  No process that could be killed has them, so there is a limit for all:
+ * half of that of pages.  Anywhere, as above.
+ */
+bool pvvas_quota_tables(s64 bytes)
+{
+	return pvvas_bytes_add(&pvvas_quota_table_bytes, bytes,
+			       pvvas_quota_all_bytes() / 2);
+}
+
+void pvvas_quota_tables_back(s64 bytes)
+{
+	atomic64_sub(bytes, &pvvas_quota_table_bytes);
 }
 
 static void pvvas_quota_show_counts(struct seq_file *m, const u32 *used,

@@ -106,11 +106,13 @@ int pvvas_seg_place(struct pvvas_seg *seg)
 /* Its tables. */
 int pvvas_seg_make(struct pvvas_seg *seg)
 {
-	seg->tree = pvvas_tree_new(pvvas_va_to_gpa(seg->start),
-				   pvvas_va_to_gpa(seg->end));
-	if (!seg->tree)
-		return -ENOMEM;
-	return xa_err(xa_store_irq(&pvvas_segs_by_tree, seg->tree->seg, seg,
+	struct pvvas_tree *tree = pvvas_tree_new(pvvas_va_to_gpa(seg->start),
+						 pvvas_va_to_gpa(seg->end));
+
+	if (IS_ERR(tree))
+		return PTR_ERR(tree);
+	seg->tree = tree;
+	return xa_err(xa_store_irq(&pvvas_segs_by_tree, tree->seg, seg,
 				   GFP_KERNEL));
 }
 
