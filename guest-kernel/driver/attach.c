@@ -177,6 +177,7 @@ int pvvas_attach(struct pvvas_ioc_attach *arg)
 {
 	struct pvvas_att *spare;
 	struct pvvas_proc *proc;
+	u32 tries = 0;
 	int ret;
 
 	if (arg->flags || arg->reserved)
@@ -184,14 +185,16 @@ int pvvas_attach(struct pvvas_ioc_attach *arg)
 	proc = pvvas_proc_current();
 	if (IS_ERR(proc))
 		return PTR_ERR(proc);
-	/* Here, as a cgroup at its limit may have to reclaim for it. */
-	spare = kzalloc(sizeof(*spare), GFP_KERNEL_ACCOUNT);
-	if (!spare)
-		return -ENOMEM;
-	mutex_lock(&pvvas_lock);
-	ret = pvvas_attach_locked(proc, arg, &spare);
-	pvvas_unlock();
-	kfree(spare);
+	do {
+		/* Here, as a cgroup at its limit may have to reclaim for it. */
+		spare = kzalloc(sizeof(*spare), GFP_KERNEL_ACCOUNT);
+		if (!spare)
+			return -ENOMEM;
+		mutex_lock(&pvvas_lock);
+		ret = pvvas_attach_locked(proc, arg, &spare);
+		pvvas_unlock();
+		kfree(spare);
+	} while (ret == -ENOMEM && pvvas_make_room(&tries));
 	if (!ret)
 		pvvas_dump_update(arg->handle);
 	return ret;
@@ -275,7 +278,7 @@ void pvvas_detach_all(struct pvvas_proc *proc)
 /* A space of the attachment's own, which begins with what the VAS has. */
 static int pvvas_att_part(struct pvvas_att *att)
 {
-	struct pvvas_space *space = pvvas_space_new();
+	struct pvvas_space *space = pvvas_space_new(PVVAS_GFP_LOCKED);
 	struct pvvas_link *link;
 	int ret = 0;
 
@@ -393,19 +396,22 @@ static int pvvas_seg_attach_locked(struct pvvas_ioc_seg_attach *arg,
 int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg)
 {
 	struct pvvas_link *spare;
+	u32 tries = 0;
 	int ret;
 
 	if (arg->flags || arg->reserved ||
 	    arg->prot & ~(PVVAS_READ | PVVAS_WRITE) ||
 	    arg->prot == PVVAS_WRITE)
 		return -EINVAL;
-	spare = kzalloc(sizeof(*spare), GFP_KERNEL_ACCOUNT);
-	if (!spare)
-		return -ENOMEM;
-	mutex_lock(&pvvas_lock);
-	ret = pvvas_seg_attach_locked(arg, &spare);
-	pvvas_unlock();
-	kfree(spare);
+	do {
+		spare = kzalloc(sizeof(*spare), GFP_KERNEL_ACCOUNT);
+		if (!spare)
+			return -ENOMEM;
+		mutex_lock(&pvvas_lock);
+		ret = pvvas_seg_attach_locked(arg, &spare);
+		pvvas_unlock();
+		kfree(spare);
+	} while (ret == -ENOMEM && pvvas_make_room(&tries));
 	if (!ret && arg->target & PVVAS_HANDLE)
 		pvvas_dump_update(arg->target);
 	return ret;

@@ -188,65 +188,89 @@ int pvvas_seg_map2(struct pvvas_ioc_clone *arg)
 	return ret;
 }
 
+/* A VAS that the caller may read, and how many segments it has; or -errno. */
+static int pvvas_vas_clone_count(u32 id, struct pvvas_vas **vas)
+{
+	struct pvvas_object *obj = pvvas_object_by_id(PVVAS_KIND_VAS, id);
+	struct pvvas_link *link;
+	int n = 0;
+
+	if (!obj)
+		return -ENOENT;
+	if (!(pvvas_object_rights(obj) & PVVAS_READ))
+		return -EACCES;
+	*vas = container_of(obj, struct pvvas_vas, obj);
+	list_for_each_entry(link, &(*vas)->links, node) {
+		if (link->seg->memory->pinned)
+			return -EOPNOTSUPP;
+		n++;
+	}
+	return n;
+}
+
+static void pvvas_vas_clone_take(const struct pvvas_vas *vas,
+				 struct pvvas_clone *clone)
+{
+	struct pvvas_link *link;
+
+	list_for_each_entry(link, &vas->links, node) {
+		kref_get(&link->seg->obj.ref);
+		clone->from = link->seg;
+		clone->writer = pvvas_clone_writer(link->seg);
+		(clone++)->prot = link->prot;
+	}
+}
+
 /* The segments of a VAS that the caller may read, each with a reference. */
 static struct pvvas_clone *pvvas_vas_clone_list(u32 id, u32 *n)
 {
-	struct pvvas_clone *clones = NULL;
-	struct pvvas_object *obj;
-	struct pvvas_link *link;
+	struct pvvas_clone *clones;
 	struct pvvas_vas *vas;
-	u32 room = 0;
-	int ret = 0;
+	int ret, room = 8;
 
-	*n = 0;
-	mutex_lock(&pvvas_lock);
-	obj = pvvas_object_by_id(PVVAS_KIND_VAS, id);
-	vas = obj ? container_of(obj, struct pvvas_vas, obj) : NULL;
-	if (!vas)
-		ret = -ENOENT;
-	else if (!(pvvas_object_rights(obj) & PVVAS_READ))
-		ret = -EACCES;
-	if (!ret) {
-		list_for_each_entry(link, &vas->links, node) {
-			if (link->seg->memory->pinned)
-				ret = -EOPNOTSUPP;
-			room++;
-		}
-	}
-	if (!ret) {
+	for (;;) {
+		/* Not under the lock: a cgroup may have to wait for the memory. */
 		clones = kvcalloc(room + 1, sizeof(*clones),
 				  GFP_KERNEL_ACCOUNT);
 		if (!clones)
-			ret = -ENOMEM;
+			return ERR_PTR(-ENOMEM);
+		mutex_lock(&pvvas_lock);
+		ret = pvvas_vas_clone_count(id, &vas);
+		if (ret >= 0 && ret <= room)
+			pvvas_vas_clone_take(vas, clones);
+		pvvas_unlock();
+		if (ret >= 0 && ret <= room)
+			break;
+		kvfree(clones);
+		if (ret < 0)
+			return ERR_PTR(ret);
+		/* Some more may come meanwhile. */
+		room = ret + ret / 2 + 8;
 	}
-	if (!ret) {
-		list_for_each_entry(link, &vas->links, node) {
-			kref_get(&link->seg->obj.ref);
-			clones[*n].from = link->seg;
-			clones[*n].writer = pvvas_clone_writer(link->seg);
-			clones[(*n)++].prot = link->prot;
-		}
-	}
-	pvvas_unlock();
-	return ret ? ERR_PTR(ret) : clones;
+	*n = ret;
+	return clones;
 }
 
 static int pvvas_vas_clone_link(struct pvvas_clone *clone, u32 vid)
 {
-	struct pvvas_link *spare = kzalloc(sizeof(*spare), GFP_KERNEL_ACCOUNT);
 	struct pvvas_object *obj;
+	struct pvvas_link *spare;
 	struct pvvas_vas *vas;
-	int ret = -ENOENT;
+	u32 tries = 0;
+	int ret;
 
-	if (!spare)
-		return -ENOMEM;
-	mutex_lock(&pvvas_lock);
-	obj = pvvas_object_by_id(PVVAS_KIND_VAS, vid);
-	vas = obj ? container_of(obj, struct pvvas_vas, obj) : NULL;
-	if (vas)
-		ret = pvvas_vas_link(vas, clone->to, clone->prot, &spare);
-	pvvas_unlock();
-	kfree(spare);
+	do {
+		spare = kzalloc(sizeof(*spare), GFP_KERNEL_ACCOUNT);
+		if (!spare)
+			return -ENOMEM;
+		mutex_lock(&pvvas_lock);
+		obj = pvvas_object_by_id(PVVAS_KIND_VAS, vid);
+		vas = obj ? container_of(obj, struct pvvas_vas, obj) : NULL;
+		ret = vas ? pvvas_vas_link(vas, clone->to, clone->prot, &spare) :
+			    -ENOENT;
+		pvvas_unlock();
+		kfree(spare);
+	} while (ret == -ENOMEM && pvvas_make_room(&tries));
 	return ret;
 }
 

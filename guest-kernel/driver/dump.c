@@ -223,7 +223,7 @@ static void pvvas_dump_collect(struct pvvas_att *att, struct list_head *links,
 	list_for_each_entry(link, links, node) {
 		if (!link->seg->dump || pvvas_dump_has(att, link->seg))
 			continue;
-		dump = kzalloc(sizeof(*dump), GFP_KERNEL_ACCOUNT);
+		dump = kzalloc(sizeof(*dump), PVVAS_GFP_LOCKED | __GFP_ACCOUNT);
 		if (!dump)
 			return;
 		kref_get(&link->seg->obj.ref);

@@ -189,7 +189,7 @@ u64 *pvvas_tree_mid(struct pvvas_tree *tree, u64 gpa);
 int pvvas_tree_small(struct pvvas_tree *tree, u64 gpa);
 
 /* space.c; pvvas_lock held but for the last two */
-struct pvvas_space *pvvas_space_new(void);
+struct pvvas_space *pvvas_space_new(gfp_t gfp);
 void pvvas_space_free(struct pvvas_space *space);
 int pvvas_space_attach(struct pvvas_space *space, struct pvvas_tree *tree,
 		       u32 prot);

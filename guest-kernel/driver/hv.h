@@ -19,9 +19,11 @@ static __always_inline void pvvas_vmfunc(u32 slot)
  * memory left.
  */
 #ifdef PVVAS_INJECT
+#define PVVAS_MAY_INJECT	true
 bool pvvas_inject(void);
 bool pvvas_inject_table(gfp_t gfp);
 #else
+#define PVVAS_MAY_INJECT	false
 static inline bool pvvas_inject(void)
 {
 	return false;

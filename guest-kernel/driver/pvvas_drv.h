@@ -60,6 +60,14 @@ struct pvvas_view;
 
 extern struct mutex pvvas_lock;
 void pvvas_unlock(void);	/* leftover.c: instead of mutex_unlock() */
+
+/*
+ * How memory for which the caller's cgroup pays is allocated under pvvas_lock: a
+ * cgroup at its limit reclaims, and one above memory.high sleeps, and all users
+ * would wait.  Where that is too little: pvvas_make_room(), without the lock.
+ */
+#define PVVAS_GFP_LOCKED	(GFP_NOWAIT | __GFP_NOWARN)
+bool pvvas_make_room(u32 *tries);
 extern struct workqueue_struct *pvvas_wq;
 
 /**

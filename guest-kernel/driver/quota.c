@@ -18,7 +18,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/user_namespace.h>
-#include "pvvas_drv.h"
+#include "hv.h"
 
 struct pvvas_user {
 	struct hlist_node node;
@@ -274,6 +274,34 @@ int pvvas_quota_ranges(struct pvvas_seg *seg, u32 more)
 void pvvas_quota_no_ranges(struct pvvas_seg *seg)
 {
 	pvvas_ranges_set(seg, 0);
+}
+
+/*
+ * Let the caller's cgroup have room for some pages, more at each try; false: it has
+ * not, or this was the last try.  Sleeps; not under pvvas_lock.
+ */
+bool pvvas_make_room(u32 *tries)
+{
+	u32 n = 32U << (2 * *tries);
+	struct page *page, *next;
+	LIST_HEAD(pages);
+	bool room = true;
+
+	/* What a test lets fail shall fail. */
+	if (PVVAS_MAY_INJECT || (*tries)++ == 4)
+		return false;
+	while (room && n--) {
+		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_NORETRY |
+				  __GFP_NOWARN);
+		room = page && !fatal_signal_pending(current);
+		if (page)
+			list_add(&page->lru, &pages);
+	}
+	list_for_each_entry_safe(page, next, &pages, lru) {
+		list_del(&page->lru);
+		__free_page(page);
+	}
+	return room;
 }
 
 static s64 pvvas_quota_all_bytes(void)

@@ -41,7 +41,7 @@ static u64 *pvvas_space_top(struct pvvas_space *space, u64 gpa)
 
 	if (*top)
 		return *top;
-	table = pvvas_table_new(GFP_KERNEL);
+	table = pvvas_table_charged(PVVAS_GFP_LOCKED);
 	if (!table)
 		return NULL;
 	spin_lock_irqsave(&space->lock, flags);
@@ -60,12 +60,12 @@ static void pvvas_top_set(struct pvvas_space *space, u64 gpa, u64 entry)
 	pvvas_views_set(space, gpa, entry);
 }
 
-struct pvvas_space *pvvas_space_new(void)
+struct pvvas_space *pvvas_space_new(gfp_t gfp)
 {
 	struct pvvas_space *space;
 
 	space = kzalloc(struct_size(space, tops, pvvas_tops()),
-			GFP_KERNEL_ACCOUNT);
+			gfp | __GFP_ACCOUNT);
 	if (!space)
 		return NULL;
 	spin_lock_init(&space->lock);
@@ -150,12 +150,12 @@ static int pvvas_space_crowd(struct pvvas_space *space, u64 gpa)
 	span = mt_find(&space->spans, &block, block + PVVAS_PTRS - 1);
 	if (!span)
 		return 0;
-	table = pvvas_table_new(GFP_KERNEL);
+	table = pvvas_table_charged(PVVAS_GFP_LOCKED);
 	if (!table)
 		return -ENOMEM;
 	pvvas_crowd_add(table, span->tree, gpa);
 	ret = xa_err(xa_store(&space->crowded, pvvas_gib(gpa), table,
-			      GFP_KERNEL_ACCOUNT));
+			      PVVAS_GFP_LOCKED | __GFP_ACCOUNT));
 	if (ret) {
 		pvvas_table_free(table);
 		return ret;
@@ -261,7 +261,7 @@ int pvvas_space_attach(struct pvvas_space *space, struct pvvas_tree *tree,
 	      pvvas_space_crowd(space, tree->end - 1);
 	if (ret)
 		return ret;
-	span = kzalloc(sizeof(*span), GFP_KERNEL_ACCOUNT);
+	span = kzalloc(sizeof(*span), PVVAS_GFP_LOCKED | __GFP_ACCOUNT);
 	if (!span)
 		return -ENOMEM;
 	span->tree = tree;

@@ -30,7 +30,7 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 		return -ENOMEM;
 	}
 	ret = -ENOMEM;
-	vas->space = pvvas_space_new();
+	vas->space = pvvas_space_new(GFP_KERNEL);
 	if (vas->space)
 		ret = pvvas_object_init(&vas->obj, PVVAS_KIND_VAS, arg->mode);
 	if (ret) {

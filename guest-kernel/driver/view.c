@@ -90,15 +90,15 @@ static void pvvas_fill_ram(u64 *table, u64 gpa)
 }
 
 /* RAM, the tables to the identity page, and that. */
-static int pvvas_view_build(struct pvvas_view *view)
+static int pvvas_view_build(struct pvvas_view *view, gfp_t gfp)
 {
 	u64 first = pvvas_window.identity, gpa, **own = view->own;
 	u32 i;
 
-	view->root = pvvas_table_new(GFP_KERNEL);
-	view->identity = (void *)pvvas_table_new(GFP_KERNEL);
+	view->root = pvvas_table_new(gfp);
+	view->identity = (void *)pvvas_table_new(gfp);
 	for (i = 0; i < ARRAY_SIZE(view->own); i++)
-		own[i] = pvvas_table_new(GFP_KERNEL);
+		own[i] = pvvas_table_new(gfp);
 	if (!view->root || !view->identity || !own[0] || !own[1] || !own[2])
 		return -ENOMEM;
 	for (gpa = 0; gpa < pvvas_phys_end(); gpa += PVVAS_TOP_SIZE) {
@@ -131,16 +131,16 @@ static void pvvas_view_destroy_tables(struct pvvas_view *view, bool known)
 	pvvas_table_free((u64 *)view->identity);
 }
 
-static struct pvvas_view *pvvas_view_alloc(u64 ctx, u64 cookie)
+static struct pvvas_view *pvvas_view_alloc(u64 ctx, u64 cookie, gfp_t gfp)
 {
 	struct pvvas_view *view;
 
-	view = kzalloc(sizeof(*view), GFP_KERNEL_ACCOUNT);
+	view = kzalloc(sizeof(*view), gfp | __GFP_ACCOUNT);
 	if (!view)
 		return NULL;
 	view->ctx = ctx;
 	INIT_LIST_HEAD(&view->in_space);
-	if (pvvas_view_build(view)) {
+	if (pvvas_view_build(view, gfp)) {
 		pvvas_view_destroy_tables(view, false);
 		kfree(view);
 		return NULL;
@@ -305,7 +305,7 @@ static int pvvas_view_make(struct pvvas_proc *proc, u32 handle,
 	struct pvvas_view *view;
 	long ret;
 
-	view = pvvas_view_alloc(proc->ctx, handle);
+	view = pvvas_view_alloc(proc->ctx, handle, PVVAS_GFP_LOCKED);
 	if (!view)
 		return -ENOMEM;
 	pvvas_view_join(view, space, prot);
@@ -322,7 +322,7 @@ static int pvvas_view_make(struct pvvas_proc *proc, u32 handle,
 	if (pvvas_inject())
 		return -ENOMEM;
 	return xa_err(xa_store(&pvvas_views, view->id, view,
-			       GFP_KERNEL_ACCOUNT));
+			       PVVAS_GFP_LOCKED | __GFP_ACCOUNT));
 }
 
 /*
@@ -476,7 +476,7 @@ int pvvas_views_init(void)
 	int ret = pvvas_ram_init();
 
 	if (!ret)
-		pvvas_plain = pvvas_view_alloc(0, 0);
+		pvvas_plain = pvvas_view_alloc(0, 0, GFP_KERNEL);
 	if (!ret && !pvvas_plain)
 		ret = -ENOMEM;
 	if (ret)
