@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What another user can burden others with, beside pages: tables, and the time in
- * which a clone waits for memory.  And what protections are worth.
+ * What another user can burden others with, beside pages: tables, and the time
+ * in which a lock or a clone is held for a cgroup that has to wait for memory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,10 +24,12 @@
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
 #define GIB	(1UL << 30)
+#define TIB	(1UL << 40)
 #define BLOCK	(2 * MIB)
 #define PAGE	4096UL
 #define NOBODY	1000
 #define CGROUPS	"/tmp/cgroup/"
+#define QUOTAS	"/sys/module/pvvas/parameters"
 /* what a cgroup is charged ahead */
 #define SLACK	(512L << 10)
 
@@ -73,6 +75,11 @@ static void be_nobody(void)
 	check_eq(setgroups(0, NULL), 0);
 	check_eq(setgid(NOBODY), 0);
 	check_eq(setuid(NOBODY), 0);
+}
+
+static long available(void)
+{
+	return tcase_number("/proc/meminfo", "MemAvailable:") << 10;
 }
 
 /*
@@ -132,6 +139,62 @@ static void reading_in_many_places_costs_the_owners_cgroup_nothing(void)
 	check(after <= before + SLACK);
 }
 
+/* Anonymous segments: they go with the process. */
+static void make_huge_ones(void *arg)
+{
+	struct scene *s = arg;
+	long before = available(), n;
+	int sid = 0;
+
+	be_nobody();
+	for (n = 0; n < 600 && sid >= 0; n++)
+		sid = seg_alloc(NULL, BASE, 8 * TIB - TIB, 0400);
+	tcase_note("%ld segments, the last answer %d: %ld KiB", n, sid,
+		   (before - available()) >> 10);
+	check(before - available() < 24 * (long)MIB);
+	(void)s;
+}
+
+static void segments_without_pages_are_held_to_the_quota(void)
+{
+	struct scene *s = new_scene();
+
+	put_value(QUOTAS, "max_memory_mib", "8");
+	tcase_join(tcase_spawn(make_huge_ones, s));
+	put_value(QUOTAS, "max_memory_mib", "0");
+}
+
+static void read_own(void *arg)
+{
+	struct scene *s = arg;
+	long before = available();
+	struct tcase_fault f = { 0 };
+	size_t at;
+	int sid, vid;
+
+	be_nobody();
+	sid = check_id(seg_alloc(NULL, BASE, 16 * GIB, 0400));
+	vid = tcase_vas(NULL, 0600);
+	check_eq(seg_attach_prot(vid, sid, 1), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	for (at = 0; at < 16 * GIB && !f.sig; at += BLOCK)
+		f = tcase_try_read(BASE + at);
+	check_eq(vas_switch(VAS_HOME), 0);
+	tcase_note("%zu reads, signal %d: %ld KiB", at / BLOCK, f.sig,
+		   (before - available()) >> 10);
+	check(before - available() < 24 * (long)MIB);
+	(void)s;
+}
+
+static void tables_are_held_to_the_quota(void)
+{
+	struct scene *s = new_scene();
+
+	put_value(QUOTAS, "max_memory_mib", "8");
+	tcase_join(tcase_spawn(read_own, s));
+	put_value(QUOTAS, "max_memory_mib", "0");
+}
+
 /*
  * Time.
  */
@@ -139,6 +202,76 @@ static void reading_in_many_places_costs_the_owners_cgroup_nothing(void)
 static void high(const char *limit)
 {
 	put_value(CGROUPS "reader", "memory.high", limit);
+}
+
+static void measure_find(void *arg)
+{
+	struct scene *s = arg;
+	long at, took;
+
+	tcase_pin(0);
+	vas_find("nothing of this name");
+	pass(s);
+	while (!atomic_load(&s->stop)) {
+		at = microseconds();
+		check_eq(vas_find("nothing of this name"), -ENOENT);
+		took = microseconds() - at;
+		if (took > atomic_load(&s->slowest))
+			atomic_store(&s->slowest, took);
+		atomic_fetch_add(&s->done, 1);
+		usleep(500);
+	}
+}
+
+#define CROWDS	400
+
+static void attach_with_much(void *arg)
+{
+	struct scene *s = arg;
+	int vid, mine, vh, i;
+	long took;
+
+	cgroup_enter("reader");
+	be_nobody();
+	vid = check_id(vas_create(NULL, 0600));
+	for (i = 0; i < CROWDS; i++) {
+		check_eq(seg_attach(vid, check_id(seg_alloc(NULL,
+			BASE + i * GIB, PAGE, 0600))), 0);
+		check_eq(seg_attach(vid, check_id(seg_alloc(NULL,
+			BASE + i * GIB + BLOCK, PAGE, 0600))), 0);
+	}
+	mine = check_id(seg_alloc(NULL, BASE + CROWDS * GIB, PAGE, 0600));
+	pass(s);
+	await(s, 3);
+	for (i = 0; i < 2; i++) {
+		vh = check_id(vas_attach(vid));
+		took = microseconds();
+		check_eq(seg_attach(vh, mine), 0);
+		tcase_note("the attacker's call took %ld us",
+			   microseconds() - took);
+		check_eq(vas_detach(vh), 0);
+	}
+}
+
+static void a_cgroup_that_waits_for_memory_keeps_nobody_else_waiting(void)
+{
+	struct scene *s = new_scene();
+	pid_t attacker, victim;
+
+	cgroup_make("reader", "max");
+	attacker = tcase_spawn(attach_with_much, s);
+	await(s, 1);
+	victim = tcase_spawn(measure_find, s);
+	await(s, 2);
+	high("1M");
+	pass(s);
+	tcase_join(attacker);
+	atomic_store(&s->stop, 1);
+	tcase_join(victim);
+	tcase_note("the slowest of %ld calls of another user: %ld us",
+		   atomic_load(&s->done), atomic_load(&s->slowest));
+	cgroup_remove("reader");
+	check(atomic_load(&s->slowest) < 1500000);
 }
 
 #define CLONED	MIB
@@ -286,6 +419,9 @@ static void what_is_protected_is_not_read_by_way_of_proc(void)
 
 static const struct tcase cases[] = {
 	CASE(reading_in_many_places_costs_the_owners_cgroup_nothing),
+	CASE(segments_without_pages_are_held_to_the_quota),
+	CASE(tables_are_held_to_the_quota),
+	CASE_SECONDS(a_cgroup_that_waits_for_memory_keeps_nobody_else_waiting, 120),
 	CASE_SECONDS(a_readers_slow_clone_does_not_hold_up_the_owners, 120),
 	CASE(two_users_clone_a_vas_with_segments_of_both),
 	CASE(what_is_protected_is_not_read_by_way_of_proc),
