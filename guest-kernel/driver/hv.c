@@ -40,10 +40,13 @@ static const struct kernel_param_ops inject_atomic_ops = {
 module_param_cb(inject_atomic, &inject_atomic_ops, NULL, 0200);
 MODULE_PARM_DESC(inject_atomic, "fail so many pages for tables where nothing may sleep");
 
+/* A lock that keeps a call from sleeping is no reason: that is tried again. */
 bool pvvas_inject_table(gfp_t gfp)
 {
-	return pvvas_inject() || (!gfpflags_allow_blocking(gfp) &&
-				  atomic_dec_if_positive(&inject_atomic) >= 0);
+	return pvvas_inject() ||
+	       (!gfpflags_allow_blocking(gfp) &&
+		(irqs_disabled() || in_atomic()) &&
+		atomic_dec_if_positive(&inject_atomic) >= 0);
 }
 
 bool pvvas_inject(void)
