@@ -11,6 +11,7 @@ name=wander
 # with LIMIT CPU [EDIT]: a domain whose threads make LIMIT rounds, with this <cpu>, and the XML edited by sed
 with() {
 	rm -f $out/$name.console $out/$name.result
+	virsh undefine $name
 	define $name wanderer "$1" && sed -e "/<cpu /,/<\/cpu>/d" -e "s|<on_crash>|$2&|" -e "${3:-;}" /tmp/$name.xml >/tmp/with.xml &&
 		virsh undefine $name && virsh define --validate /tmp/with.xml
 }
