@@ -96,6 +96,10 @@ test-libvirt: setup ## the test guest under a libvirt daemon, and libvirt's own 
 	@tests/lint/libvirt
 	@tests/run --group libvirt $(TESTS)
 
+test-libvirt-long: setup ## domains of all sorts under a libvirt daemon: CPU modes, address bits, memory and vCPUs plugged in
+	@images/setup/all libvirt
+	@tests/run --group libvirt-long $(TESTS)
+
 test-compat: setup ## other versions: guest kernel 6.1, stock KVM, QEMU and libvirt, another driver
 	@images/setup/all compat
 	@tests/compat
