@@ -27,6 +27,12 @@
 /* How far the kernel's writes for a program may go beyond a cgroup's limit. */
 #define PVVAS_MEMCG_SLACK	((4UL << 20) >> PAGE_SHIFT)
 
+/*
+ * The pages that come with one that is touched, where they fit and are to be had:
+ * 64 KiB, as of Linux's folios of that size.
+ */
+#define PVVAS_AROUND_ORDER	4
+
 static bool pvvas_memcg_full(struct mem_cgroup *memcg, unsigned long pages)
 {
 #ifdef CONFIG_MEMCG
@@ -236,28 +242,29 @@ static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 	return pvvas_page_show(seg, index, page);
 }
 
-/* A whole block, no page of which there is yet or has a rule of its own. */
-static bool pvvas_block_free(struct pvvas_seg *seg, pgoff_t first)
+/* No page of the range is there yet, or has a rule of its own. */
+static bool pvvas_range_free(struct pvvas_seg *seg, pgoff_t first,
+			     unsigned int order)
 {
+	unsigned long last = first + (1UL << order) - 1;
+	unsigned long page = first, rule = first;
 	struct pvvas_seg *mem = seg->memory;
-	unsigned long index = first;
-	u64 offset = (u64)first << PAGE_SHIFT;
 
-	return !mem->pager && !mem->tracking && mtree_empty(&seg->prot) &&
-	       pvvas_seg_covers(seg, offset) &&
-	       pvvas_seg_covers(seg, offset + PVVAS_BLOCK - PAGE_SIZE) &&
-	       !xa_find(&mem->pages, &index, first + PTRS_PER_PMD - 1,
-			XA_PRESENT);
+	return !mem->pager && !mem->tracking &&
+	       !mt_find(&seg->prot, &rule, last) &&
+	       pvvas_seg_covers(seg, (u64)first << PAGE_SHIFT) &&
+	       pvvas_seg_covers(seg, (u64)last << PAGE_SHIFT) &&
+	       !xa_find(&mem->pages, &page, last, XA_PRESENT);
 }
 
-/* All pages of a block, or none; with the pages' lock. */
-static int pvvas_block_store(struct pvvas_seg *mem, pgoff_t first,
-			     struct page *page)
+/* All pages of the range, or none; with the pages' lock. */
+static int pvvas_range_store(struct pvvas_seg *mem, pgoff_t first,
+			     struct page *page, unsigned int order)
 {
 	unsigned int i, n;
 	int ret = 0;
 
-	for (n = 0; n < PTRS_PER_PMD && !ret; n++)
+	for (n = 0; n < 1U << order && !ret; n++)
 		ret = pvvas_page_put_at(mem, first + n, page + n, GFP_ATOMIC);
 	if (!ret)
 		return 0;
@@ -268,35 +275,65 @@ static int pvvas_block_store(struct pvvas_seg *mem, pgoff_t first,
 	return ret;
 }
 
-/* The block around @index at once; anything but 0: page by page, then. */
-static int pvvas_block_fault(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
+/* Show them.  Where tables are missing, the next access maps its own page. */
+static void pvvas_range_show(struct pvvas_seg *seg, pgoff_t first,
+			     struct page *page, unsigned int order)
 {
-	pgoff_t first = round_down(index, PTRS_PER_PMD);
+	unsigned int i;
+
+	if (order == PMD_ORDER) {
+		pvvas_tree_set_block(seg->tree, first, page);
+		return;
+	}
+	for (i = 0; i < 1U << order; i++)
+		pvvas_tree_set(seg->tree, first + i, page + i, PVVAS_RW);
+}
+
+/* The pages around @index at once; anything but 0: fewer, then. */
+static int pvvas_range_fault(struct pvvas_seg *seg, pgoff_t index,
+			     unsigned int order, gfp_t gfp)
+{
+	pgoff_t first = round_down(index, 1UL << order);
 	struct pvvas_seg *mem = seg->memory;
 	unsigned long flags;
 	struct page *page;
 	int ret, i;
 
-	if (!pvvas_block_free(seg, first))
+	if (!pvvas_range_free(seg, first, order))
 		return -EBUSY;
-	if (pvvas_tree_prepare_block(seg->tree, first, gfp))
-		return -ENOMEM;
-	page = pvvas_page_alloc(mem, gfp | __GFP_NORETRY, PMD_ORDER);
+	ret = order == PMD_ORDER ?
+	      pvvas_tree_prepare_block(seg->tree, first, gfp) :
+	      pvvas_tree_prepare(seg->tree, first, gfp);
+	if (ret)
+		return ret;
+	page = pvvas_page_alloc(mem, gfp | __GFP_NORETRY, order);
 	if (!page)
 		return -ENOMEM;
 	xa_lock_irqsave(&mem->pages, flags);
-	ret = !mem->changing && pvvas_block_free(seg, first) ? 0 : -EBUSY;
+	ret = !mem->changing && pvvas_range_free(seg, first, order) ? 0 : -EBUSY;
 	if (!ret) {
-		pvvas_zeroes_hide(mem, first, PTRS_PER_PMD);
-		ret = pvvas_block_store(mem, first, page);
+		pvvas_zeroes_hide(mem, first, 1U << order);
+		ret = pvvas_range_store(mem, first, page, order);
 	}
-	/* Where single pages were mapped before, the next access maps its own. */
 	if (!ret)
-		pvvas_tree_set_block(seg->tree, first, page);
+		pvvas_range_show(seg, first, page, order);
 	xa_unlock_irqrestore(&mem->pages, flags);
-	for (i = 0; ret && i < PTRS_PER_PMD; i++)
+	for (i = 0; ret && i < 1 << order; i++)
 		pvvas_page_put(page + i);
 	return ret;
+}
+
+/*
+ * More than the page at @index, as Linux gives anonymous memory; where nothing is
+ * touched, the caller says how much.
+ */
+static int pvvas_fault_around(struct pvvas_seg *seg, pgoff_t index, u32 access,
+			      gfp_t gfp)
+{
+	if (seg->memory->huge && !pvvas_range_fault(seg, index, PMD_ORDER, gfp))
+		return 0;
+	return access ? pvvas_range_fault(seg, index, PVVAS_AROUND_ORDER, gfp) :
+			-EBUSY;
 }
 
 static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
@@ -312,9 +349,9 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 		return -ERANGE;
 	atomic64_inc(&seg->faults);
 	/* All that an access may find is there then, and shown with all rights. */
-	if (mem->huge && !xa_load(&mem->pages, index) &&
+	if (!xa_load(&mem->pages, index) &&
 	    pvvas_page_wanted(seg, access) &&
-	    !pvvas_block_fault(seg, index, gfp))
+	    !pvvas_fault_around(seg, index, access, gfp))
 		return 0;
 	ret = pvvas_tree_prepare(seg->tree, index, gfp);
 	if (ret)
