@@ -33,7 +33,6 @@ static mempool_t *pvvas_thread_pool;
 /* The task that reboots the machine: no context is loaded any more. */
 static struct task_struct *pvvas_rebooting;
 
-
 /*
  * Its own for what waits for locks of segments: with room for all processes of a
  * user, as the locks may be held by threads that get next to no CPU.

@@ -52,7 +52,7 @@ set -x
 	done >&2
 	echo "tables: $((most / 4096)); $(tail -n 2 $out/filler.console | tr -d "\r" | tr "\n" " ")"
 	# as many as the driver's quota allows; a fiftieth of 512 MiB in pages, and what its RAM takes
-	grep "filled: [1-9]" $out/filler.console && [ "$most" -gt 0 ] && [ "$most" -le $((16 << 20)) ]
+	grep "filled: [1-9][0-9]" $out/filler.console && [ "$most" -gt 0 ] && [ "$most" -le $((16 << 20)) ]
 	result $? its_shadow_tables_stay_below_the_limit >&3
 	in_state wander running && ! grep wandered $out/wander.console && [ "$(views_of wander)" = "$(counter pvvas_views)" ]
 	result $? its_views_are_gone >&3
