@@ -111,6 +111,44 @@ int seg_heap_stat(int sid, struct seg_heap_stat *stat);
  */
 void seg_heap_on_misuse(void (*handler)(int sid, void *ptr, int error));
 
+struct seg_heap_trace;
+
+/**
+ * typedef seg_heap_visit - tell where a block leads
+ * @trace: for seg_heap_reach()
+ * @block: a block that was reached, or NULL, once, at the start: for what the
+ *	program holds outside of the heap
+ * @size: bytes of the block
+ * @arg: what seg_heap_collect() was given
+ */
+typedef void seg_heap_visit(struct seg_heap_trace *trace, void *block,
+			    size_t size, void *arg);
+
+/* Only count; free nothing. */
+#define SEG_HEAP_COUNT	(1U << 0)
+
+/**
+ * seg_heap_collect - free the blocks that nothing leads to
+ * @sid: the segment
+ * @flags: 0 or SEG_HEAP_COUNT
+ * @visit: calls seg_heap_reach() for each pointer in a block; NULL: each aligned
+ *	word of a block that can be a pointer into the heap is one
+ * @arg: for @visit
+ *
+ * What a process had allocated and not linked when it died is such a block.  So
+ * is what a living thread has just allocated: the caller keeps others from
+ * allocating and linking meanwhile, as the exclusive lock of a lockable segment
+ * does.  The way begins at the word of seg_root().
+ *
+ * Bytes that were freed, or that could be; or -EINVAL: bad @flags; -ENOMEM: this
+ * process's memory is short, and nothing was freed; and as above
+ */
+int64_t seg_heap_collect(int sid, unsigned int flags, seg_heap_visit *visit,
+			 void *arg);
+
+/** seg_heap_reach - the block that @ptr points to, or into, is in use */
+void seg_heap_reach(struct seg_heap_trace *trace, const void *ptr);
+
 /*
  * The same with the heap of the VAS that the thread is in: that of the segment
  * with the lowest id which has a heap, among those that the VAS holds writable.

@@ -106,4 +106,19 @@ size_t pvvas_heap_usable(const struct pvvas_heap *h, const void *p);
 /* 0, or -EUCLEAN: something was overwritten.  @usage may be NULL. */
 int pvvas_heap_check(const struct pvvas_heap *h, struct pvvas_heap_usage *usage);
 
+/*
+ * Free the blocks that neither the root leads to nor @visit, and store their
+ * bytes; with @count_only, only that.  @visit is called with NULL once, and with
+ * each block that was reached, and calls pvvas_heap_reach() with any address in
+ * a block that it leads to; NULL: each aligned word is such an address if it can
+ * be one.  -ENOMEM: nothing has been freed; and as above
+ */
+struct seg_heap_trace;
+typedef void pvvas_heap_visit(struct seg_heap_trace *t, void *block,
+			      size_t size, void *arg);
+
+int pvvas_heap_collect(const struct pvvas_heap *h, bool count_only,
+		       pvvas_heap_visit *visit, void *arg, uint64_t *bytes);
+void pvvas_heap_reach(struct seg_heap_trace *t, const void *p);
+
 #endif /* PVVAS_HEAP_H */

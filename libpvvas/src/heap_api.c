@@ -139,6 +139,28 @@ PVVAS_EXPORT int seg_heap_stat(int sid, struct seg_heap_stat *stat)
 	return err;
 }
 
+PVVAS_EXPORT int64_t seg_heap_collect(int sid, unsigned int flags,
+				      seg_heap_visit *visit, void *arg)
+{
+	const struct seg_heap *sh;
+	uint64_t bytes = 0;
+	int err;
+
+	if (flags & ~SEG_HEAP_COUNT)
+		return -EINVAL;
+	sh = heap_of_seg(sid);
+	if (!sh)
+		return -errno;
+	err = pvvas_heap_collect(&sh->heap, flags & SEG_HEAP_COUNT, visit, arg,
+				 &bytes);
+	return err ? err : (int64_t)bytes;
+}
+
+PVVAS_EXPORT void seg_heap_reach(struct seg_heap_trace *trace, const void *ptr)
+{
+	pvvas_heap_reach(trace, ptr);
+}
+
 /*
  * The heap of the VAS that the thread is in.
  */

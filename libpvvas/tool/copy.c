@@ -18,13 +18,6 @@
 #define PAGE	4096UL
 #define CHUNK	(1UL << 20)
 
-struct segment {
-	int sid;
-	int vh;
-	char *base;
-	size_t size;
-};
-
 /* A progress line each second, where somebody looks. */
 static void progress(size_t done, size_t size, bool last)
 {
@@ -38,25 +31,6 @@ static void progress(size_t done, size_t size, bool last)
 	before = now;
 	fprintf(stderr, "\r%zu of %zu MiB%s", done >> 20, size >> 20,
 		last ? "\n" : "");
-}
-
-static int open_segment(struct segment *s, const char *name)
-{
-	int vid, err;
-
-	s->sid = tool_find(TOOL_SEG, name);
-	if (s->sid < 0)
-		return s->sid;
-	err = seg_range(s->sid, (void **)&s->base, &s->size);
-	if (err)
-		return err;
-	vid = vas_create(NULL, 0600);
-	if (vid < 0)
-		return vid;
-	s->vh = vas_attach(vid);
-	if (s->vh < 0)
-		return s->vh;
-	return seg_attach(s->vh, s->sid);
 }
 
 static bool is_zero(const char *p, size_t n)
@@ -94,7 +68,7 @@ static int write_sparse(int fd, const char *buffer, size_t n, off_t at)
 	return err;
 }
 
-static int range_to_file(const struct segment *s, int fd, char *buffer,
+static int range_to_file(const struct tool_segment *s, int fd, char *buffer,
 			 size_t at, size_t length)
 {
 	size_t n, end = at + length;
@@ -114,7 +88,7 @@ static int range_to_file(const struct segment *s, int fd, char *buffer,
 }
 
 /* Only what has memory: the rest is zeroes, and a hole in the file. */
-static int to_file(const struct segment *s, int fd, char *buffer)
+static int to_file(const struct tool_segment *s, int fd, char *buffer)
 {
 	size_t at = 0, length;
 	int err;
@@ -134,7 +108,7 @@ static int to_file(const struct segment *s, int fd, char *buffer)
 }
 
 /* Make the segment's bytes what the file's are; zeroes only where needed. */
-static int put(const struct segment *s, const char *buffer, size_t at, size_t n)
+static int put(const struct tool_segment *s, const char *buffer, size_t at, size_t n)
 {
 	size_t i, len;
 	int err = vas_switch(s->vh);
@@ -149,7 +123,7 @@ static int put(const struct segment *s, const char *buffer, size_t at, size_t n)
 	return vas_switch(VAS_HOME);
 }
 
-static int from_file(const struct segment *s, int fd, size_t size, char *buffer)
+static int from_file(const struct tool_segment *s, int fd, size_t size, char *buffer)
 {
 	off_t at = 0, end;
 	ssize_t n;
@@ -177,8 +151,8 @@ static int from_file(const struct segment *s, int fd, size_t size, char *buffer)
 
 static int copy_out(const char *name, const char *file, char *buffer)
 {
-	struct segment s;
-	int fd, err = open_segment(&s, name);
+	struct tool_segment s;
+	int fd, err = tool_open_segment(&s, name);
 
 	if (err)
 		return tool_error(err, "seg %s", name);
@@ -194,14 +168,14 @@ static int copy_out(const char *name, const char *file, char *buffer)
 
 static int copy_in(const char *file, const char *name, char *buffer)
 {
-	struct segment s;
+	struct tool_segment s;
 	struct stat st;
 	int fd, err;
 
 	fd = open(file, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return tool_error(-errno, "%s", file);
-	err = open_segment(&s, name);
+	err = tool_open_segment(&s, name);
 	if (err)
 		return tool_error(err, "seg %s", name);
 	if ((uint64_t)st.st_size > s.size)

@@ -30,6 +30,8 @@ static const struct command {
 	{ "detach", cmd_detach, "VAS SEG", "undo it" },
 	{ "unlock", cmd_unlock, "SEG...",
 	  "make locks new that died with their holders" },
+	{ "heap", cmd_heap, "SEG [--collect]",
+	  "how full its heap is; free what nothing leads to" },
 	{ "cp", cmd_cp, "seg:NAME FILE | FILE seg:NAME",
 	  "copy a segment to a file, or back" },
 	{ "run", cmd_run, "VAS -- PROGRAM [ARGUMENT...]",

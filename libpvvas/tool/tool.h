@@ -40,6 +40,17 @@ bool tool_mode(const char *text, mode_t *mode);
 /* Bytes, with K, M, G or T behind the number; false if it is no size. */
 bool tool_size(const char *text, uint64_t *size);
 
+/* A segment that this process has in a VAS of its own. */
+struct tool_segment {
+	int sid;
+	int vh;
+	char *base;
+	size_t size;
+};
+
+/* heap.c; 0 or -errno */
+int tool_open_segment(struct tool_segment *s, const char *name);
+
 /*
  * A name on stdout, "-" if it has none; \xNN for each byte of it that is no
  * printable character in UTF-8.
@@ -57,6 +68,7 @@ int cmd_chmod(int argc, char **argv);
 int cmd_attach(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
+int cmd_heap(int argc, char **argv);
 int cmd_cp(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_ps(int argc, char **argv);

@@ -4,6 +4,7 @@
  * where there is no heap.
  */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #include <pvvas.h>
@@ -14,6 +15,10 @@
 #define MIB	(1UL << 20)
 
 static int sid;
+
+struct chain {
+	struct chain *next;
+};
 
 /* In a VAS with one segment, writable. */
 static void enter(size_t size)
@@ -39,6 +44,7 @@ static void no_heap_of(int id, int error)
 	check_eq(seg_heap_init(id), -error);
 	check_eq(seg_heap_check(id), -error);
 	check_eq(seg_heap_stat(id, &st), -error);
+	check_eq(seg_heap_collect(id, 0, NULL, NULL), -error);
 	check_eq(seg_free(id, &x), -error);
 	check_eq(seg_free(id, NULL), 0);
 	check_eq(seg_usable_size(id, &x), 0);
@@ -282,8 +288,55 @@ static void a_heap_that_was_overwritten_is_no_misuse(void)
 	check_eq(seg_free(sid, p), -EUCLEAN);
 	fails_with(EUCLEAN, seg_realloc(sid, p, 9000));
 	check_eq(seg_usable_size(sid, p), 0);
+	check_eq(seg_heap_collect(sid, 0, NULL, NULL), -EUCLEAN);
 	check_eq(misuse.calls, 0);
 	seg_heap_on_misuse(NULL);
+}
+
+/* Links a block, and dies with two that nothing leads to. */
+static void leave_blocks(void *arg)
+{
+	struct chain *c;
+
+	check_eq(vas_switch(check_id(vas_attach(*(int *)arg))), 0);
+	c = seg_calloc(sid, 1, sizeof(*c));
+	check(c && seg_calloc(sid, 1, 100) && seg_calloc(sid, 1, 10000));
+	c->next = *seg_root(sid);
+	*seg_root(sid) = c;
+	raise(SIGKILL);
+}
+
+static void follow(struct seg_heap_trace *t, void *block, size_t size, void *arg)
+{
+	struct chain *c = block;
+
+	(void)size;
+	++*(int *)arg;
+	if (c)
+		seg_heap_reach(t, c->next);
+}
+
+static void what_nothing_leads_to_is_collected(void)
+{
+	struct seg_heap_stat st = { .size = sizeof(st) };
+	int vid = tcase_vas_with_seg(BASE, 4 * MIB, &sid), visits = 0, i;
+	const int64_t lost = 112 + 20 * 512;
+
+	for (i = 0; i < 3; i++)
+		tcase_join_killed(tcase_spawn(leave_blocks, &vid), SIGKILL);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	check_eq(seg_heap_collect(sid, SEG_HEAP_COUNT << 1, NULL, NULL),
+		 -EINVAL);
+	check_eq(seg_heap_collect(sid, SEG_HEAP_COUNT, NULL, NULL), 3 * lost);
+	check_eq(seg_heap_collect(sid, SEG_HEAP_COUNT, follow, &visits),
+		 3 * lost);
+	check_eq(visits, 4);
+	check_eq(seg_heap_stat(sid, &st), 0);
+	check_eq(st.blocks, 9);
+	check_eq(seg_heap_collect(sid, 0, NULL, NULL), 3 * lost);
+	check_eq(seg_heap_stat(sid, &st), 0);
+	check_eq(st.blocks, 3);
+	check(((struct chain *)*seg_root(sid))->next->next);
 }
 
 static const struct tcase cases[] = {
@@ -295,6 +348,7 @@ static const struct tcase cases[] = {
 	CASE(a_heap_is_counted),
 	CASE(misuse_is_told_and_nothing_else),
 	CASE(a_heap_that_was_overwritten_is_no_misuse),
+	CASE(what_nothing_leads_to_is_collected),
 	CASE(the_heap_of_a_vas_is_that_of_its_first_segment_with_one),
 };
 

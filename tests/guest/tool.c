@@ -221,6 +221,34 @@ static void makes_a_lost_lock_new(void)
 	check_eq(pvvas("unlock"), 2);
 }
 
+static void a_heap_is_rid_of_what_nothing_leads_to(void)
+{
+	const char *name = tcase_name("heap");
+	int vid = tcase_vas(NULL, 0600), sid = tcase_seg(name, BASE, MIB, 0600);
+	char look[512], collect[512];
+
+	snprintf(look, sizeof(look), "--json heap %s", name);
+	snprintf(collect, sizeof(collect), "heap %s --collect --json", name);
+	check_eq(pvvas(collect), 1);
+	check(strstr(output, "there is no heap"));
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	check(seg_malloc(sid, 10000) && seg_malloc(sid, 100));
+	*seg_root(sid) = seg_calloc(sid, 1, 200);
+	check(*seg_root(sid));
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(pvvas(look), 0);
+	check(strstr(output, "\"blocks\":3,"));
+	check(strstr(output, "\"unreachable\":10352}"));
+	check_eq(pvvas(collect), 0);
+	check(strstr(output, "\"blocks\":1,"));
+	check(strstr(output, "\"collected\":10352}"));
+	check_eq(pvvas(look), 0);
+	check(strstr(output, "\"unreachable\":0}"));
+	check_eq(pvvas("heap there-is-none"), 3);
+	check_eq(pvvas("heap"), 2);
+}
+
 static const struct tcase cases[] = {
 	CASE(makes_lists_and_removes),
 	CASE(nothing_of_a_name_is_a_command_to_the_terminal),
@@ -229,6 +257,7 @@ static const struct tcase cases[] = {
 	CASE(runs_a_program_in_a_vas),
 	CASE(doctor_finds_nothing_wrong),
 	CASE(makes_a_lost_lock_new),
+	CASE(a_heap_is_rid_of_what_nothing_leads_to),
 };
 
 int main(int argc, char **argv)

@@ -194,7 +194,7 @@ def wrong_command_lines_are_told():
                   ["attach", "v", "s", "ro", "x"], ["detach", "v"], ["detach", "v", "s", "x"], ["cp"], ["cp", "a"],
                   ["cp", "a", "b"], ["cp", "seg:a", "seg:b"], ["cp", "seg:a", "b", "c"], ["run"], ["run", "v"], ["run", "v", "--"],
                   ["run", "v", "true", "--"], ["doctor", "x"], ["ps", "x"], ["stats", "x"], ["stats", "0"], ["stats", "1", "1"], ["stats", "86401"],
-                  ["ls", "--idle", "vas"]):
+                  ["ls", "--idle", "vas"], ["heap"], ["heap", "s", "x"], ["heap", "s", "--collect", "x"]):
         misused(*words)
     for id_ in ("#", "#0", "#-1", "#1x", "#1073741824", "#x"):
         refused(1, f"vas {id_}: Invalid argument", "stat", "vas", id_)
@@ -207,7 +207,7 @@ def help_lists_each_command():
     text = good("--help")
     assert text == good("-h") and text.startswith("usage: pvvas [--json] COMMAND ...\n")
     for command in ("ls [vas | seg] [--idle]", "stat vas|seg NAME", "create vas NAME", "rm vas|seg NAME...", "chmod MODE vas|seg NAME...",
-                    "attach VAS SEG [ro]", "detach VAS SEG", "cp seg:NAME FILE", "run VAS -- PROGRAM", "ps", "stats [SECONDS]", "doctor"):
+                    "attach VAS SEG [ro]", "detach VAS SEG", "heap SEG [--collect]", "cp seg:NAME FILE", "run VAS -- PROGRAM", "ps", "stats [SECONDS]", "doctor"):
         assert f"\n  {command}" in text, command
     for what in ("list them", "all about one", "make one", "take names away", "change modes", "show a segment in a VAS", "undo it",
                  "copy a segment to a file, or back", "run a program that starts in a VAS", "what works here, and what does not"):

@@ -149,11 +149,16 @@ static void use_heap(void **blocks, uint64_t *r)
 	size_t size = random_size(r), usable;
 	void **p = &blocks[(x >> 8) % BLOCKS], *q = *p;
 	struct pvvas_heap again;
+	uint64_t bytes;
 
 	alarm(STUCK_SECONDS);
 	switch (x % 16) {
 	case 0:
-		pvvas_heap_check(&heap, NULL);
+		if (x >> 16 & 1)
+			pvvas_heap_check(&heap, NULL);
+		else
+			pvvas_heap_collect(&heap, x >> 17 & 1, NULL, NULL,
+					   &bytes);
 		return;
 	case 1:
 		q = pvvas_heap_memalign(&heap, 1UL << (x >> 16) % 20, size);
