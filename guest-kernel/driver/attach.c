@@ -75,7 +75,7 @@ static bool pvvas_att_end(struct pvvas_leftover *left)
 	pvvas_space_free(att->space);
 	list_for_each_entry_safe(link, next, &att->links, node)
 		pvvas_link_free(link);
-	att->vas->obj.users--;
+	pvvas_object_unuse(&att->vas->obj);
 	pvvas_object_put(&att->vas->obj);
 	pvvas_quota_uncharge(att->charged, PVVAS_QUOTA_ATTACHMENTS);
 	atomic_dec(&pvvas_counts.attachments);
@@ -108,8 +108,7 @@ static struct pvvas_att *pvvas_att_new(struct pvvas_proc *proc,
 	*spare = NULL;
 	att->charged = user;
 	kref_get(&vas->obj.ref);
-	vas->obj.users++;
-	vas->obj.atime = ktime_get_real_seconds();
+	pvvas_object_use(&vas->obj);
 	att->proc = proc;
 	att->vas = vas;
 	att->rights = rights;

@@ -19,7 +19,7 @@ union pvvas_arg {
 	struct pvvas_ioc_info info;
 	struct pvvas_ioc_begin begin;
 	struct pvvas_ioc_create create;
-	struct pvvas_ioc_find find;
+	struct pvvas_ioc_name name;
 	struct pvvas_ioc_id id;
 	struct pvvas_ioc_attach attach;
 	struct pvvas_ioc_seg_attach seg_attach;
@@ -42,7 +42,7 @@ union pvvas_arg {
 /* Sizes that programs are compiled with. */
 static_assert(sizeof(struct pvvas_ioc_info) == 40);
 static_assert(sizeof(struct pvvas_ioc_create) == 56);
-static_assert(sizeof(struct pvvas_ioc_find) == 16);
+static_assert(sizeof(struct pvvas_ioc_name) == 16);
 static_assert(sizeof(struct pvvas_ioc_id) == 8);
 static_assert(sizeof(struct pvvas_ioc_attach) == 24);
 static_assert(sizeof(struct pvvas_ioc_seg_attach) == 24);
@@ -53,7 +53,7 @@ static_assert(sizeof(struct pvvas_ioc_lock_thread) == 8);
 static_assert(sizeof(struct pvvas_ioc_lock) == 24);
 static_assert(sizeof(struct pvvas_ioc_seg_data) == 24);
 static_assert(sizeof(struct pvvas_ioc_life) == 16);
-static_assert(sizeof(struct pvvas_ioc_attr) == 312);
+static_assert(sizeof(struct pvvas_ioc_attr) == 328);
 static_assert(sizeof(struct pvvas_ioc_stats) == 216);
 static_assert(sizeof(struct pvvas_ioc_clone) == 40);
 static_assert(sizeof(struct pvvas_ioc_range) == 48);
@@ -83,7 +83,17 @@ static int pvvas_do_vas_create(union pvvas_arg *arg)
 
 static int pvvas_do_vas_find(union pvvas_arg *arg)
 {
-	return pvvas_object_find(&arg->find, PVVAS_KIND_VAS);
+	return pvvas_object_find(&arg->name, PVVAS_KIND_VAS);
+}
+
+static int pvvas_do_vas_publish(union pvvas_arg *arg)
+{
+	return pvvas_object_name(&arg->name, PVVAS_KIND_VAS);
+}
+
+static int pvvas_do_seg_publish(union pvvas_arg *arg)
+{
+	return pvvas_object_name(&arg->name, PVVAS_KIND_SEG);
 }
 
 static int pvvas_do_vas_delete(union pvvas_arg *arg)
@@ -113,7 +123,7 @@ static int pvvas_do_seg_create(union pvvas_arg *arg)
 
 static int pvvas_do_seg_find(union pvvas_arg *arg)
 {
-	return pvvas_object_find(&arg->find, PVVAS_KIND_SEG);
+	return pvvas_object_find(&arg->name, PVVAS_KIND_SEG);
 }
 
 static int pvvas_do_seg_delete(union pvvas_arg *arg)
@@ -332,6 +342,7 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_VAS_DETACH)] = { 24, 0, pvvas_do_vas_detach },
 	[_IOC_NR(PVVAS_IOC_VAS_RESIDENT)] = { 24, 0, pvvas_do_vas_resident },
 	[_IOC_NR(PVVAS_IOC_BEGIN)] = { 8, 0, pvvas_do_begin },
+	[_IOC_NR(PVVAS_IOC_VAS_PUBLISH)] = { 16, 0, pvvas_do_vas_publish },
 	[_IOC_NR(PVVAS_IOC_SEG_CREATE)] = { 40, 56, pvvas_do_seg_create },
 	[_IOC_NR(PVVAS_IOC_SEG_FIND)] = { 16, 0, pvvas_do_seg_find },
 	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, 0, pvvas_do_seg_delete },
@@ -346,8 +357,9 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_LOCK_RELEASE)] = { 24, 0, pvvas_do_lock_release },
 	[_IOC_NR(PVVAS_IOC_LOCK_CONSISTENT)] = { 24, 0, pvvas_do_lock_consistent },
 	[_IOC_NR(PVVAS_IOC_SEG_NEXT_DATA)] = { 24, 0, pvvas_do_seg_next_data },
-	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, 0, pvvas_do_getattr },
-	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, 0, pvvas_do_setattr },
+	[_IOC_NR(PVVAS_IOC_SEG_PUBLISH)] = { 16, 0, pvvas_do_seg_publish },
+	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, 328, pvvas_do_getattr },
+	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, 328, pvvas_do_setattr },
 	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, 0, pvvas_do_stats },
 	[_IOC_NR(PVVAS_IOC_LIFE_TOKEN)] = { 16, 0, pvvas_do_life_token },
 	[_IOC_NR(PVVAS_IOC_LIFE_ALIVE)] = { 16, 0, pvvas_do_life_alive },

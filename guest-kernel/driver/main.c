@@ -122,6 +122,7 @@ static void __exit pvvas_exit(void)
 	pvvas_cover_exit();
 	pvvas_thread_exit();
 	pvvas_leftover_flush();
+	pvvas_expiry_exit();
 	destroy_workqueue(pvvas_wq);
 	pvvas_fixup_exit();
 	pvvas_fault_exit();

@@ -101,6 +101,7 @@ int pvvas_object_init(struct pvvas_object *obj, u32 kind, umode_t mode)
 	obj->ctime = ktime_get_real_seconds();
 	obj->mtime = obj->ctime;
 	obj->atime = obj->ctime;
+	pvvas_expiry_init(obj);
 	obj->kind = kind;
 	obj->mode = mode;
 	obj->uid = current_fsuid();
@@ -202,7 +203,7 @@ bool pvvas_object_is_owner(const struct pvvas_object *obj)
 	return uid_eq(obj->uid, current_fsuid()) || capable(CAP_FOWNER);
 }
 
-int pvvas_object_find(struct pvvas_ioc_find *arg, u32 kind)
+int pvvas_object_find(struct pvvas_ioc_name *arg, u32 kind)
 {
 	struct pvvas_object *obj;
 	char *name;
@@ -224,9 +225,51 @@ int pvvas_object_find(struct pvvas_ioc_find *arg, u32 kind)
 	return ret;
 }
 
+/* Something keeps it alive, even if it is unused. */
+static bool pvvas_object_is_kept(const struct pvvas_object *obj)
+{
+	return obj->name || !list_empty(&obj->owned);
+}
+
+/*
+ * An anonymous object gets its name, as linkat(2) gives one to a file of
+ * O_TMPFILE: until then no other process finds it, and it goes with its creator.
+ */
+int pvvas_object_name(struct pvvas_ioc_name *arg, u32 kind)
+{
+	struct pvvas_object *obj;
+	char *name;
+	int ret = 0;
+
+	name = pvvas_name_from_user(arg->name);
+	if (IS_ERR(name))
+		return PTR_ERR(name);
+	mutex_lock(&pvvas_lock);
+	obj = pvvas_object_by_id(kind, arg->id);
+	if (!obj || !pvvas_object_is_kept(obj)) {
+		ret = -ENOENT;
+	} else if (!pvvas_object_is_owner(obj)) {
+		ret = -EPERM;
+	} else if (obj->name) {
+		ret = -EINVAL;
+	} else if (pvvas_object_by_name(kind, name)) {
+		ret = -EEXIST;
+	} else {
+		list_del_init(&obj->owned);
+		obj->name = name;
+		hash_add(pvvas_names, &obj->hash, pvvas_name_key(kind, name));
+		obj->ctime = ktime_get_real_seconds();
+	}
+	pvvas_unlock();
+	if (ret)
+		kfree(name);
+	return ret;
+}
+
 /* Take away what keeps an unused object alive: its name, or its creator. */
 void pvvas_object_drop(struct pvvas_object *obj)
 {
+	pvvas_expiry_end(obj);
 	if (obj->name) {
 		hash_del(&obj->hash);
 		kfree(obj->name);
@@ -244,7 +287,7 @@ int pvvas_object_delete(struct pvvas_ioc_id *arg, u32 kind)
 
 	mutex_lock(&pvvas_lock);
 	obj = pvvas_object_by_id(kind, arg->id);
-	if (!obj || (!obj->name && list_empty(&obj->owned)))
+	if (!obj || !pvvas_object_is_kept(obj))
 		ret = -ENOENT;
 	else if (!pvvas_object_is_owner(obj))
 		ret = -EPERM;
@@ -282,6 +325,9 @@ static void pvvas_attr_fill(struct pvvas_ioc_attr *arg,
 	arg->base = 0;
 	arg->length = 0;
 	arg->resident = 0;
+	arg->idle = pvvas_object_idle(obj);
+	arg->expiry = obj->expiry;
+	arg->reserved = 0;
 	memset(arg->name, 0, sizeof(arg->name));
 	if (obj->name)
 		strscpy(arg->name, obj->name, sizeof(arg->name));
@@ -332,6 +378,13 @@ static int pvvas_attr_check(const struct pvvas_object *obj,
 		if (!owner)
 			return -EPERM;
 	}
+	if (arg->valid & PVVAS_ATTR_EXPIRY) {
+		if (!owner)
+			return -EPERM;
+		/* deleted: it goes with its last user in any case */
+		if (!pvvas_object_is_kept(obj))
+			return -ENOENT;
+	}
 	if (arg->valid & PVVAS_ATTR_UID) {
 		if (!uid_valid(uid))
 			return -EINVAL;
@@ -355,8 +408,9 @@ int pvvas_setattr(struct pvvas_ioc_attr *arg)
 	struct pvvas_object *obj;
 	int ret;
 
-	if (!pvvas_kind_ok(arg->kind) || !arg->valid ||
-	    arg->valid & ~(PVVAS_ATTR_MODE | PVVAS_ATTR_UID | PVVAS_ATTR_GID))
+	if (!pvvas_kind_ok(arg->kind) || !arg->valid || arg->reserved ||
+	    arg->valid & ~(PVVAS_ATTR_MODE | PVVAS_ATTR_UID | PVVAS_ATTR_GID |
+			   PVVAS_ATTR_EXPIRY))
 		return -EINVAL;
 	mutex_lock(&pvvas_lock);
 	obj = pvvas_object_by_id(arg->kind, arg->id);
@@ -368,6 +422,8 @@ int pvvas_setattr(struct pvvas_ioc_attr *arg)
 			obj->uid = uid;
 		if (arg->valid & PVVAS_ATTR_GID)
 			obj->gid = gid;
+		if (arg->valid & PVVAS_ATTR_EXPIRY)
+			pvvas_expiry_set(obj, arg->expiry);
 		obj->ctime = ktime_get_real_seconds();
 	}
 	pvvas_unlock();

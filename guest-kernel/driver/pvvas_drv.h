@@ -28,6 +28,7 @@
 #ifndef PVVAS_DRV_H
 #define PVVAS_DRV_H
 
+#include <linux/timerqueue.h>
 #include <linux/irq_work.h>
 #include <linux/kref.h>
 #include <linux/list.h>
@@ -100,6 +101,9 @@ struct pvvas_object {
 	struct list_head owned;
 	struct pvvas_user *charged;
 	bool free;
+	u32 expiry;		/* seconds without users; 0: never */
+	ktime_t idle_since;	/* CLOCK_BOOTTIME, of one without users */
+	struct timerqueue_node expires;
 	time64_t atime;
 	time64_t mtime;
 	time64_t ctime;
@@ -387,11 +391,21 @@ void pvvas_object_drop(struct pvvas_object *obj);
 u32 pvvas_object_mode(const struct pvvas_object *obj);
 u32 pvvas_object_rights(const struct pvvas_object *obj);
 bool pvvas_object_is_owner(const struct pvvas_object *obj);
-int pvvas_object_find(struct pvvas_ioc_find *arg, u32 kind);
+int pvvas_object_find(struct pvvas_ioc_name *arg, u32 kind);
+int pvvas_object_name(struct pvvas_ioc_name *arg, u32 kind);
 int pvvas_object_delete(struct pvvas_ioc_id *arg, u32 kind);
 void pvvas_objects_disown(struct pvvas_proc *proc);
 int pvvas_getattr(struct pvvas_ioc_attr *arg);
 int pvvas_setattr(struct pvvas_ioc_attr *arg);
+
+/* expiry.c; pvvas_lock held, but for init and exit */
+void pvvas_expiry_init(struct pvvas_object *obj);
+void pvvas_expiry_set(struct pvvas_object *obj, u32 seconds);
+void pvvas_expiry_end(struct pvvas_object *obj);
+void pvvas_object_use(struct pvvas_object *obj);
+void pvvas_object_unuse(struct pvvas_object *obj);
+u64 pvvas_object_idle(const struct pvvas_object *obj);
+void pvvas_expiry_exit(void);
 
 /* leftover.c */
 void pvvas_bury(struct pvvas_leftover *left);

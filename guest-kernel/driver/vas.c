@@ -82,8 +82,7 @@ struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot,
 		return ERR_CAST(user);
 	*spare = NULL;
 	kref_get(&seg->obj.ref);
-	seg->obj.users++;
-	seg->obj.atime = ktime_get_real_seconds();
+	pvvas_object_use(&seg->obj);
 	link->seg = seg;
 	link->charged = user;
 	link->prot = prot;
@@ -121,7 +120,7 @@ void pvvas_link_free(struct pvvas_link *link)
 {
 	list_del(&link->node);
 	list_del(&link->in_seg);
-	link->seg->obj.users--;
+	pvvas_object_unuse(&link->seg->obj);
 	pvvas_object_put(&link->seg->obj);
 	pvvas_quota_uncharge(link->charged, PVVAS_QUOTA_LINKS);
 	kfree(link);

@@ -63,6 +63,18 @@ int vas_create(const char *name, mode_t perms);
 int vas_find(const char *name);
 
 /**
+ * vas_publish - give a VAS without a name its name
+ * @vid: a VAS that the caller owns
+ * @name: as for vas_create()
+ *
+ * For a VAS that others shall not see half of: make it without a name, attach
+ * segments, fill them, and publish it.  If its maker dies before, it goes.
+ * -EEXIST: the name is taken.  -EINVAL: it has a name.  -EPERM: the caller does
+ * not own it.
+ */
+int vas_publish(int vid, const char *name);
+
+/**
  * vas_attach - make a VAS reachable for this process
  *
  * Returns a handle.  Attaching twice gives two handles.  -ENOENT: no such VAS.
@@ -105,6 +117,7 @@ int vas_clone_named(int vid, const char *name, mode_t perms);
 #define VAS_ATTR_MODE		(1U << 0)
 #define VAS_ATTR_UID		(1U << 1)
 #define VAS_ATTR_GID		(1U << 2)
+#define VAS_ATTR_EXPIRY		(1U << 3)
 
 /**
  * struct vas_attr - what vas_ctl() gets and sets
@@ -114,6 +127,9 @@ int vas_clone_named(int vid, const char *name, mode_t perms);
  * @uid: owner
  * @gid: group
  * @users: GETATTR: attachments
+ * @idle: GETATTR: seconds since it was attached last; 0 while it is
+ * @expiry: seconds that it may be idle until it is deleted; 0: any time
+ * @reserved: 0
  * @name: GETATTR: its name, or empty
  */
 struct vas_attr {
@@ -123,6 +139,9 @@ struct vas_attr {
 	uid_t uid;
 	gid_t gid;
 	uint32_t users;
+	uint64_t idle;
+	uint32_t expiry;
+	uint32_t reserved;
 	char name[VAS_NAME_MAX + 1];
 };
 
@@ -172,6 +191,9 @@ int seg_alloc(const char *name, void *base, size_t size, mode_t perms);
 
 /** seg_find - the id of the segment with this name, as vas_find() */
 int seg_find(const char *name);
+
+/** seg_publish - vas_publish() for a segment */
+int seg_publish(int sid, const char *name);
 
 /**
  * seg_attach - show a segment in a VAS, with all rights that the caller has
@@ -255,6 +277,9 @@ int seg_range(int sid, void **base, size_t *size);
  * @base: GETATTR: address
  * @length: GETATTR: bytes
  * @resident: GETATTR: bytes of memory behind it
+ * @idle: GETATTR: seconds since it was attached last; 0 while it is
+ * @expiry: seconds that it may be idle until it is deleted; 0: any time
+ * @reserved: 0
  * @name: GETATTR: its name, or empty
  */
 struct seg_attr {
@@ -267,6 +292,9 @@ struct seg_attr {
 	void *base;
 	uint64_t length;
 	uint64_t resident;
+	uint64_t idle;
+	uint32_t expiry;
+	uint32_t reserved;
 	char name[VAS_NAME_MAX + 1];
 };
 

@@ -14,8 +14,10 @@
 _Static_assert(VAS_ATTR_MODE == PVVAS_ATTR_MODE, "same bits");
 _Static_assert(VAS_ATTR_UID == PVVAS_ATTR_UID, "same bits");
 _Static_assert(VAS_ATTR_GID == PVVAS_ATTR_GID, "same bits");
+_Static_assert(VAS_ATTR_EXPIRY == PVVAS_ATTR_EXPIRY, "same bits");
 
-#define ATTR_ALL	(VAS_ATTR_MODE | VAS_ATTR_UID | VAS_ATTR_GID)
+#define ATTR_ALL	(VAS_ATTR_MODE | VAS_ATTR_UID | VAS_ATTR_GID | \
+			 VAS_ATTR_EXPIRY)
 
 int pvvas_getattr(unsigned int kind, int id, struct pvvas_ioc_attr *attr)
 {
@@ -29,7 +31,7 @@ int pvvas_getattr(unsigned int kind, int id, struct pvvas_ioc_attr *attr)
 }
 
 static int setattr(unsigned int kind, int id, unsigned int valid, mode_t mode,
-		   uid_t uid, gid_t gid)
+		   uid_t uid, gid_t gid, uint32_t expiry)
 {
 	struct pvvas_ioc_attr attr = {
 		.size = sizeof(attr),
@@ -49,6 +51,8 @@ static int setattr(unsigned int kind, int id, unsigned int valid, mode_t mode,
 		attr.uid = uid;
 	if (valid & VAS_ATTR_GID)
 		attr.gid = gid;
+	if (valid & VAS_ATTR_EXPIRY)
+		attr.expiry = expiry;
 	return pvvas_call(PVVAS_IOC_SETATTR, &attr);
 }
 
@@ -69,6 +73,8 @@ static int vas_get(int vid, struct vas_attr *out)
 		.uid = attr.uid,
 		.gid = attr.gid,
 		.users = attr.users,
+		.idle = attr.idle,
+		.expiry = attr.expiry,
 	};
 	memcpy(out->name, attr.name, sizeof(out->name));
 	return 0;
@@ -94,6 +100,8 @@ static int seg_get(int sid, struct seg_attr *out)
 		.base = (void *)(uintptr_t)attr.base,
 		.length = attr.length,
 		.resident = attr.resident,
+		.idle = attr.idle,
+		.expiry = attr.expiry,
 	};
 	memcpy(out->name, attr.name, sizeof(out->name));
 	return 0;
@@ -141,7 +149,7 @@ PVVAS_EXPORT int vas_ctl(int cmd, int vid, ...)
 		in = va_arg(ap, const struct vas_attr *);
 		if (in && in->size == sizeof(*in))
 			ret = setattr(PVVAS_KIND_VAS, vid, in->valid, in->mode,
-				      in->uid, in->gid);
+				      in->uid, in->gid, in->expiry);
 		break;
 	case VAS_CTL_DELETE:
 		ret = vas_delete(vid);
@@ -212,7 +220,7 @@ PVVAS_EXPORT int seg_ctl(int sid, int cmd, ...)
 		in = va_arg(ap, const struct seg_attr *);
 		if (in && in->size == sizeof(*in))
 			ret = setattr(PVVAS_KIND_SEG, sid, in->valid, in->mode,
-				      in->uid, in->gid);
+				      in->uid, in->gid, in->expiry);
 		break;
 	case SEG_CTL_DELETE:
 		ret = seg_delete(sid);

@@ -34,7 +34,7 @@ PVVAS_EXPORT int seg_alloc(const char *name, void *base, size_t size,
 
 PVVAS_EXPORT int seg_find(const char *name)
 {
-	struct pvvas_ioc_find arg = {
+	struct pvvas_ioc_name arg = {
 		.size = sizeof(arg),
 		.name = (uintptr_t)name,
 	};
@@ -43,6 +43,18 @@ PVVAS_EXPORT int seg_find(const char *name)
 	if (!err)
 		err = pvvas_call(PVVAS_IOC_SEG_FIND, &arg);
 	return err ? err : (int)arg.id;
+}
+
+PVVAS_EXPORT int seg_publish(int sid, const char *name)
+{
+	struct pvvas_ioc_name arg = {
+		.size = sizeof(arg),
+		.id = (uint32_t)sid,
+		.name = (uintptr_t)name,
+	};
+	int err = sid <= 0 ? -EINVAL : pvvas_check_name(name);
+
+	return err ? err : pvvas_call(PVVAS_IOC_SEG_PUBLISH, &arg);
 }
 
 /* A lockable segment makes switches take its lock: none may be inline. */

@@ -262,6 +262,8 @@ static int soft_call(unsigned long request, void *arg)
 	err = soft_lock();
 	if (err)
 		return err;
+	if (soft_expiry_is_due())
+		soft_collect();
 	err = soft_objects_call(request, arg);
 	if (err == -ENOTTY)
 		err = soft_attach_call(request, arg);

@@ -17,7 +17,7 @@
 
 #include "internal.h"
 
-#define SOFT_MAGIC	0x0006536f66747650ULL
+#define SOFT_MAGIC	0x0007536f66747650ULL
 #define SOFT_WINDOW	(4ULL << 40)
 /* Segments share no block in a VAS, as the driver has it: see seg_attach(3). */
 #define SOFT_BLOCK	(2ULL << 20)
@@ -50,6 +50,9 @@ struct soft_object {
 	uint32_t reserved;
 	uint64_t base;
 	uint64_t length;
+	uint64_t used;		/* ms of CLOCK_BOOTTIME: last, if it has no users */
+	uint32_t expiry;	/* seconds after that; 0: never */
+	uint32_t reserved_too;
 	char name[PVVAS_NAME_MAX + 1];
 };
 
@@ -86,6 +89,7 @@ struct soft_registry {
 	uint32_t next_id[3];	/* by kind */
 	uint32_t generation;	/* of handles */
 	uint64_t changes;	/* of links: who is in a VAS looks again */
+	uint64_t next_expiry;	/* ms, not later than the first one; 0: none */
 	struct soft_object objects[SOFT_OBJECTS];
 	struct soft_link links[SOFT_LINKS];
 	struct soft_att atts[SOFT_ATTS];
@@ -123,6 +127,9 @@ int soft_read(int fd, void *data, size_t n, uint64_t at);
 int soft_write(int fd, const void *data, size_t n, uint64_t at);
 /* Nothing uses the object: it goes, and its files. */
 void soft_free(struct soft_object *obj);
+/* A user less of a VAS, or of a segment. */
+void soft_free_att(struct soft_att *att);
+void soft_free_link(struct soft_link *link);
 /* Take away what belonged to the dead, and what nobody uses. */
 void soft_collect(void);
 
@@ -134,8 +141,20 @@ int soft_objects_call(unsigned long request, void *arg);
 unsigned int soft_users(const struct soft_object *obj);
 
 int soft_create(struct pvvas_ioc_create *arg, uint32_t kind);
+/* What keeps it, its name or its creator, does so no more; and collect. */
+void soft_drop(struct soft_object *obj);
 void soft_delete(struct soft_object *obj);
 struct soft_object *soft_segment_at(uint32_t id, uint32_t rights, int *err);
+
+/*
+ * soft_expiry.c: the lock is held.  used: it loses a user now, or is new; idle:
+ * seconds; expire: drop what is due, and say if there was something
+ */
+void soft_used(struct soft_object *obj);
+uint64_t soft_idle(const struct soft_object *obj);
+bool soft_expire(void);
+bool soft_expiry_is_due(void);
+void soft_set_expiry(struct soft_object *obj, uint32_t seconds);
 
 /* soft.c: the lock is held; what of a segment is mapped now, or 0 */
 uint32_t soft_shown_rights(uint32_t seg);

@@ -58,8 +58,8 @@ static int detach(const struct pvvas_ioc_attach *arg)
 	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++)
 		if (l->target == arg->handle &&
 		    soft_same_process(&l->process, &soft_self))
-			memset(l, 0, sizeof(*l));
-	memset(att, 0, sizeof(*att));
+			soft_free_link(l);
+	soft_free_att(att);
 	soft_collect();
 	return 0;
 }
@@ -179,7 +179,7 @@ static int seg_detach_from(const struct pvvas_ioc_seg_attach *arg)
 		    (l->target & PVVAS_HANDLE &&
 		     !soft_same_process(&l->process, &soft_self)))
 			continue;
-		memset(l, 0, sizeof(*l));
+		soft_free_link(l);
 		soft_reg->changes++;
 		soft_collect();
 		return 0;

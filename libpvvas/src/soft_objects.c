@@ -173,6 +173,7 @@ int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 		.base = arg->base,
 		.length = arg->length,
 	};
+	soft_used(o);
 	if (name)
 		strncpy(o->name, name, PVVAS_NAME_MAX);
 	else
@@ -185,7 +186,7 @@ int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 	return err;
 }
 
-static int find(struct pvvas_ioc_find *arg, uint32_t kind)
+static int find(struct pvvas_ioc_name *arg, uint32_t kind)
 {
 	const struct soft_object *o;
 
@@ -198,12 +199,41 @@ static int find(struct pvvas_ioc_find *arg, uint32_t kind)
 	return 0;
 }
 
-/* The name, or the creator, keeps it no more. */
-void soft_delete(struct soft_object *obj)
+static bool is_kept(const struct soft_object *obj)
+{
+	return obj->named || obj->owner.pid;
+}
+
+static int publish(const struct pvvas_ioc_name *arg, uint32_t kind)
+{
+	const char *name = (const char *)(uintptr_t)arg->name;
+	struct soft_object *o = soft_object(kind, arg->id);
+
+	if (!o || !is_kept(o))
+		return -ENOENT;
+	if (!is_owner(o))
+		return -EPERM;
+	if (o->named)
+		return -EINVAL;
+	if (by_name(kind, name))
+		return -EEXIST;
+	strncpy(o->name, name, PVVAS_NAME_MAX);
+	o->named = 1;
+	o->owner.pid = 0;
+	return 0;
+}
+
+void soft_drop(struct soft_object *obj)
 {
 	obj->named = 0;
 	obj->owner.pid = 0;
+	obj->expiry = 0;
 	memset(obj->name, 0, sizeof(obj->name));
+}
+
+void soft_delete(struct soft_object *obj)
+{
+	soft_drop(obj);
 	soft_collect();
 }
 
@@ -220,7 +250,7 @@ static int delete(const struct pvvas_ioc_id *arg, uint32_t kind)
 {
 	struct soft_object *o = soft_object(kind, arg->id);
 
-	if (!o || (!o->named && !o->owner.pid))
+	if (!o || !is_kept(o))
 		return -ENOENT;
 	if (!is_owner(o))
 		return -EPERM;
@@ -264,6 +294,9 @@ static int getattr(struct pvvas_ioc_attr *arg)
 	arg->users = soft_users(found);
 	arg->base = found->base;
 	arg->length = found->length;
+	arg->idle = soft_idle(found);
+	arg->expiry = found->expiry;
+	arg->reserved = 0;
 	arg->resident = found->kind == PVVAS_KIND_SEG ? resident(found) : 0;
 	memcpy(arg->name, found->name, sizeof(arg->name));
 	return 0;
@@ -282,12 +315,16 @@ static int setattr(const struct pvvas_ioc_attr *arg)
 			   (arg->valid & PVVAS_ATTR_GID &&
 			    arg->gid != o->gid && arg->gid != getegid()))))
 		return -EPERM;
+	if (arg->valid & PVVAS_ATTR_EXPIRY && !is_kept(o))
+		return -ENOENT;
 	if (arg->valid & PVVAS_ATTR_MODE)
 		o->mode = arg->mode;
 	if (arg->valid & PVVAS_ATTR_UID)
 		o->uid = arg->uid;
 	if (arg->valid & PVVAS_ATTR_GID)
 		o->gid = arg->gid;
+	if (arg->valid & PVVAS_ATTR_EXPIRY)
+		soft_set_expiry(o, arg->expiry);
 	return 0;
 }
 
@@ -346,6 +383,10 @@ int soft_objects_call(unsigned long request, void *arg)
 		return find(arg, PVVAS_KIND_VAS);
 	case PVVAS_IOC_SEG_FIND:
 		return find(arg, PVVAS_KIND_SEG);
+	case PVVAS_IOC_VAS_PUBLISH:
+		return publish(arg, PVVAS_KIND_VAS);
+	case PVVAS_IOC_SEG_PUBLISH:
+		return publish(arg, PVVAS_KIND_SEG);
 	case PVVAS_IOC_VAS_DELETE:
 		return delete(arg, PVVAS_KIND_VAS);
 	case PVVAS_IOC_SEG_DELETE:

@@ -399,6 +399,27 @@ void soft_free(struct soft_object *obj)
 	}
 }
 
+/* One user of the object less. */
+static void unuse(uint32_t kind, uint32_t id)
+{
+	struct soft_object *o = soft_object(kind, id);
+
+	if (o)
+		soft_used(o);
+}
+
+void soft_free_att(struct soft_att *att)
+{
+	unuse(PVVAS_KIND_VAS, att->vas);
+	memset(att, 0, sizeof(*att));
+}
+
+void soft_free_link(struct soft_link *link)
+{
+	unuse(PVVAS_KIND_SEG, link->seg);
+	memset(link, 0, sizeof(*link));
+}
+
 /* Links of attachments that are gone, and of VASes that are. */
 static void collect_links(void)
 {
@@ -409,7 +430,7 @@ static void collect_links(void)
 			continue;
 		if (l->target & PVVAS_HANDLE ? !alive(&l->process) :
 		    !soft_object(PVVAS_KIND_VAS, l->target))
-			memset(l, 0, sizeof(*l));
+			soft_free_link(l);
 	}
 }
 
@@ -429,15 +450,22 @@ static void collect_objects(uint32_t kind, bool faces)
 	}
 }
 
-void soft_collect(void)
+static void collect(void)
 {
 	struct soft_att *a;
 
 	for (a = soft_reg->atts; a < soft_reg->atts + SOFT_ATTS; a++)
 		if (a->handle && !alive(&a->process))
-			memset(a, 0, sizeof(*a));
+			soft_free_att(a);
 	collect_objects(PVVAS_KIND_VAS, false);
 	collect_links();
 	collect_objects(PVVAS_KIND_SEG, true);
 	collect_objects(PVVAS_KIND_SEG, false);
+}
+
+void soft_collect(void)
+{
+	do
+		collect();
+	while (soft_expire());
 }

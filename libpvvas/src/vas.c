@@ -45,7 +45,7 @@ PVVAS_EXPORT int vas_create(const char *name, mode_t perms)
 
 PVVAS_EXPORT int vas_find(const char *name)
 {
-	struct pvvas_ioc_find arg = {
+	struct pvvas_ioc_name arg = {
 		.size = sizeof(arg),
 		.name = (uintptr_t)name,
 	};
@@ -54,6 +54,18 @@ PVVAS_EXPORT int vas_find(const char *name)
 	if (!err)
 		err = pvvas_call(PVVAS_IOC_VAS_FIND, &arg);
 	return err ? err : (int)arg.id;
+}
+
+PVVAS_EXPORT int vas_publish(int vid, const char *name)
+{
+	struct pvvas_ioc_name arg = {
+		.size = sizeof(arg),
+		.id = (uint32_t)vid,
+		.name = (uintptr_t)name,
+	};
+	int err = vid <= 0 ? -EINVAL : pvvas_check_name(name);
+
+	return err ? err : pvvas_call(PVVAS_IOC_VAS_PUBLISH, &arg);
 }
 
 PVVAS_EXPORT int vas_attach(int vid)

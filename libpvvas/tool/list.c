@@ -37,9 +37,10 @@ static int ls_one_vas(int vid, bool first)
 	if (err)
 		return err;
 	if (tool_json) {
-		printf("%s{\"kind\":\"vas\",\"id\":%d,\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"users\":%u,\"name\":",
+		printf("%s{\"kind\":\"vas\",\"id\":%d,\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"users\":%u,\"idle\":%llu,\"expiry\":%u,\"name\":",
 		       first ? "" : ",\n", vid, (unsigned int)a.mode,
-		       (unsigned int)a.uid, (unsigned int)a.gid, a.users);
+		       (unsigned int)a.uid, (unsigned int)a.gid, a.users,
+		       (unsigned long long)a.idle, a.expiry);
 		tool_json_string(a.name);
 		putchar('}');
 	} else {
@@ -62,10 +63,10 @@ static int ls_one_seg(int sid, bool first)
 	if (err)
 		return err;
 	if (tool_json) {
-		printf("%s{\"kind\":\"seg\",\"id\":%d,\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"users\":%u,\"base\":\"%p\",\"size\":%llu,\"resident\":%llu,\"name\":",
+		printf("%s{\"kind\":\"seg\",\"id\":%d,\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"users\":%u,\"idle\":%llu,\"expiry\":%u,\"base\":\"%p\",\"size\":%llu,\"resident\":%llu,\"name\":",
 		       first ? "" : ",\n", sid, (unsigned int)a.mode,
 		       (unsigned int)a.uid, (unsigned int)a.gid, a.users,
-		       a.base, (unsigned long long)a.length,
+		       (unsigned long long)a.idle, a.expiry, a.base, (unsigned long long)a.length,
 		       (unsigned long long)a.resident);
 		tool_json_string(a.name);
 		putchar('}');

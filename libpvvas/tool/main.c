@@ -26,6 +26,8 @@ static const struct command {
 	  "make one" },
 	{ "rm", cmd_rm, "vas|seg NAME...", "take names away" },
 	{ "chmod", cmd_chmod, "MODE vas|seg NAME...", "change modes" },
+	{ "expire", cmd_expire, "SECONDS|never vas|seg NAME...",
+	  "delete them when nothing has used them for so long" },
 	{ "attach", cmd_attach, "VAS SEG [ro]", "show a segment in a VAS" },
 	{ "detach", cmd_detach, "VAS SEG", "undo it" },
 	{ "unlock", cmd_unlock, "SEG...",

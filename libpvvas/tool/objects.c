@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * pvvas create, rm, chmod, attach, detach, unlock.
+ * pvvas create, rm, chmod, expire, attach, detach, unlock.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -65,12 +65,13 @@ int cmd_rm(int argc, char **argv)
 	return status;
 }
 
-static int chmod_one(enum tool_kind kind, const char *name, mode_t mode)
+static int change_one(enum tool_kind kind, const char *name,
+		      unsigned int valid, mode_t mode, uint32_t expiry)
 {
-	struct vas_attr va = { .size = sizeof(va), .valid = VAS_ATTR_MODE,
-			       .mode = mode };
-	struct seg_attr sa = { .size = sizeof(sa), .valid = VAS_ATTR_MODE,
-			       .mode = mode };
+	struct vas_attr va = { .size = sizeof(va), .valid = valid,
+			       .mode = mode, .expiry = expiry };
+	struct seg_attr sa = { .size = sizeof(sa), .valid = valid,
+			       .mode = mode, .expiry = expiry };
 	int id = tool_find(kind, name);
 
 	if (id < 0)
@@ -89,7 +90,27 @@ int cmd_chmod(int argc, char **argv)
 	    !tool_kind(argv[1], &kind))
 		return tool_usage();
 	for (i = 2; i < argc; i++) {
-		err = chmod_one(kind, argv[i], mode);
+		err = change_one(kind, argv[i], VAS_ATTR_MODE, mode, 0);
+		if (err)
+			status = tool_error(err, "%s %s", argv[1], argv[i]);
+	}
+	return status;
+}
+
+int cmd_expire(int argc, char **argv)
+{
+	enum tool_kind kind;
+	int i, err, status = TOOL_OK;
+	uint64_t seconds = 0;
+
+	if (argc < 3 || !tool_kind(argv[1], &kind))
+		return tool_usage();
+	if (strcmp(argv[0], "never") &&
+	    (!tool_size(argv[0], &seconds) || !seconds || seconds > UINT32_MAX))
+		return tool_usage();
+	for (i = 2; i < argc; i++) {
+		err = change_one(kind, argv[i], VAS_ATTR_EXPIRY, 0,
+				 (uint32_t)seconds);
 		if (err)
 			status = tool_error(err, "%s %s", argv[1], argv[i]);
 	}

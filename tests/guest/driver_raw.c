@@ -114,13 +114,13 @@ static int detach(unsigned int handle)
 static const unsigned long requests[] = {
 	PVVAS_IOC_INFO, PVVAS_IOC_VAS_CREATE, PVVAS_IOC_VAS_FIND,
 	PVVAS_IOC_VAS_DELETE, PVVAS_IOC_VAS_ATTACH, PVVAS_IOC_VAS_DETACH,
-	PVVAS_IOC_VAS_RESIDENT, PVVAS_IOC_BEGIN,
+	PVVAS_IOC_VAS_RESIDENT, PVVAS_IOC_BEGIN, PVVAS_IOC_VAS_PUBLISH,
 	PVVAS_IOC_SEG_CREATE, PVVAS_IOC_SEG_FIND,
 	PVVAS_IOC_SEG_DELETE, PVVAS_IOC_SEG_ATTACH, PVVAS_IOC_SEG_DETACH,
 	PVVAS_IOC_LINK_NEXT, PVVAS_IOC_SEG_LOCKING, PVVAS_IOC_LOCK_OPEN,
 	PVVAS_IOC_LOCK_THREAD, PVVAS_IOC_SEG_NEXT_DATA, PVVAS_IOC_LOCK_TAKE,
 	PVVAS_IOC_LOCK_RELEASE, PVVAS_IOC_LOCK_CONSISTENT,
-	PVVAS_IOC_SEG_LOCK_RESET,
+	PVVAS_IOC_SEG_LOCK_RESET, PVVAS_IOC_SEG_PUBLISH,
 	PVVAS_IOC_GETATTR, PVVAS_IOC_SETATTR, PVVAS_IOC_STATS,
 	PVVAS_IOC_LIFE_TOKEN, PVVAS_IOC_LIFE_ALIVE,
 	PVVAS_IOC_VAS_CLONE, PVVAS_IOC_SEG_CLONE, PVVAS_IOC_SEG_MAP2,
@@ -134,8 +134,14 @@ static const unsigned long requests[] = {
 /* Of the first version of the struct. */
 static unsigned int least(unsigned long request)
 {
-	return _IOC_SIZE(request) == sizeof(struct pvvas_ioc_create) ?
-	       40 : _IOC_SIZE(request);
+	switch (_IOC_SIZE(request)) {
+	case sizeof(struct pvvas_ioc_create):
+		return 40;
+	case sizeof(struct pvvas_ioc_attr):
+		return 312;
+	default:
+		return _IOC_SIZE(request);
+	}
 }
 
 static void a_struct_that_is_too_small_is_refused(void)
@@ -255,7 +261,7 @@ static void unknown_flags_are_refused(void)
 static void bad_names_are_refused(void)
 {
 	struct pvvas_ioc_create create = SIZED(pvvas_ioc_create);
-	struct pvvas_ioc_find find = SIZED(pvvas_ioc_find);
+	struct pvvas_ioc_name find = SIZED(pvvas_ioc_name);
 	static const char * const bad[] = { "", ".", "..", "/", "a/b", "a/",
 					    "a\nb", "\x1b[2J", "a\x7f", "\x01" };
 	char name[PVVAS_NAME_MAX + 2];

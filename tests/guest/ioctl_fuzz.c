@@ -112,7 +112,7 @@ union arg {
 	struct pvvas_ioc_info info;
 	struct pvvas_ioc_begin begin;
 	struct pvvas_ioc_create create;
-	struct pvvas_ioc_find find;
+	struct pvvas_ioc_name name;
 	struct pvvas_ioc_id id;
 	struct pvvas_ioc_attach attach;
 	struct pvvas_ioc_seg_attach seg_attach;
@@ -140,7 +140,7 @@ static uint32_t some_flags(void)
 
 static unsigned long fill_object(union arg *a, bool seg)
 {
-	switch (below(3)) {
+	switch (below(4)) {
 	case 0:
 		a->create.name = a_name();
 		a->create.mode = below(6) ? 0600 : (uint32_t)rnd() & 01777;
@@ -158,8 +158,13 @@ static unsigned long fill_object(union arg *a, bool seg)
 		}
 		return seg ? PVVAS_IOC_SEG_CREATE : PVVAS_IOC_VAS_CREATE;
 	case 1:
-		a->find.name = a_name();
+		a->name.name = a_name();
 		return seg ? PVVAS_IOC_SEG_FIND : PVVAS_IOC_VAS_FIND;
+	case 2:
+		a->name.name = a_name();
+		a->name.id = seg ? an_id(known.seg, secret_seg, open_seg) :
+				   an_id(known.vas, secret_vas, open_vas);
+		return seg ? PVVAS_IOC_SEG_PUBLISH : PVVAS_IOC_VAS_PUBLISH;
 	default:
 		a->id.id = seg ? an_id(known.seg, secret_seg, open_seg) :
 				 an_id(known.vas, secret_vas, open_vas);
@@ -271,7 +276,8 @@ static unsigned long fill_other(union arg *a)
 		a->attr.id = a->attr.kind == PVVAS_KIND_VAS ?
 			an_id(known.vas, secret_vas, open_vas) :
 			an_id(known.seg, secret_seg, open_seg);
-		a->attr.valid = below(8);
+		a->attr.valid = below(16);
+		a->attr.expiry = below(3);
 		a->attr.mode = below(2) ? 0777 : (uint32_t)rnd();
 		a->attr.uid = below(2) ? NOBODY : (uint32_t)rnd();
 		a->attr.gid = below(2) ? NOBODY : (uint32_t)rnd();

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 import jsonschema
@@ -72,12 +73,13 @@ def parsed(what, *words):
 
 
 class Attr(ctypes.Structure):
-    _fields_ = [(n, ctypes.c_uint32) for n in ("size", "valid", "mode", "uid", "gid", "users")] + [("name", ctypes.c_char * 256)]
+    _fields_ = [(n, ctypes.c_uint32) for n in ("size", "valid", "mode", "uid", "gid", "users")] + \
+        [("idle", ctypes.c_uint64), ("expiry", ctypes.c_uint32), ("reserved", ctypes.c_uint32), ("name", ctypes.c_char * 256)]
 
 
 def change_owner(vid, uid, gid):
     """By a process of its own: the library keeps the backend that it began with."""
-    code = ("import ctypes,sys;lib=ctypes.CDLL('libpvvas.so.1');a=(ctypes.c_uint32*70)(280,6,0,%d,%d);"
+    code = ("import ctypes,sys;lib=ctypes.CDLL('libpvvas.so.1');a=(ctypes.c_uint32*74)(296,6,0,%d,%d);"
             "sys.exit(-lib.vas_ctl(0x56000002,%d,a))" % (uid, gid, vid))
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
 
@@ -91,22 +93,29 @@ def row(kind, number):
     raise AssertionError(f"{kind} {number} is not listed")
 
 
+def timeless(objects):
+    """Without what another second has changed."""
+    for o in objects:
+        assert o.pop("idle") < 1000
+    return objects
+
+
 def json_is_what_the_schema_says():
     assert parsed("ls", "ls") == []
     names = ["plain", 'quo"te', "back\\slash", "c1 \u009b2J", "\U0001f600", "\u00fc\u20ac", "a b"]
     vids = [parsed("create", "create", "vas", n, "-m", "640")["id"] for n in names]
     sids = [parsed("create", "create", "seg", n, "8K", "-b", hex(FIRST + i * 2 * MIB))["id"] for i, n in enumerate(names)]
-    listed = parsed("ls", "ls")
+    listed = timeless(parsed("ls", "ls"))
     assert [x["id"] for x in listed] == vids + sids
     assert [x["kind"] for x in listed] == ["vas"] * 7 + ["seg"] * 7
     assert [x["name"] for x in listed] == names + names
-    assert listed[0] == {"kind": "vas", "id": vids[0], "mode": "0640", "uid": os.geteuid(), "gid": os.getegid(), "users": 0,
+    assert listed[0] == {"kind": "vas", "id": vids[0], "mode": "0640", "uid": os.geteuid(), "gid": os.getegid(), "users": 0, "expiry": 0,
                          "name": "plain"}
-    assert listed[8] == {"kind": "seg", "id": sids[1], "mode": "0600", "uid": os.geteuid(), "gid": os.getegid(), "users": 0,
+    assert listed[8] == {"kind": "seg", "id": sids[1], "mode": "0600", "uid": os.geteuid(), "gid": os.getegid(), "users": 0, "expiry": 0,
                          "base": hex(FIRST + 2 * MIB), "size": 8192, "resident": 0, "name": 'quo"te'}
-    assert parsed("ls", "ls", "vas") == listed[:7]
-    assert parsed("ls", "ls", "seg") == listed[7:]
-    assert json.loads(good("ls", "seg", "--json")) == listed[7:]
+    assert timeless(parsed("ls", "ls", "vas")) == listed[:7]
+    assert timeless(parsed("ls", "ls", "seg")) == listed[7:]
+    assert timeless(json.loads(good("ls", "seg", "--json"))) == listed[7:]
 
 
 def names_without_control_characters_are_names():
@@ -194,7 +203,8 @@ def wrong_command_lines_are_told():
                   ["attach", "v", "s", "ro", "x"], ["detach", "v"], ["detach", "v", "s", "x"], ["cp"], ["cp", "a"],
                   ["cp", "a", "b"], ["cp", "seg:a", "seg:b"], ["cp", "seg:a", "b", "c"], ["run"], ["run", "v"], ["run", "v", "--"],
                   ["run", "v", "true", "--"], ["doctor", "x"], ["ps", "x"], ["stats", "x"], ["stats", "0"], ["stats", "1", "1"], ["stats", "86401"],
-                  ["ls", "--idle", "vas"], ["heap"], ["heap", "s", "x"], ["heap", "s", "--collect", "x"]):
+                  ["ls", "--idle", "vas"], ["heap"], ["expire"], ["expire", "1", "vas"], ["expire", "-1", "vas", "v"], ["expire", "1h", "vas", "v"],
+                  ["expire", "4294967296", "vas", "v"], ["heap", "s", "x"], ["heap", "s", "--collect", "x"]):
         misused(*words)
     for id_ in ("#", "#0", "#-1", "#1x", "#1073741824", "#x"):
         refused(1, f"vas {id_}: Invalid argument", "stat", "vas", id_)
@@ -207,7 +217,7 @@ def help_lists_each_command():
     text = good("--help")
     assert text == good("-h") and text.startswith("usage: pvvas [--json] COMMAND ...\n")
     for command in ("ls [vas | seg] [--idle]", "stat vas|seg NAME", "create vas NAME", "rm vas|seg NAME...", "chmod MODE vas|seg NAME...",
-                    "attach VAS SEG [ro]", "detach VAS SEG", "heap SEG [--collect]", "cp seg:NAME FILE", "run VAS -- PROGRAM", "ps", "stats [SECONDS]", "doctor"):
+                    "expire SECONDS|never vas|seg NAME...", "attach VAS SEG [ro]", "detach VAS SEG", "heap SEG [--collect]", "cp seg:NAME FILE", "run VAS -- PROGRAM", "ps", "stats [SECONDS]", "doctor"):
         assert f"\n  {command}" in text, command
     for what in ("list them", "all about one", "make one", "take names away", "change modes", "show a segment in a VAS", "undo it",
                  "copy a segment to a file, or back", "run a program that starts in a VAS", "what works here, and what does not"):
@@ -225,6 +235,24 @@ def only_what_nothing_uses_is_idle():
     assert [o["name"] for o in parsed("ls", "ls", "seg", "--idle")] == ["alone"]
     assert [line.split()[-1] for line in good("ls", "seg", "--idle").splitlines()[1:]] == ["alone"]
     assert len(parsed("ls", "ls")) == 3
+
+
+def objects_expire_as_told():
+    vid = int(good("create", "vas", "short"))
+    good("create", "vas", "long")
+    assert good("expire", "1000", "vas", "short", "long") == ""
+    attributes = parsed("ls", "ls", "vas", "--json")
+    assert [o["expiry"] for o in attributes if o["name"] in ("short", "long")] == [1000, 1000]
+    assert all(o["idle"] < 1000 for o in attributes)
+    good("expire", "never", "vas", "long")
+    good("expire", "1", "vas", f"#{vid}")
+    for _ in range(100):
+        if not any(o["name"] == "short" for o in parsed("ls", "ls", "vas", "--json")):
+            break
+        time.sleep(0.1)
+    names = {o["name"]: o["expiry"] for o in parsed("ls", "ls", "vas", "--json")}
+    assert "short" not in names and names["long"] == 0
+    refused(3, "vas short: No such file", "expire", "5", "vas", "short")
 
 
 def counters_in_text_are_those_of_json():
@@ -486,7 +514,7 @@ def output_that_goes_nowhere_is_an_error():
     assert p.returncode == 1 and p.stderr == b"pvvas: stdout: No space left on device\n", p
 
 
-CASES = [json_is_what_the_schema_says, only_what_nothing_uses_is_idle, counters_in_text_are_those_of_json,
+CASES = [json_is_what_the_schema_says, only_what_nothing_uses_is_idle, objects_expire_as_told, counters_in_text_are_those_of_json,
          processes_are_asked_of_the_driver, names_without_control_characters_are_names, json_of_a_vas_has_its_segments,
          owner_and_group_are_told_apart, text_has_what_json_has,
          sizes_and_modes_are_read_exactly, wrong_command_lines_are_told, help_lists_each_command, what_is_not_there_is_told_by_name,

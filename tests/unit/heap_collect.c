@@ -203,12 +203,13 @@ static void without_memory_to_search_nothing_is_freed(void **state)
 }
 
 /* Some blocks are linked, most are not yet when the process dies. */
-static void live_and_die(const struct pvvas_heap *h, _Atomic unsigned int *done,
+static void live_and_die(const struct pvvas_heap *h, atomic_uint *done,
 			 uint64_t r)
 {
-	_Atomic(struct node *) *root = (void *)pvvas_heap_root(h);
 	size_t bytes = 0, size;
 	struct node *n;
+	struct node **root = (struct node **)pvvas_heap_root(h);
+
 
 	while (bytes < 50000) {
 		size = random_size(&r) / 8 + sizeof(*n);
@@ -220,8 +221,8 @@ static void live_and_die(const struct pvvas_heap *h, _Atomic unsigned int *done,
 		bytes += size;
 		if (next_random(&r) % 16)
 			continue;
-		n->next = atomic_load(root);
-		atomic_store(root, n);
+		n->next = *root;
+		__atomic_store_n(root, n, __ATOMIC_RELEASE);
 	}
 	atomic_fetch_add(done, 1);
 	for (;;)
@@ -251,7 +252,7 @@ static void after_sixty_deaths_nine_tenths_can_be_had_again(void **state)
 {
 	struct pvvas_heap h = new_heap(SIZE);
 	uint64_t seed = 60, all = to_be_had(&h), linked = 0, before;
-	_Atomic unsigned int *done = shared_memory(sizeof(*done));
+	atomic_uint *done = shared_memory(sizeof(*done));
 	struct pvvas_heap_usage u;
 	struct node *n;
 	int i, status;

@@ -488,7 +488,7 @@ static void do_setattr(const unsigned int *r)
 {
 	bool seg = r[0] & 1;
 	int id = seg ? some_seg(r[1]) : some_vas(r[1]);
-	unsigned int valid = r[2] % 8 == 7 ? 9 : r[2] % 8;
+	unsigned int valid = r[2] % 8 == 7 ? 17 : r[2] % 8;
 	uid_t uid = r[4] & 1 ? geteuid() : 1234;
 	gid_t gid = r[4] & 2 ? getegid() : 4321;
 	/* all of them alike: who has a right may lose it */

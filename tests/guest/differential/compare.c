@@ -32,7 +32,8 @@ static void compare_vas(struct model *m, const struct m_object *v)
 	same("gid", v->id, a.gid, v->gid);
 	same("users", v->id, a.users, m_users_of_vas(m, v->id));
 	same("valid", v->id, a.valid,
-	     VAS_ATTR_MODE | VAS_ATTR_UID | VAS_ATTR_GID);
+	     VAS_ATTR_MODE | VAS_ATTR_UID | VAS_ATTR_GID |
+	     VAS_ATTR_EXPIRY);
 	if (strcmp(a.name, v->named ? v->name : ""))
 		differ("name of %d is %s, not %s", v->id, a.name, v->name);
 	for (i = 0; i < M_LINKS; i++) {
@@ -99,7 +100,8 @@ static void compare_seg(struct model *m, const struct m_seg *s)
 	same("length", o->id, a.length, s->pages * PAGE);
 	same("memory", o->id, a.resident, m_resident(s));
 	same("valid", o->id, a.valid,
-	     VAS_ATTR_MODE | VAS_ATTR_UID | VAS_ATTR_GID);
+	     VAS_ATTR_MODE | VAS_ATTR_UID | VAS_ATTR_GID |
+	     VAS_ATTR_EXPIRY);
 	if (strcmp(a.name, o->named ? o->name : ""))
 		differ("name of %d is %s, not %s", o->id, a.name, o->name);
 	same("seg_stat", o->id, seg_ctl(o->id, SEG_CTL_STAT, &st),

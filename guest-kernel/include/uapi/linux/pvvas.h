@@ -110,12 +110,18 @@ struct pvvas_ioc_create {
 #define PVVAS_CREATE_HUGETLB	(1U << 5)
 
 /**
- * struct pvvas_ioc_find - PVVAS_IOC_VAS_FIND, PVVAS_IOC_SEG_FIND
- * @size: sizeof(struct pvvas_ioc_find)
- * @id: out
- * @name: address of the name
+ * struct pvvas_ioc_name - PVVAS_IOC_VAS_FIND, _SEG_FIND, _VAS_PUBLISH,
+ *	_SEG_PUBLISH
+ * @size: sizeof(struct pvvas_ioc_name)
+ * @id: FIND: out, the object; PUBLISH: in, an anonymous object that the caller
+ *	owns
+ * @name: address of the name, NUL-terminated; see struct pvvas_ioc_create
+ *
+ * PUBLISH gives an anonymous object its name: others find it from then on, and
+ * it outlives its creator.  -EINVAL if it has a name, -EEXIST if another object
+ * has this one.
  */
-struct pvvas_ioc_find {
+struct pvvas_ioc_name {
 	__u32 size;
 	__u32 id;
 	__u64 name;
@@ -507,6 +513,7 @@ struct pvvas_ioc_begin {
 #define PVVAS_ATTR_MODE		(1U << 0)
 #define PVVAS_ATTR_UID		(1U << 1)
 #define PVVAS_ATTR_GID		(1U << 2)
+#define PVVAS_ATTR_EXPIRY	(1U << 3)
 
 #define PVVAS_KIND_VAS		1
 #define PVVAS_KIND_SEG		2
@@ -517,7 +524,7 @@ struct pvvas_ioc_begin {
  * @kind: PVVAS_KIND_*
  * @id: in, the object; GETATTR with PVVAS_ATTR_NEXT in @valid: out, the first
  *	object with an id above the one given
- * @valid: SETATTR: which of mode, uid, gid to set
+ * @valid: SETATTR: which of mode, uid, gid, expiry to set
  * @mode: permission bits
  * @uid: owner, in the caller's user namespace
  * @gid: group
@@ -527,6 +534,11 @@ struct pvvas_ioc_begin {
  * @length: out, segments: bytes
  * @resident: out, segments: bytes of guest memory behind it
  * @name: out, the name, empty for an anonymous or deleted object
+ * @idle: out, seconds since it had users last, or since its creation; 0 while it
+ *	has some
+ * @expiry: seconds without users after which it is deleted; 0: never.  -ENOENT
+ *	for an object that is deleted already
+ * @reserved: 0
  */
 struct pvvas_ioc_attr {
 	__u32 size;
@@ -541,6 +553,10 @@ struct pvvas_ioc_attr {
 	__u64 length;
 	__u64 resident;
 	char  name[PVVAS_NAME_MAX + 1];
+	/* since version 1.3: a struct that ends here means zeroes */
+	__u64 idle;
+	__u32 expiry;
+	__u32 reserved;
 };
 
 /* GETATTR: step to the next object; -ENOENT after the last. */
@@ -588,14 +604,15 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_TYPE		0xb7
 #define PVVAS_IOC_INFO		_IOWR(PVVAS_IOC_TYPE, 0, struct pvvas_ioc_info)
 #define PVVAS_IOC_VAS_CREATE	_IOWR(PVVAS_IOC_TYPE, 1, struct pvvas_ioc_create)
-#define PVVAS_IOC_VAS_FIND	_IOWR(PVVAS_IOC_TYPE, 2, struct pvvas_ioc_find)
+#define PVVAS_IOC_VAS_FIND	_IOWR(PVVAS_IOC_TYPE, 2, struct pvvas_ioc_name)
 #define PVVAS_IOC_VAS_DELETE	_IOWR(PVVAS_IOC_TYPE, 3, struct pvvas_ioc_id)
 #define PVVAS_IOC_VAS_ATTACH	_IOWR(PVVAS_IOC_TYPE, 4, struct pvvas_ioc_attach)
 #define PVVAS_IOC_VAS_DETACH	_IOWR(PVVAS_IOC_TYPE, 5, struct pvvas_ioc_attach)
 #define PVVAS_IOC_VAS_RESIDENT	_IOWR(PVVAS_IOC_TYPE, 6, struct pvvas_ioc_attach)
 #define PVVAS_IOC_BEGIN		_IOWR(PVVAS_IOC_TYPE, 7, struct pvvas_ioc_begin)
+#define PVVAS_IOC_VAS_PUBLISH	_IOWR(PVVAS_IOC_TYPE, 8, struct pvvas_ioc_name)
 #define PVVAS_IOC_SEG_CREATE	_IOWR(PVVAS_IOC_TYPE, 16, struct pvvas_ioc_create)
-#define PVVAS_IOC_SEG_FIND	_IOWR(PVVAS_IOC_TYPE, 17, struct pvvas_ioc_find)
+#define PVVAS_IOC_SEG_FIND	_IOWR(PVVAS_IOC_TYPE, 17, struct pvvas_ioc_name)
 #define PVVAS_IOC_SEG_DELETE	_IOWR(PVVAS_IOC_TYPE, 18, struct pvvas_ioc_id)
 #define PVVAS_IOC_SEG_ATTACH	_IOWR(PVVAS_IOC_TYPE, 19, struct pvvas_ioc_seg_attach)
 #define PVVAS_IOC_SEG_DETACH	_IOWR(PVVAS_IOC_TYPE, 20, struct pvvas_ioc_seg_attach)
@@ -608,6 +625,7 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_LOCK_RELEASE	_IOWR(PVVAS_IOC_TYPE, 27, struct pvvas_ioc_lock)
 #define PVVAS_IOC_LOCK_CONSISTENT _IOWR(PVVAS_IOC_TYPE, 28, struct pvvas_ioc_lock)
 #define PVVAS_IOC_SEG_LOCK_RESET _IOWR(PVVAS_IOC_TYPE, 29, struct pvvas_ioc_id)
+#define PVVAS_IOC_SEG_PUBLISH	_IOWR(PVVAS_IOC_TYPE, 30, struct pvvas_ioc_name)
 #define PVVAS_IOC_GETATTR	_IOWR(PVVAS_IOC_TYPE, 32, struct pvvas_ioc_attr)
 #define PVVAS_IOC_SETATTR	_IOWR(PVVAS_IOC_TYPE, 33, struct pvvas_ioc_attr)
 #define PVVAS_IOC_STATS		_IOWR(PVVAS_IOC_TYPE, 34, struct pvvas_ioc_stats)

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * The software backend's objects that go when nobody has used them for long
+ * enough: whoever makes the next call looks.
+ */
+#include <time.h>
+
+#include "soft.h"
+
+static uint64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+void soft_used(struct soft_object *obj)
+{
+	obj->used = now();
+}
+
+uint64_t soft_idle(const struct soft_object *obj)
+{
+	return soft_users(obj) ? 0 : (now() - obj->used) / 1000;
+}
+
+/* When it may expire; of one in use, not before that. */
+static uint64_t deadline(const struct soft_object *obj, uint64_t time)
+{
+	return (soft_users(obj) ? time : obj->used) + obj->expiry * 1000ULL;
+}
+
+bool soft_expire(void)
+{
+	uint64_t time, end, next = 0;
+	struct soft_object *o;
+	bool any = false;
+
+	if (!soft_reg->next_expiry)
+		return false;
+	time = now();
+	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++) {
+		if (!o->kind || !o->expiry)
+			continue;
+		end = deadline(o, time);
+		if (end <= time) {
+			soft_drop(o);
+			any = true;
+		} else if (!next || end < next) {
+			next = end;
+		}
+	}
+	soft_reg->next_expiry = next;
+	return any;
+}
+
+void soft_set_expiry(struct soft_object *obj, uint32_t seconds)
+{
+	obj->expiry = seconds;
+	if (seconds)
+		soft_reg->next_expiry = 1;
+}
+
+bool soft_expiry_is_due(void)
+{
+	return soft_reg->next_expiry && now() >= soft_reg->next_expiry;
+}
