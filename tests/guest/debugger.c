@@ -26,19 +26,11 @@
 #include <linux/pvvas.h>
 #include <pvvas.h>
 
+#include "files.h"
 #include "tcase.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
-
-static void put(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC);
-
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
-	close(fd);
-}
 
 struct debuggee {
 	_Atomic int ready;
@@ -362,14 +354,12 @@ static const char *trace_of(const char *event, void (*fn)(void *arg))
 	ssize_t n;
 	int fd;
 
-	if (mount("none", "/sys/kernel/tracing", "tracefs", 0, NULL) &&
-	    errno != EBUSY)
-		tcase_fail(__FILE__, __LINE__, "%s", strerror(errno));
+	file_mount("tracefs", "/sys/kernel/tracing");
 	snprintf(enable, sizeof(enable), EVENTS "%s/enable", event);
-	put("/sys/kernel/tracing/trace", "");
-	put(enable, "1");
+	file_clear("/sys/kernel/tracing/trace");
+	file_put(enable, "1");
 	tcase_join(tcase_spawn(fn, NULL));
-	put(enable, "0");
+	file_put(enable, "0");
 	fd = open("/sys/kernel/tracing/trace", O_RDONLY);
 	check(fd >= 0);
 	n = read(fd, text, sizeof(text) - 1);
@@ -454,7 +444,7 @@ static void a_core_dump_holds_the_segments_that_are_marked(void)
 	char *text;
 	int fd;
 
-	put("/proc/sys/kernel/core_pattern", "/tmp/core.%p");
+	file_put("/proc/sys/kernel/core_pattern", "/tmp/core.%p");
 	pid = tcase_spawn(die_with_core, NULL);
 	tcase_join_killed(pid, SIGABRT);
 	snprintf(path, sizeof(path), "/tmp/core.%d", pid);
@@ -511,7 +501,7 @@ static void survive_a_core(void *arg)
 /* Or it could go on reading what is taken out of the VAS later. */
 static void a_core_leaves_nothing_with_who_shares_the_memory(void)
 {
-	put("/proc/sys/kernel/core_pattern", "/tmp/core.%p");
+	file_put("/proc/sys/kernel/core_pattern", "/tmp/core.%p");
 	tcase_join(tcase_spawn(survive_a_core, NULL));
 }
 

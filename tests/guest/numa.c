@@ -16,6 +16,7 @@
 #include <linux/pvvas.h>
 #include <pvvas.h>
 
+#include "files.h"
 #include "tcase.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
@@ -116,21 +117,12 @@ static void pages_taken_at_first_touch_are_of_node_1(void)
 	at_first_touch_from(1);
 }
 
-static void put(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
-	close(fd);
-}
-
 static void in_cpuset(void *arg)
 {
 	int node = *(int *)arg;
 
-	put(CGROUP "/one/cpuset.mems", node ? "1" : "0");
-	put(CGROUP "/one/cgroup.procs", "0");
+	file_put(CGROUP "/one/cpuset.mems", node ? "1" : "0");
+	file_put(CGROUP "/one/cgroup.procs", "0");
 	create(PVVAS_CREATE_POPULATE, node);
 	check_eq(try_to_create(0, !node), -EINVAL);
 }
@@ -141,7 +133,7 @@ static void a_node_that_the_cpuset_has_not_is_refused(void)
 
 	check_eq(mkdir(CGROUP, 0755), 0);
 	check_eq(mount("none", CGROUP, "cgroup2", 0, NULL), 0);
-	put(CGROUP "/cgroup.subtree_control", "+cpuset");
+	file_put(CGROUP "/cgroup.subtree_control", "+cpuset");
 	check_eq(mkdir(CGROUP "/one", 0755), 0);
 	for (node = 0; node < 2; node++)
 		tcase_join(tcase_spawn(in_cpuset, &node));

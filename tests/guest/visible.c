@@ -19,6 +19,7 @@
 #include <pvvas.h>
 
 #include "patience.h"
+#include "files.h"
 #include "tcase.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
@@ -26,7 +27,7 @@
 #define DIR_	"/sys/fs/pvvas"
 #define NOBODY	1000
 
-static char text[1 << 20];
+static const char *text;
 
 static const char *path_of(const char *kind, const char *name)
 {
@@ -40,8 +41,7 @@ static const char *path_of(const char *kind, const char *name)
 
 static void mounted(void)
 {
-	if (mount("none", DIR_, "pvvas", 0, NULL) && errno != EBUSY)
-		tcase_fail(__FILE__, __LINE__, "mount: %s", strerror(errno));
+	file_mount("pvvas", DIR_);
 }
 
 static void unmounted(void)
@@ -56,19 +56,6 @@ static struct stat attributes(const char *path)
 	if (stat(path, &st))
 		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
 	return st;
-}
-
-static const char *contents(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	size_t n;
-
-	if (!f)
-		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
-	n = fread(text, 1, sizeof(text) - 1, f);
-	text[n] = '\0';
-	fclose(f);
-	return text;
 }
 
 static bool listed(const char *kind, const char *name)
@@ -248,18 +235,20 @@ static void processes_show_attachments_and_the_view_of_each_thread(void)
 		 st->handle, vid, v);
 	snprintf(want[2], sizeof(want[2]), "thread %d waiting slot 1 handle 0x%x\n",
 		 pid, st->handle);
+	text = file_contents(DIR_ "/processes");
 	for (i = 0; i < 3; i++)
-		if (!strstr(contents(DIR_ "/processes"), want[i]))
+		if (!strstr(text, want[i]))
 			tcase_fail(__FILE__, __LINE__, "no '%s' in: %s",
 				   want[i], text);
 	snprintf(want[3], sizeof(want[3]), "process %d handle 0x%x", pid,
 		 st->handle);
-	check(strstr(contents(path_of("vas", v)), want[3]));
+	text = file_contents(path_of("vas", v));
+	check(strstr(text, want[3]));
 	check(strstr(text, s));
-	check(strstr(contents(path_of("seg", s)), v));
+	check(strstr(file_contents(path_of("seg", s)), v));
 	atomic_store(&st->leave, 1);
 	tcase_join(pid);
-	check(!strstr(contents(DIR_ "/processes"), want[0]));
+	check(!strstr(file_contents(DIR_ "/processes"), want[0]));
 	unmounted();
 }
 
@@ -271,12 +260,12 @@ static void a_thread_sees_its_own_view_in_the_list(void)
 	mounted();
 	vh = check_id(vas_attach(vid));
 	check_eq(vas_switch(vh), 0);
-	contents(DIR_ "/processes");
+	text = file_contents(DIR_ "/processes");
 	snprintf(want, sizeof(want), "thread %d running slot 1 handle 0x%x\n",
 		 getpid(), vh);
 	check(strstr(text, want));
 	check_eq(vas_switch(VAS_HOME), 0);
-	contents(DIR_ "/processes");
+	text = file_contents(DIR_ "/processes");
 	snprintf(want, sizeof(want), "thread %d running slot 0 handle 0x0\n",
 		 getpid());
 	check(strstr(text, want));
@@ -308,6 +297,7 @@ static void the_tool_lists_processes_with_what_they_have_attached(void)
 {
 	const char *name = tcase_name("v w");
 	int vid = tcase_vas(name, 0600), vh = check_id(vas_attach(vid));
+	static char out[1 << 16];
 	char line[512], json[512];
 	FILE *f;
 	size_t n;
@@ -317,15 +307,15 @@ static void the_tool_lists_processes_with_what_they_have_attached(void)
 	check_eq(vas_switch(vh), 0);
 	f = popen("pvvas ps && pvvas --json ps", "r");
 	check(f);
-	n = fread(text, 1, sizeof(text) - 1, f);
-	text[n] = '\0';
+	n = fread(out, 1, sizeof(out) - 1, f);
+	out[n] = '\0';
 	check_eq(pclose(f), 0);
 	snprintf(line, sizeof(line), "%8d       1 visible %#x rw 1/1 #%d %s\n",
 		 getpid(), (unsigned int)vh, vid, name);
-	check(strstr(text, line));
+	check(strstr(out, line));
 	snprintf(json, sizeof(json), "{\"pid\":%d,\"threads\":1,\"command\":\"visible\",\"attachments\":[{\"handle\":%u,\"vas\":%d,\"writable\":true,\"slot\":1,\"inside\":1,\"name\":\"%s\"}]}",
 		 getpid(), (unsigned int)vh, vid, name);
-	check(strstr(text, json));
+	check(strstr(out, json));
 	check_eq(vas_switch(VAS_HOME), 0);
 	unmounted();
 }
@@ -349,7 +339,7 @@ static void a_long_list_is_soon_read(void)
 		check_eq(pthread_create(&threads[i], &small, sleep_until_told,
 					&leave), 0);
 	start = seconds();
-	contents(path_of("vas", v));
+	text = file_contents(path_of("vas", v));
 	start = seconds() - start;
 	tcase_note("%d attachments, %d threads: %.0f ms", ATTACHED, SLEEPERS,
 		   start * 1e3);

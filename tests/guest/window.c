@@ -25,6 +25,7 @@
 #include <linux/pvvas.h>
 #include <pvvas.h>
 
+#include "files.h"
 #include "tcase.h"
 
 /* newer than Debian 12's headers */
@@ -82,15 +83,6 @@ static void a_process_that_can_have_no_window_is_told(void)
 	tcase_join(tcase_spawn(attach_with_locked_memory, &vid));
 }
 
-static void put(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY);
-
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		tcase_fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
-	close(fd);
-}
-
 /* The kernel writes there, and the program. */
 static void written_to(char *at)
 {
@@ -112,7 +104,7 @@ static void soft_dirty(void *arg)
 	(void)arg;
 	inside(8 * GIB);
 	written_to(BASE);
-	put("/proc/self/clear_refs", "4");
+	file_put("/proc/self/clear_refs", "4");
 	written_to(BASE + 1);
 	/* entries that are made after it, by the program first or the kernel */
 	written_to(BASE + 2 * GIB);
@@ -222,7 +214,7 @@ static void lists_of_memory_leave_the_window_alone(void)
 	check_eq(pread(fd, entry, sizeof(entry), (off_t)((uintptr_t)BASE / 512)),
 		 (int)sizeof(entry));
 	close(fd);
-	put("/proc/self/clear_refs", "1");
+	file_put("/proc/self/clear_refs", "1");
 	check_eq(*BASE, 'p');
 	check_eq(BASE[5 * GIB], 5);
 	written_to(BASE + 4096);
@@ -376,8 +368,8 @@ static void memory_stays_where_it_is_when_the_kernel_moves_and_frees(void)
 	for (i = 0; i < 4; i++) {
 		char *p = malloc(32 * MIB);
 
-		put("/proc/sys/vm/compact_memory", "1");
-		put("/proc/sys/vm/drop_caches", "3");
+		file_put("/proc/sys/vm/compact_memory", "1");
+		file_put("/proc/sys/vm/drop_caches", "3");
 		check(p);
 		memset(p, i, 32 * MIB);
 		for (at = 0; at < size; at += 4096)
