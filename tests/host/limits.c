@@ -77,6 +77,27 @@ static void roots_leave_room_for_tables(void)
 	vm_free(vm);
 }
 
+/* More roots than the VMM allows tables from now on. */
+static void roots_keep_their_room_when_the_vmm_takes_tables_away(void)
+{
+	struct vm *vm = vm_new(1);
+	struct vcpu *v = &vm->vcpus[0];
+	struct scene s = { 0 };
+	uint64_t i;
+
+	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 300);
+	scene_make(&s, vm, SIZE, 2);
+	for (i = 0; i < 90; i++)
+		check(try_view(v, s.ctx) > 0);
+	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 64);
+	vcpu_vmfunc(v, 1);
+	for (i = 0; i < 512; i++) {
+		s.ram[i * 512] = i;
+		check_eq(vcpu_peek(v, AT(i)), i);
+	}
+	vm_free(vm);
+}
+
 static uint32_t told_views(struct vcpu *v)
 {
 	struct pvvas_hc_info *info = vm_shared(PAGE);
@@ -163,6 +184,7 @@ static void a_destroyed_view_gives_its_root_back(void)
 static const struct hostcase cases[] = {
 	CASE(contexts_and_views_stop_at_what_the_vmm_allows),
 	CASE(roots_leave_room_for_tables),
+	CASE(roots_keep_their_room_when_the_vmm_takes_tables_away),
 	CASE(a_guest_is_told_how_many_views_it_can_have),
 	CASE(tables_beyond_the_limit_are_dropped_and_come_back),
 	CASE(a_destroyed_view_gives_its_root_back),
