@@ -537,57 +537,79 @@ static int sleep_at(void *mem)
 	return fd;
 }
 
-static void destroyed(bool reset, int nr_views)
-{
-	uint64_t *root, *t3[2], *other, ctx[2], *page, fresh;
+struct sleeper {
+	uint64_t *root, *t3[2], ctx[2], address;
 	long view[2];
-	struct uffd_msg msg;
-	struct uffdio_copy copy = { .len = PAGE };
-	struct vcpu *v;
 	pthread_t t;
-	int fd, i;
+	int fd;
+};
+
+/* vCPU 1 sleeps in a fault in the first of the views, which have one root. */
+static void fall_asleep(struct sleeper *s, int nr_views)
+{
+	uint64_t *other;
+	struct uffd_msg msg;
+	struct vcpu *v;
+	int i;
 
 	begin(2);
 	v = &vm->vcpus[0];
 	other = vm_ram(vm, FIRST_TEST_SLOT + 1, OTHER_GPA, 2 * MIB, 0);
 	other[0] = 2;
 	madvise(ram, 2 * MIB, MADV_DONTNEED);
-	fd = sleep_at(ram);
-	root = root_new(vm);
+	s->fd = sleep_at(ram);
+	s->root = root_new(vm);
 	for (i = 0; i < 2; i++) {
-		t3[i] = vm_shared(PAGE);
-		t3[i][0] = (TEST_GPA + i * GIB) | E_LARGE;
-		ctx[i] = ctx_new(v);
+		s->t3[i] = vm_shared(PAGE);
+		s->t3[i][0] = (TEST_GPA + i * GIB) | E_LARGE;
+		s->ctx[i] = ctx_new(v);
 	}
-	root[2] = (uint64_t)t3[0] | E_TABLE;
+	s->root[2] = (uint64_t)s->t3[0] | E_TABLE;
 	for (i = 0; i < nr_views; i++) {
-		view[i] = vcpu_hc4(v, PVVAS_HC_VIEW_CREATE, ctx[i], 1,
-				   (uint64_t)root, 0);
-		check(view[i] > 0);
+		s->view[i] = vcpu_hc4(v, PVVAS_HC_VIEW_CREATE, s->ctx[i], 1,
+				      (uint64_t)s->root, 0);
+		check(s->view[i] > 0);
 	}
-	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_CTX_LOAD, ctx[0], 0, 0);
-	check_eq(pthread_create(&t, NULL, fault, NULL), 0);
-	check_eq(read(fd, &msg, sizeof(msg)), sizeof(msg));
+	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_CTX_LOAD, s->ctx[0], 0, 0);
+	check_eq(pthread_create(&s->t, NULL, fault, NULL), 0);
+	check_eq(read(s->fd, &msg, sizeof(msg)), sizeof(msg));
 	check_eq(msg.event, UFFD_EVENT_PAGEFAULT);
+	s->address = msg.arg.pagefault.address & ~(PAGE - 1);
+}
 
+static void wake_up(struct sleeper *s)
+{
+	uint64_t *page = vm_mem(PAGE);
+	struct uffdio_copy copy = { .src = (uint64_t)page, .dst = s->address,
+				    .len = PAGE };
+
+	page[0] = 1;
+	check_eq(ioctl(s->fd, UFFDIO_COPY, &copy), 0);
+	pthread_join(s->t, NULL);
+	close(s->fd);
+}
+
+static void destroyed(bool reset, int nr_views)
+{
+	struct sleeper s;
+	struct vcpu *v;
+	uint64_t fresh;
+	int i;
+
+	fall_asleep(&s, nr_views);
+	v = &vm->vcpus[0];
 	if (reset)
 		vcpu_hc_ok(v, PVVAS_HC_RESET, 0, 0, 0);
 	else
 		for (i = 0; i < nr_views; i++)
-			vcpu_hc_ok(v, PVVAS_HC_VIEW_DESTROY, view[i], 0, 0);
-	vcpu_hc_ok(v, PVVAS_HC_INVALIDATE, root, 0, 512);
-	page = vm_mem(PAGE);
-	page[0] = 1;
-	copy.src = (uint64_t)page;
-	copy.dst = msg.arg.pagefault.address & ~(PAGE - 1);
-	check_eq(ioctl(fd, UFFDIO_COPY, &copy), 0);
-	pthread_join(t, NULL);
+			vcpu_hc_ok(v, PVVAS_HC_VIEW_DESTROY, s.view[i], 0, 0);
+	vcpu_hc_ok(v, PVVAS_HC_INVALIDATE, s.root, 0, 512);
+	wake_up(&s);
 
-	root[2] = (uint64_t)t3[1] | E_TABLE;
-	fresh = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, root, 0, 0);
+	s.root[2] = (uint64_t)s.t3[1] | E_TABLE;
+	fresh = vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, s.root, 0, 0);
 	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, fresh, 0, 0);
 	check_eq(vcpu_peek(v, REGION_VA(2)), 2);
-	close(fd);
 	vm_free(vm);
 }
 
@@ -604,6 +626,33 @@ static void nor_if_two_contexts_had_the_root(void)
 static void nor_after_a_reset(void)
 {
 	destroyed(true, 2);
+}
+
+static uint64_t shadow_pages(struct vcpu *v)
+{
+	struct pvvas_hc_stats s;
+
+	vcpu_stats(v, &s);
+	return s.shadow_pages;
+}
+
+/* Else what that fault links would be in the new view, too. */
+static void a_root_that_only_a_fault_has_is_no_later_views(void)
+{
+	struct sleeper s;
+	struct vcpu *v;
+	uint64_t before;
+	int i;
+
+	fall_asleep(&s, 2);
+	v = &vm->vcpus[0];
+	for (i = 0; i < 2; i++)
+		vcpu_hc_ok(v, PVVAS_HC_VIEW_DESTROY, s.view[i], 0, 0);
+	before = shadow_pages(v);
+	vcpu_hc_ok(v, PVVAS_HC_CTX_CREATE, s.root, 0, 0);
+	check_eq(shadow_pages(v), before + 1);
+	wake_up(&s);
+	vm_free(vm);
 }
 
 /*
@@ -728,6 +777,7 @@ static const struct hostcase cases[] = {
 	CASE(a_sleeping_fault_links_nothing_into_a_later_view),
 	CASE(nor_if_two_contexts_had_the_root),
 	CASE(nor_after_a_reset),
+	CASE(a_root_that_only_a_fault_has_is_no_later_views),
 	CASE_SECONDS(destroying_a_context_keeps_nobody_waiting, 120),
 	CASE_SECONDS(nothing_that_was_invalidated_is_seen, 240),
 	CASE_SECONDS(tangled_tables_lead_to_nothing_of_the_hosts, 240),
