@@ -200,7 +200,6 @@ static uint64_t *linear_entry(uint64_t va)
 	return &table[va >> 12 & 511];
 }
 
-
 static uint64_t doorbell(int fd)
 {
 	uint64_t n = 0;
@@ -236,17 +235,20 @@ static uint64_t guest_movs(uint64_t to, uint64_t from)
  */
 static void devices_at_one_address_of_two_views_are_told_apart(void)
 {
-	uint64_t va, i;
+	uint64_t va, ram_va, i;
 	int bell[2];
 
 	begin(2);
 	va = window_gpa(vm, AT(7));
 	*linear_entry(va) = window_gpa(vm, AT(6)) | 7;
+	ram_va = window_gpa(vm, AT(8));
+	*linear_entry(ram_va) = window_gpa(vm, AT(9)) | 7;
 	for (i = 0; i < 2; i++) {
 		bell[i] = ring_at(0xd0000000 + i * PAGE);
 		t1[i][5] = (0xd0000000 + i * PAGE) | E_LEAF;
 		t1[i][6] = 0xd0010000 | E_LEAF;
 		t1[i][7] = 0xd0020000 | E_LEAF;
+		t1[i][8] = 0xd0030000 | E_LEAF;
 	}
 	for (i = 0; i < 6; i++) {
 		vcpu_vmfunc(v, 1 + i % 2);
@@ -266,6 +268,19 @@ static void devices_at_one_address_of_two_views_are_told_apart(void)
 		check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
 		check(v->run->mmio.is_write);
 		check_eq(v->run->mmio.phys_addr, 0xd0010000);
+		check_eq(vcpu_run_once(v), 0);
+		check(vcpu_done(v, NULL));
+	}
+	/* and from memory there to the view's */
+	for (i = 0; i < 3; i++) {
+		vcpu_prepare(v, (guest_fn)(void *)guest_movs,
+			     (uint64_t[4]){ AT(8), ram_va });
+		check_eq(vcpu_run_once(v), 0);
+		check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
+		check(v->run->mmio.is_write);
+		check_eq(v->run->mmio.phys_addr, 0xd0030000);
+		check_eq(*(uint32_t *)v->run->mmio.data,
+			 ram[(512 + 9) * 512]);
 		check_eq(vcpu_run_once(v), 0);
 		check(vcpu_done(v, NULL));
 	}
