@@ -46,9 +46,8 @@ static void an_idle_view_costs_at_most_three_pages(void)
 		ctx[i] = ctx_new(v);
 	vcpu_stats(v, &before);
 	slab = slab_pages();
-	for (i = 0; i < NR_VIEWS; i++) {
+	for (i = 0; i < NR_VIEWS; i++)
 		view_new(v, ctx[i % NR_CTXS], 1 + i / NR_CTXS, i);
-	}
 	slab = slab_pages() - slab;
 	vcpu_stats(v, &after);
 	tables = 2 * (after.shadow_pages - before.shadow_pages);

@@ -259,7 +259,7 @@ static void devices_at_one_address_of_two_views_are_told_apart(void)
 	/* from the view's address to the linear one of the same number */
 	for (i = 0; i < 3; i++) {
 		vcpu_prepare(v, (guest_fn)(void *)guest_movs,
-			     (uint64_t[4]){ va, AT(7) });
+			     (uint64_t[4]) { va, AT(7) });
 		check_eq(vcpu_run_once(v), 0);
 		check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
 		check(!v->run->mmio.is_write);
@@ -274,7 +274,7 @@ static void devices_at_one_address_of_two_views_are_told_apart(void)
 	/* and from memory there to the view's */
 	for (i = 0; i < 3; i++) {
 		vcpu_prepare(v, (guest_fn)(void *)guest_movs,
-			     (uint64_t[4]){ AT(8), ram_va });
+			     (uint64_t[4]) { AT(8), ram_va });
 		check_eq(vcpu_run_once(v), 0);
 		check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
 		check(v->run->mmio.is_write);
@@ -302,7 +302,7 @@ static void a_doorbell_is_rung_behind_the_view_and_not_before(void)
 		vcpu_call(v, guest_write, AT(5));
 		check_eq(doorbell(behind), 1);
 		vcpu_prepare(v, (guest_fn)(void *)guest_write,
-			     (uint64_t[4]){ AT(6) });
+			     (uint64_t[4]) { AT(6) });
 		check_eq(vcpu_run_once(v), 0);
 		check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
 		check_eq(v->run->mmio.phys_addr, 0xd0001000);

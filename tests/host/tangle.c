@@ -92,7 +92,7 @@ static uint64_t run(struct vcpu *v, void *fn, uint64_t a, uint64_t b)
 	uint64_t ret;
 	int r;
 
-	vcpu_prepare(v, (guest_fn)fn, (uint64_t[4]){ a, b });
+	vcpu_prepare(v, (guest_fn)fn, (uint64_t[4]) { a, b });
 	for (;;) {
 		r = vcpu_run_once(v);
 		if (r == -EINTR)

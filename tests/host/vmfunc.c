@@ -75,9 +75,8 @@ static void every_index_leads_to_its_view_or_to_the_plain_one(void)
 	/* no views: the plain one everywhere */
 	vcpu_call(v, guest_all_slots, 0);
 	vcpu_user(v, guest_all_slots, 0);
-	for (i = 0; i < sizeof(slots) / sizeof(slots[0]); i++) {
+	for (i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
 		expected[slots[i]] = view_new(v, ctx, slots[i], 0);
-	}
 	vcpu_hc_ok(v, PVVAS_HC_CTX_LOAD, ctx, 0, 0);
 	vcpu_call(v, guest_all_slots, 0);
 	vcpu_user(v, guest_all_slots, 0);
