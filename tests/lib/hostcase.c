@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -161,6 +162,8 @@ static int run_case(const struct hostcase *c)
 		return -1;
 	if (!pid) {
 		setpgid(0, 0);
+		/* a runner that is out of time leaves no VM behind */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		alarm((c->seconds ? c->seconds : 60) * patience());
 		c->run();
 		_exit(0);
