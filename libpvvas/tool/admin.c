@@ -13,9 +13,6 @@
 
 #include "tool.h"
 
-/* The driver's control file system; guest-kernel/README.md has its lines. */
-#define PROCESSES	"/sys/fs/pvvas/processes"
-
 struct attachment {
 	unsigned int handle, slot, vid, threads;
 	char rights[4];
@@ -159,12 +156,12 @@ int cmd_ps(int argc, char **argv)
 	(void)argv;
 	if (argc)
 		return tool_usage();
-	f = fopen(PROCESSES, "r");
+	f = fopen(TOOL_PROCESSES, "r");
 	if (!f && errno == ENOENT)
-		return tool_error(-ENODEV, "ps: " PROCESSES
+		return tool_error(-ENODEV, "ps: " TOOL_PROCESSES
 				  " (mount -t pvvas none /sys/fs/pvvas)");
 	if (!f)
-		return tool_error(-errno, "ps: " PROCESSES);
+		return tool_error(-errno, "ps: " TOOL_PROCESSES);
 	if (tool_json)
 		putchar('[');
 	else

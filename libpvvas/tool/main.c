@@ -39,6 +39,8 @@ static const struct command {
 	{ "run", cmd_run, "VAS -- PROGRAM [ARGUMENT...]",
 	  "run a program that starts in a VAS" },
 	{ "ps", cmd_ps, "", "which process has what attached" },
+	{ "top", cmd_top, "[SECONDS] [--watch]",
+	  "what grows, how large it is, since when it is idle, and what has it" },
 	{ "stats", cmd_stats, "[SECONDS]", "what driver and KVM have counted" },
 	{ "doctor", cmd_doctor, "", "what works here, and what does not" },
 };
@@ -71,6 +73,7 @@ int tool_error(int err, const char *format, ...)
 	const char *why = strerror(-err);
 	int status = TOOL_FAILED;
 	va_list ap;
+	char *text;
 
 	switch (err) {
 	case -ENOENT:
@@ -90,11 +93,14 @@ int tool_error(int err, const char *format, ...)
 		break;
 	}
 	fflush(stdout);
-	fputs("pvvas: ", stderr);
 	va_start(ap, format);
-	vfprintf(stderr, format, ap);
+	if (vasprintf(&text, format, ap) < 0)
+		text = NULL;
 	va_end(ap);
+	fputs("pvvas: ", stderr);
+	tool_print_text(stderr, text ? text : "?");
 	fprintf(stderr, ": %s\n", why);
+	free(text);
 	return status;
 }
 
@@ -200,10 +206,13 @@ int main(int argc, char **argv)
 		}
 		return status;
 	}
-	if (*word)
-		fprintf(stderr, "pvvas: there is no command '%s'; ", word);
-	else
+	if (*word) {
+		fputs("pvvas: there is no command '", stderr);
+		tool_print_text(stderr, word);
+		fputs("'; ", stderr);
+	} else {
 		fputs("pvvas: a command is missing; ", stderr);
+	}
 	fputs("pvvas --help lists them\n", stderr);
 	return TOOL_USAGE;
 }

@@ -45,22 +45,25 @@ static bool is_printable(unsigned long code)
 	       (code < 0x2066 || code > 0x2069);
 }
 
-void tool_print_name(const char *name)
+void tool_print_text(FILE *to, const char *text)
 {
 	unsigned long code;
 	size_t n;
 
-	if (!*name)
-		putchar('-');
-	while (*name) {
-		n = character(name, &code);
+	while (*text) {
+		n = character(text, &code);
 		if (n && is_printable(code)) {
-			fwrite(name, 1, n, stdout);
-			name += n;
+			fwrite(text, 1, n, to);
+			text += n;
 		} else {
-			printf("\\x%02x", (unsigned char)*name++);
+			fprintf(to, "\\x%02x", (unsigned char)*text++);
 		}
 	}
+}
+
+void tool_print_name(const char *name)
+{
+	tool_print_text(stdout, *name ? name : "-");
 }
 
 void tool_json_string(const char *s)

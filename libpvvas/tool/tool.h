@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 /* Exit statuses; documented in pvvas(1). */
@@ -51,6 +52,11 @@ struct tool_segment {
 /* heap.c; 0 or -errno */
 int tool_open_segment(struct tool_segment *s, const char *name);
 
+/* The driver's control file system; guest-kernel/README.md has its lines. */
+#define TOOL_PROCESSES	"/sys/fs/pvvas/processes"
+
+/* Text in which nothing is a command to the terminal: see tool_print_name(). */
+void tool_print_text(FILE *to, const char *text);
 /*
  * A name on stdout, "-" if it has none; \xNN for each byte of it that is no
  * printable character in UTF-8.
@@ -73,6 +79,7 @@ int cmd_heap(int argc, char **argv);
 int cmd_cp(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 

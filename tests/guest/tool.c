@@ -221,6 +221,29 @@ static void makes_a_lost_lock_new(void)
 	check_eq(pvvas("unlock"), 2);
 }
 
+/* Root reads the list of processes, which the software backend has not. */
+static void top_names_what_holds_an_object(void)
+{
+	int sid, vid = tcase_vas_with_seg(BASE, MIB, &sid);
+	char holder[64], object[64];
+	const char *p;
+
+	tcase_need(PVVAS_FEATURE_DRIVER);
+	check_id(vas_attach(vid));
+	check_eq(pvvas("--json top"), 0);
+	snprintf(object, sizeof(object), "\"kind\":\"vas\",\"id\":%d,", vid);
+	p = strstr(output, object);
+	check(p);
+	snprintf(holder, sizeof(holder), "\"holders\":[{\"pid\":%d}]}",
+		 getpid());
+	check(strstr(p, holder));
+	snprintf(object, sizeof(object), "\"kind\":\"seg\",\"id\":%d,", sid);
+	p = strstr(output, object);
+	check(p);
+	snprintf(holder, sizeof(holder), "\"holders\":[{\"vas\":%d}]}", vid);
+	check(strstr(p, holder));
+}
+
 static void a_heap_is_rid_of_what_nothing_leads_to(void)
 {
 	const char *name = tcase_name("heap");
@@ -257,6 +280,7 @@ static const struct tcase cases[] = {
 	CASE(runs_a_program_in_a_vas),
 	CASE(doctor_finds_nothing_wrong),
 	CASE(makes_a_lost_lock_new),
+	CASE(top_names_what_holds_an_object),
 	CASE(a_heap_is_rid_of_what_nothing_leads_to),
 };
 

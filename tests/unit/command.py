@@ -120,8 +120,9 @@ def json_is_what_the_schema_says():
 
 def names_without_control_characters_are_names():
     for name in "", ".", "..", "a/b", "tab\there", "\x1b[2J", "\x7f":
-        refused(1, f"{name}: Invalid argument", "create", "vas", name)
-        refused(1, f"{name}: Invalid argument", "create", "seg", name, "8K")
+        shown = "".join(c if c >= " " and c != "\x7f" else f"\\x{ord(c):02x}" for c in name)
+        refused(1, f"{shown}: Invalid argument", "create", "vas", name)
+        refused(1, f"{shown}: Invalid argument", "create", "seg", name, "8K")
     assert parsed("ls", "ls") == []
 
 
@@ -203,7 +204,7 @@ def wrong_command_lines_are_told():
                   ["attach", "v", "s", "ro", "x"], ["detach", "v"], ["detach", "v", "s", "x"], ["cp"], ["cp", "a"],
                   ["cp", "a", "b"], ["cp", "seg:a", "seg:b"], ["cp", "seg:a", "b", "c"], ["run"], ["run", "v"], ["run", "v", "--"],
                   ["run", "v", "true", "--"], ["doctor", "x"], ["ps", "x"], ["stats", "x"], ["stats", "0"], ["stats", "1", "1"], ["stats", "86401"],
-                  ["ls", "--idle", "vas"], ["heap"], ["expire"], ["expire", "1", "vas"], ["expire", "-1", "vas", "v"], ["expire", "1h", "vas", "v"],
+                  ["ls", "--idle", "vas"], ["heap"], ["top", "0"], ["top", "1", "2"], ["top", "--watch", "1"], ["expire"], ["expire", "1", "vas"], ["expire", "-1", "vas", "v"], ["expire", "1h", "vas", "v"],
                   ["expire", "4294967296", "vas", "v"], ["heap", "s", "x"], ["heap", "s", "--collect", "x"]):
         misused(*words)
     for id_ in ("#", "#0", "#-1", "#1x", "#1073741824", "#x"):
@@ -217,7 +218,7 @@ def help_lists_each_command():
     text = good("--help")
     assert text == good("-h") and text.startswith("usage: pvvas [--json] COMMAND ...\n")
     for command in ("ls [vas | seg] [--idle]", "stat vas|seg NAME", "create vas NAME", "rm vas|seg NAME...", "chmod MODE vas|seg NAME...",
-                    "expire SECONDS|never vas|seg NAME...", "attach VAS SEG [ro]", "detach VAS SEG", "heap SEG [--collect]", "cp seg:NAME FILE", "run VAS -- PROGRAM", "ps", "stats [SECONDS]", "doctor"):
+                    "expire SECONDS|never vas|seg NAME...", "attach VAS SEG [ro]", "detach VAS SEG", "heap SEG [--collect]", "cp seg:NAME FILE", "run VAS -- PROGRAM", "ps", "top [SECONDS] [--watch]", "stats [SECONDS]", "doctor"):
         assert f"\n  {command}" in text, command
     for what in ("list them", "all about one", "make one", "take names away", "change modes", "show a segment in a VAS", "undo it",
                  "copy a segment to a file, or back", "run a program that starts in a VAS", "what works here, and what does not"):
@@ -253,6 +254,34 @@ def objects_expire_as_told():
     names = {o["name"]: o["expiry"] for o in parsed("ls", "ls", "vas", "--json")}
     assert "short" not in names and names["long"] == 0
     refused(3, "vas short: No such file", "expire", "5", "vas", "short")
+
+
+def what_grows_is_on_top():
+    vid = parsed("create", "create", "vas", "v")["id"]
+    small, large = (parsed("create", "create", "seg", n, "8M", "-b", hex(FIRST + i * 8 * MIB))["id"]
+                    for i, n in enumerate(["small", "large \u009b2J"]))
+    good("attach", "v", "small")
+    good("cp", file_with("m", b"x" * 4 * MIB), f"seg:#{large}")
+    process = subprocess.Popen([os.path.join(LIBS, "pvvas"), "--json", "top"], env=environment(), stdout=subprocess.PIPE, text=True)
+    time.sleep(0.3)
+    good("cp", file_with("s", b"y" * MIB), "seg:small")
+    rows = json.loads(process.communicate()[0])
+    jsonschema.validate(rows, {"$ref": "#/$defs/top", "$defs": SCHEMA["$defs"]})
+    # the copy's own VAS may be there still
+    rows = [r for r in rows if r["name"]]
+    assert [r["id"] for r in rows] == [small, large, vid]
+    assert [r["grown"] for r in rows] == [MIB, 0, 0] and [r["resident"] for r in rows] == [MIB, 4 * MIB, 0]
+    assert rows[0]["holders"] == [{"vas": vid}] and rows[1]["holders"] == []
+    lines = good("top").splitlines()
+    assert len(lines) == 4 and lines[1].endswith("large \\xc2\\x9b2J") and lines[2].endswith(f"small #{vid}")
+    for i in range(30):
+        good("create", "vas", f"more{i}")
+    lines = good("top", "1").splitlines()
+    assert len(lines) == 23 and lines[-1] == "and 12 more"
+    process = subprocess.Popen([os.path.join(LIBS, "pvvas"), "top", "1", "--watch"], env=environment(), stdout=subprocess.PIPE, text=True)
+    assert [process.stdout.readline().split()[0] for i in range(2 * 23)].count("id") == 2
+    process.kill()
+    process.wait()
 
 
 def counters_in_text_are_those_of_json():
@@ -514,7 +543,7 @@ def output_that_goes_nowhere_is_an_error():
     assert p.returncode == 1 and p.stderr == b"pvvas: stdout: No space left on device\n", p
 
 
-CASES = [json_is_what_the_schema_says, only_what_nothing_uses_is_idle, objects_expire_as_told, counters_in_text_are_those_of_json,
+CASES = [json_is_what_the_schema_says, only_what_nothing_uses_is_idle, objects_expire_as_told, what_grows_is_on_top, counters_in_text_are_those_of_json,
          processes_are_asked_of_the_driver, names_without_control_characters_are_names, json_of_a_vas_has_its_segments,
          owner_and_group_are_told_apart, text_has_what_json_has,
          sizes_and_modes_are_read_exactly, wrong_command_lines_are_told, help_lists_each_command, what_is_not_there_is_told_by_name,
