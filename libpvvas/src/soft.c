@@ -171,7 +171,7 @@ static int show_all(const struct soft_att *att)
 	hide_all();
 	/* until all of it is shown, whatever is said next is not known */
 	seen_changes = soft_reg->changes - 1;
-	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
+	for_each_link(l) {
 		const struct soft_object *seg;
 		uint32_t rights = l->prot;
 
@@ -247,6 +247,19 @@ static int info(struct pvvas_ioc_info *arg)
 	return 0;
 }
 
+static int locked_call(unsigned long request, void *arg)
+{
+	int err = soft_objects_call(request, arg);
+
+	if (err == -ENOTTY)
+		err = soft_attach_call(request, arg);
+	if (err == -ENOTTY)
+		err = soft_page_call(request, arg);
+	if (err == -ENOTTY)
+		err = soft_clone_call(request, arg);
+	return err;
+}
+
 static int soft_call(unsigned long request, void *arg)
 {
 	const struct soft_att *att;
@@ -262,15 +275,14 @@ static int soft_call(unsigned long request, void *arg)
 	err = soft_lock();
 	if (err)
 		return err;
-	if (soft_expiry_is_due())
+	if (soft_collect_is_due())
 		soft_collect();
-	err = soft_objects_call(request, arg);
-	if (err == -ENOTTY)
-		err = soft_attach_call(request, arg);
-	if (err == -ENOTTY)
-		err = soft_page_call(request, arg);
-	if (err == -ENOTTY)
-		err = soft_clone_call(request, arg);
+	err = locked_call(request, arg);
+	if (err == -ENOSPC) {
+		/* the dead may have what is wanted */
+		soft_collect();
+		err = locked_call(request, arg);
+	}
 	/* a change shows at once to this process, to others when they switch */
 	att = soft_att((uint32_t)current_handle());
 	if (att && seen_changes != soft_reg->changes)

@@ -17,7 +17,7 @@
 
 #include "internal.h"
 
-#define SOFT_MAGIC	0x0007536f66747650ULL
+#define SOFT_MAGIC	0x0008536f66747650ULL
 #define SOFT_WINDOW	(4ULL << 40)
 /* Segments share no block in a VAS, as the driver has it: see seg_attach(3). */
 #define SOFT_BLOCK	(2ULL << 20)
@@ -50,9 +50,11 @@ struct soft_object {
 	uint32_t reserved;
 	uint64_t base;
 	uint64_t length;
+	uint32_t users;		/* attachments, or links */
+	uint32_t reserved_too;
 	uint64_t used;		/* ms of CLOCK_BOOTTIME: last, if it has no users */
 	uint32_t expiry;	/* seconds after that; 0: never */
-	uint32_t reserved_too;
+	uint32_t reserved_also;
 	char name[PVVAS_NAME_MAX + 1];
 };
 
@@ -86,10 +88,17 @@ struct soft_hold {
 
 struct soft_registry {
 	uint64_t magic;
-	uint32_t next_id[3];	/* by kind */
+	uint32_t last_id;	/* entry of the table: id % SOFT_OBJECTS */
 	uint32_t generation;	/* of handles */
+	/* entries from there on are unused */
+	uint32_t nr_objects;
+	uint32_t nr_links;
+	uint32_t nr_atts;
+	uint32_t reserved;
+	uint64_t collected;	/* ms of CLOCK_BOOTTIME */
 	uint64_t changes;	/* of links: who is in a VAS looks again */
 	uint64_t next_expiry;	/* ms, not later than the first one; 0: none */
+	uint32_t name_keys[SOFT_OBJECTS];	/* of the objects' names */
 	struct soft_object objects[SOFT_OBJECTS];
 	struct soft_link links[SOFT_LINKS];
 	struct soft_att atts[SOFT_ATTS];
@@ -127,33 +136,52 @@ int soft_read(int fd, void *data, size_t n, uint64_t at);
 int soft_write(int fd, const void *data, size_t n, uint64_t at);
 /* Nothing uses the object: it goes, and its files. */
 void soft_free(struct soft_object *obj);
-/* A user less of a VAS, or of a segment. */
+
+#define for_each_object(o) \
+	for ((o) = soft_reg->objects; \
+	     (o) < soft_reg->objects + soft_reg->nr_objects; (o)++)
+#define for_each_link(l) \
+	for ((l) = soft_reg->links; \
+	     (l) < soft_reg->links + soft_reg->nr_links; (l)++)
+#define for_each_att(a) \
+	for ((a) = soft_reg->atts; \
+	     (a) < soft_reg->atts + soft_reg->nr_atts; (a)++)
+
+/* soft_collect.c: the lock is held */
+uint64_t soft_start_of(int32_t pid);
+/* An entry to fill in, for a user more of the object; NULL: the table is full */
+struct soft_att *soft_new_att(struct soft_object *vas);
+struct soft_link *soft_new_link(struct soft_object *seg);
+/* A user less of a VAS, or of a segment, which may go with it. */
 void soft_free_att(struct soft_att *att);
 void soft_free_link(struct soft_link *link);
-/* Take away what belonged to the dead, and what nobody uses. */
+/* It goes if nothing keeps it and nothing uses it. */
+void soft_release(struct soft_object *obj);
+/* Take away what belonged to the dead, and what expires. */
 void soft_collect(void);
+bool soft_collect_is_due(void);
 
 /* soft_objects.c: the lock is held */
 uint32_t soft_rights(const struct soft_object *obj);
 struct soft_object *soft_object(uint32_t kind, uint32_t id);
 struct soft_att *soft_att(uint32_t handle);
 int soft_objects_call(unsigned long request, void *arg);
-unsigned int soft_users(const struct soft_object *obj);
 
 int soft_create(struct pvvas_ioc_create *arg, uint32_t kind);
-/* What keeps it, its name or its creator, does so no more; and collect. */
+/* What keeps it, its name or its creator, does so no more. */
 void soft_drop(struct soft_object *obj);
+/* And then it goes, if nothing uses it. */
 void soft_delete(struct soft_object *obj);
 struct soft_object *soft_segment_at(uint32_t id, uint32_t rights, int *err);
 
 /*
- * soft_expiry.c: the lock is held.  used: it loses a user now, or is new; idle:
+ * soft_expiry.c: the lock is held.  now: in ms of CLOCK_BOOTTIME; used: it loses a user now, or is new; idle:
  * seconds; expire: drop what is due, and say if there was something
  */
+uint64_t soft_now(void);
 void soft_used(struct soft_object *obj);
 uint64_t soft_idle(const struct soft_object *obj);
 bool soft_expire(void);
-bool soft_expiry_is_due(void);
 void soft_set_expiry(struct soft_object *obj, uint32_t seconds);
 
 /* soft.c: the lock is held; what of a segment is mapped now, or 0 */

@@ -10,40 +10,36 @@
 
 struct soft_att *soft_att(uint32_t handle)
 {
-	struct soft_att *a;
+	uint32_t i = PVVAS_HANDLE_INDEX(handle) - 1;
+	struct soft_att *a = &soft_reg->atts[i];
 
-	if (!(handle & PVVAS_HANDLE))
-		return NULL;
-	for (a = soft_reg->atts; a < soft_reg->atts + SOFT_ATTS; a++)
-		if (a->handle == handle &&
-		    soft_same_process(&a->process, &soft_self))
-			return a;
-	return NULL;
+	return handle & PVVAS_HANDLE && i < SOFT_ATTS && a->handle == handle &&
+	       soft_same_process(&a->process, &soft_self) ? a : NULL;
 }
 
 static int attach(struct pvvas_ioc_attach *arg)
 {
-	const struct soft_object *vas = soft_object(PVVAS_KIND_VAS, arg->id);
-	uint32_t rights, i;
+	struct soft_object *vas = soft_object(PVVAS_KIND_VAS, arg->id);
+	struct soft_att *att;
+	uint32_t rights;
 
 	if (!vas)
 		return -ENOENT;
 	rights = soft_rights(vas);
 	if (!(rights & PVVAS_READ))
 		return -EACCES;
-	for (i = 0; i < SOFT_ATTS; i++)
-		if (!soft_reg->atts[i].handle)
-			break;
-	if (i == SOFT_ATTS)
+	att = soft_new_att(vas);
+	if (!att)
 		return -ENOSPC;
 	soft_reg->generation = (soft_reg->generation + 1) & 0x3fff;
-	soft_reg->atts[i] = (struct soft_att){
-		.handle = PVVAS_HANDLE | soft_reg->generation << 16 | (i + 1),
+	*att = (struct soft_att){
+		.handle = PVVAS_HANDLE | soft_reg->generation << 16 |
+			  (uint32_t)(att - soft_reg->atts + 1),
 		.vas = arg->id,
 		.rights = rights,
 		.process = soft_self,
 	};
-	arg->handle = soft_reg->atts[i].handle;
+	arg->handle = att->handle;
 	arg->slot = 0;
 	return 0;
 }
@@ -55,12 +51,11 @@ static int detach(const struct pvvas_ioc_attach *arg)
 
 	if (!att)
 		return -ENOENT;
-	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++)
+	for_each_link(l)
 		if (l->target == arg->handle &&
 		    soft_same_process(&l->process, &soft_self))
 			soft_free_link(l);
 	soft_free_att(att);
-	soft_collect();
 	return 0;
 }
 
@@ -75,7 +70,7 @@ static bool overlaps_at(uint32_t target, const struct soft_object *seg)
 {
 	const struct soft_link *l;
 
-	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
+	for_each_link(l) {
 		const struct soft_object *other;
 
 		if (l->target != target ||
@@ -95,16 +90,15 @@ bool soft_hidden(const struct soft_att *att, const struct soft_object *seg)
 }
 
 static int link_segment(uint32_t target, uint32_t vas,
-			const struct soft_object *seg, uint32_t prot)
+			struct soft_object *seg, uint32_t prot)
 {
 	uint32_t handle = target & PVVAS_HANDLE ? target : 0;
-	struct soft_link *l, *end = soft_reg->links + SOFT_LINKS;
+	struct soft_link *l;
 
 	if (overlaps_at(vas, seg) || (handle && overlaps_at(handle, seg)))
 		return -EEXIST;
-	for (l = soft_reg->links; l < end && l->target; l++)
-		;
-	if (l == end)
+	l = soft_new_link(seg);
+	if (!l)
 		return -ENOSPC;
 	*l = (struct soft_link){
 		.target = target,
@@ -134,7 +128,7 @@ static int may_change(uint32_t id)
 
 static int seg_attach_to(const struct pvvas_ioc_seg_attach *arg)
 {
-	const struct soft_object *seg = soft_object(PVVAS_KIND_SEG, arg->seg);
+	struct soft_object *seg = soft_object(PVVAS_KIND_SEG, arg->seg);
 	uint32_t rights, prot = arg->prot, vas = arg->target;
 	int err;
 
@@ -174,14 +168,13 @@ static int seg_detach_from(const struct pvvas_ioc_seg_attach *arg)
 		if (err)
 			return err;
 	}
-	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
+	for_each_link(l) {
 		if (l->target != arg->target || l->seg != arg->seg ||
 		    (l->target & PVVAS_HANDLE &&
 		     !soft_same_process(&l->process, &soft_self)))
 			continue;
 		soft_free_link(l);
 		soft_reg->changes++;
-		soft_collect();
 		return 0;
 	}
 	return -ENOENT;
@@ -200,7 +193,7 @@ static int next_link(struct pvvas_ioc_link *arg)
 		return -EINVAL;
 	if (!att && !(soft_rights(obj) & PVVAS_READ))
 		return -EACCES;
-	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
+	for_each_link(l) {
 		if (l->target != vas && l->target != arg->target)
 			continue;
 		seg = soft_object(PVVAS_KIND_SEG, l->seg);

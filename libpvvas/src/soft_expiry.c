@@ -7,7 +7,7 @@
 
 #include "soft.h"
 
-static uint64_t now(void)
+uint64_t soft_now(void)
 {
 	struct timespec ts;
 
@@ -17,18 +17,18 @@ static uint64_t now(void)
 
 void soft_used(struct soft_object *obj)
 {
-	obj->used = now();
+	obj->used = soft_now();
 }
 
 uint64_t soft_idle(const struct soft_object *obj)
 {
-	return soft_users(obj) ? 0 : (now() - obj->used) / 1000;
+	return obj->users ? 0 : (soft_now() - obj->used) / 1000;
 }
 
 /* When it may expire; of one in use, not before that. */
 static uint64_t deadline(const struct soft_object *obj, uint64_t time)
 {
-	return (soft_users(obj) ? time : obj->used) + obj->expiry * 1000ULL;
+	return (obj->users ? time : obj->used) + obj->expiry * 1000ULL;
 }
 
 bool soft_expire(void)
@@ -39,8 +39,8 @@ bool soft_expire(void)
 
 	if (!soft_reg->next_expiry)
 		return false;
-	time = now();
-	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++) {
+	time = soft_now();
+	for_each_object(o) {
 		if (!o->kind || !o->expiry)
 			continue;
 		end = deadline(o, time);
@@ -60,9 +60,4 @@ void soft_set_expiry(struct soft_object *obj, uint32_t seconds)
 	obj->expiry = seconds;
 	if (seconds)
 		soft_reg->next_expiry = 1;
-}
-
-bool soft_expiry_is_due(void)
-{
-	return soft_reg->next_expiry && now() >= soft_reg->next_expiry;
 }

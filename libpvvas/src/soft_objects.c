@@ -38,40 +38,42 @@ static bool is_owner(const struct soft_object *obj)
 
 struct soft_object *soft_object(uint32_t kind, uint32_t id)
 {
-	struct soft_object *o;
+	struct soft_object *o = &soft_reg->objects[id % SOFT_OBJECTS];
 
-	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++)
-		if (o->kind == kind && o->id == id)
-			return o;
-	return NULL;
+	return o->kind == kind && o->id == id ? o : NULL;
+}
+
+/* FNV-1a; a number that few other names have, and not 0. */
+static uint32_t name_key(const char *name)
+{
+	uint32_t key = 2166136261U;
+
+	while (*name)
+		key = (key ^ (unsigned char)*name++) * 16777619U;
+	return key ? key : 1;
 }
 
 static struct soft_object *by_name(uint32_t kind, const char *name)
 {
+	uint32_t key = name_key(name), i;
 	struct soft_object *o;
 
-	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++)
+	for (i = 0; i < soft_reg->nr_objects; i++) {
+		if (soft_reg->name_keys[i] != key)
+			continue;
+		o = &soft_reg->objects[i];
 		if (o->kind == kind && o->named && !strcmp(o->name, name))
 			return o;
+	}
 	return NULL;
 }
 
-unsigned int soft_users(const struct soft_object *obj)
+/* The key comes first, and goes last: see soft_collect.c. */
+static void set_name(struct soft_object *obj, const char *name)
 {
-	unsigned int n = 0, i;
-
-	if (obj->kind == PVVAS_KIND_VAS) {
-		for (i = 0; i < SOFT_ATTS; i++)
-			if (soft_reg->atts[i].handle &&
-			    soft_reg->atts[i].vas == obj->id)
-				n++;
-	} else {
-		for (i = 0; i < SOFT_LINKS; i++)
-			if (soft_reg->links[i].target &&
-			    soft_reg->links[i].seg == obj->id)
-				n++;
-	}
-	return n;
+	soft_reg->name_keys[obj - soft_reg->objects] = name_key(name);
+	strncpy(obj->name, name, PVVAS_NAME_MAX);
+	obj->named = 1;
 }
 
 /*
@@ -88,8 +90,7 @@ static uint64_t pick_base(uint64_t length)
 		if (base > WINDOW_END - length)
 			return 0;
 		moved = false;
-		for (o = soft_reg->objects;
-		     o < soft_reg->objects + SOFT_OBJECTS; o++) {
+		for_each_object(o) {
 			if (o->kind != PVVAS_KIND_SEG ||
 			    !soft_overlap(o, base, length))
 				continue;
@@ -133,21 +134,34 @@ static int make_segment_file(struct soft_object *obj)
 	return err;
 }
 
-/* Used again after all others; the table is much smaller than their number. */
-static uint32_t next_id(uint32_t kind)
+/*
+ * An unused entry, and the next id of all that belong to it: an id is used again
+ * after all others.  NULL: the table is full
+ */
+static struct soft_object *new_object(uint32_t *id)
 {
-	uint32_t *id = &soft_reg->next_id[kind];
+	struct soft_object *o;
+	uint32_t i;
 
-	do
+	*id = soft_reg->last_id;
+	for (i = 0; i < SOFT_OBJECTS; i++) {
 		*id = *id % (PVVAS_HANDLE - 1) + 1;
-	while (soft_object(kind, *id));
-	return *id;
+		o = &soft_reg->objects[*id % SOFT_OBJECTS];
+		if (o->kind)
+			continue;
+		soft_reg->last_id = *id;
+		if (*id % SOFT_OBJECTS >= soft_reg->nr_objects)
+			soft_reg->nr_objects = *id % SOFT_OBJECTS + 1;
+		return o;
+	}
+	return NULL;
 }
 
 int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 {
 	const char *name = (const char *)(uintptr_t)arg->name;
-	struct soft_object *o, *end = soft_reg->objects + SOFT_OBJECTS;
+	struct soft_object *o;
+	uint32_t id;
 	int err;
 
 	if (arg->flags)
@@ -159,23 +173,21 @@ int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 	}
 	if (name && by_name(kind, name))
 		return -EEXIST;
-	for (o = soft_reg->objects; o < end && o->kind; o++)
-		;
-	if (o == end)
+	o = new_object(&id);
+	if (!o)
 		return -ENOSPC;
 	*o = (struct soft_object){
 		.kind = kind,
-		.id = next_id(kind),
+		.id = id,
 		.mode = arg->mode,
 		.uid = geteuid(),
 		.gid = getegid(),
-		.named = !!name,
 		.base = arg->base,
 		.length = arg->length,
 	};
 	soft_used(o);
 	if (name)
-		strncpy(o->name, name, PVVAS_NAME_MAX);
+		set_name(o, name);
 	else
 		o->owner = soft_self;
 	err = kind == PVVAS_KIND_SEG ? make_segment_file(o) : 0;
@@ -217,8 +229,7 @@ static int publish(const struct pvvas_ioc_name *arg, uint32_t kind)
 		return -EINVAL;
 	if (by_name(kind, name))
 		return -EEXIST;
-	strncpy(o->name, name, PVVAS_NAME_MAX);
-	o->named = 1;
+	set_name(o, name);
 	o->owner.pid = 0;
 	return 0;
 }
@@ -234,7 +245,7 @@ void soft_drop(struct soft_object *obj)
 void soft_delete(struct soft_object *obj)
 {
 	soft_drop(obj);
-	soft_collect();
+	soft_release(obj);
 }
 
 /* The segment, if the caller has these rights to it; else NULL and *err */
@@ -276,7 +287,7 @@ static int getattr(struct pvvas_ioc_attr *arg)
 {
 	const struct soft_object *o, *found = NULL;
 
-	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++) {
+	for_each_object(o) {
 		if (o->kind != arg->kind)
 			continue;
 		if (arg->valid & PVVAS_ATTR_NEXT ?
@@ -291,7 +302,7 @@ static int getattr(struct pvvas_ioc_attr *arg)
 	arg->mode = found->mode;
 	arg->uid = found->uid;
 	arg->gid = found->gid;
-	arg->users = soft_users(found);
+	arg->users = found->users;
 	arg->base = found->base;
 	arg->length = found->length;
 	arg->idle = soft_idle(found);
@@ -354,21 +365,20 @@ static int next_data(struct pvvas_ioc_seg_data *arg)
 /* Counts of objects; there is no hypervisor to count anything else. */
 static int stats(struct pvvas_ioc_stats *arg)
 {
-	unsigned int i;
+	const struct soft_object *o;
+	const struct soft_att *a;
 
 	soft_collect();
 	memset(arg, 0, sizeof(*arg));
 	arg->size = sizeof(*arg);
-	for (i = 0; i < SOFT_OBJECTS; i++) {
-		const struct soft_object *o = &soft_reg->objects[i];
-
+	for_each_object(o) {
 		arg->vases += o->kind == PVVAS_KIND_VAS;
 		arg->segs += o->kind == PVVAS_KIND_SEG;
 		if (o->kind == PVVAS_KIND_SEG && !o->memory)
 			arg->pages += resident(o) / 4096;
 	}
-	for (i = 0; i < SOFT_ATTS; i++)
-		arg->attachments += !!soft_reg->atts[i].handle;
+	for_each_att(a)
+		arg->attachments += !!a->handle;
 	return 0;
 }
 

@@ -228,9 +228,8 @@ static int fill(const struct soft_object *seg, struct pvvas_ioc_range *arg,
 	}
 	close(fd);
 	/* the pages are there in all faces of the memory */
-	for (o = soft_reg->objects;
-	     seg->pager && o < soft_reg->objects + SOFT_OBJECTS; o++)
-		if (o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
+	for_each_object(o)
+		if (seg->pager && o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
 			soft_range_changed(o, arg->offset, arg->length);
 	return err;
 }
@@ -272,7 +271,7 @@ static int set_pager(const struct pvvas_ioc_seg_pager *arg)
 	if (seg->pager == on)
 		return 0;
 	/* in all its faces: what is missing is a page of the memory */
-	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++)
+	for_each_object(o)
 		if (o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
 			o->pager = on;
 	soft_reg->changes++;

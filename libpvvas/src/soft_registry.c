@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The software backend's registry: finding it, locking it, and taking away
- * what the dead have left in it.
+ * The software backend's registry: finding it, locking it, and its files.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,54 +30,6 @@ static int reg_fd = -1;
 static char *dir_path;
 static struct stat dir_stat;
 static struct stat reg_stat;
-
-/*
- * When the process started; 0 if there is none, or only what its parent has not
- * waited for.  (One that goes on after its first thread has ended has more
- * threads than that.)
- */
-static uint64_t start_of(int32_t pid)
-{
-	unsigned long long start = 0;
-	char path[32], text[1024], state, *p;
-	long threads = 0;
-	ssize_t n;
-	int fd, i;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	/* fields 3, 20 and 22; the second may hold blanks, and ends with ')' */
-	p = strrchr(text, ')');
-	if (!p || sscanf(p + 1, " %c", &state) != 1)
-		return 0;
-	for (i = 2; p && i < 20; i++)
-		p = strchr(p + 1, ' ');
-	if (!p || sscanf(p, "%ld %*d %llu", &threads, &start) != 2)
-		return 0;
-	return (state == 'Z' || state == 'X') && threads <= 1 ? 0 : start;
-}
-
-bool soft_same_process(const struct soft_process *a,
-		       const struct soft_process *b)
-{
-	return a->pid == b->pid && a->start == b->start;
-}
-
-static bool alive(const struct soft_process *p)
-{
-	if (soft_same_process(p, &soft_self))
-		return true;
-	if (kill(p->pid, 0) < 0 && errno == ESRCH)
-		return false;
-	return start_of(p->pid) == p->start;
-}
 
 /* 1: @fd is this file.  0: it is another one, or none.  -errno: unknown. */
 static int is_file(int fd, const struct stat *known)
@@ -194,7 +145,7 @@ int soft_registry_open(void)
 	int err;
 
 	soft_self = (struct soft_process){ .pid = getpid() };
-	soft_self.start = start_of(soft_self.pid);
+	soft_self.start = soft_start_of(soft_self.pid);
 	err = open_dir();
 	if (!err)
 		err = map_registry();
@@ -366,17 +317,6 @@ static void remove_file(const char *what, uint32_t id)
 	unlinkat(dir_fd, name, 0);
 }
 
-/* Is it the first face of memory that has others? */
-static bool has_faces(const struct soft_object *seg)
-{
-	const struct soft_object *o;
-
-	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++)
-		if (o->kind == PVVAS_KIND_SEG && o->memory == seg->id)
-			return true;
-	return false;
-}
-
 /* The file that @to was made with is nobody's. */
 void soft_share_memory(struct soft_object *to, const struct soft_object *from)
 {
@@ -397,75 +337,4 @@ void soft_free(struct soft_object *obj)
 		remove_file("segment", id);
 		remove_file("clean", id);
 	}
-}
-
-/* One user of the object less. */
-static void unuse(uint32_t kind, uint32_t id)
-{
-	struct soft_object *o = soft_object(kind, id);
-
-	if (o)
-		soft_used(o);
-}
-
-void soft_free_att(struct soft_att *att)
-{
-	unuse(PVVAS_KIND_VAS, att->vas);
-	memset(att, 0, sizeof(*att));
-}
-
-void soft_free_link(struct soft_link *link)
-{
-	unuse(PVVAS_KIND_SEG, link->seg);
-	memset(link, 0, sizeof(*link));
-}
-
-/* Links of attachments that are gone, and of VASes that are. */
-static void collect_links(void)
-{
-	struct soft_link *l;
-
-	for (l = soft_reg->links; l < soft_reg->links + SOFT_LINKS; l++) {
-		if (!l->target)
-			continue;
-		if (l->target & PVVAS_HANDLE ? !alive(&l->process) :
-		    !soft_object(PVVAS_KIND_VAS, l->target))
-			soft_free_link(l);
-	}
-}
-
-/* Other faces, or else what has no others: the first face goes last. */
-static void collect_objects(uint32_t kind, bool faces)
-{
-	struct soft_object *o;
-
-	for (o = soft_reg->objects; o < soft_reg->objects + SOFT_OBJECTS; o++) {
-		if (o->kind != kind || !!o->memory != faces)
-			continue;
-		if (o->owner.pid && !alive(&o->owner))
-			o->owner.pid = 0;
-		if (!o->named && !o->owner.pid && !soft_users(o) &&
-		    (kind == PVVAS_KIND_VAS || !has_faces(o)))
-			soft_free(o);
-	}
-}
-
-static void collect(void)
-{
-	struct soft_att *a;
-
-	for (a = soft_reg->atts; a < soft_reg->atts + SOFT_ATTS; a++)
-		if (a->handle && !alive(&a->process))
-			soft_free_att(a);
-	collect_objects(PVVAS_KIND_VAS, false);
-	collect_links();
-	collect_objects(PVVAS_KIND_SEG, true);
-	collect_objects(PVVAS_KIND_SEG, false);
-}
-
-void soft_collect(void)
-{
-	do
-		collect();
-	while (soft_expire());
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -300,12 +301,73 @@ static void who_may_not_be_signalled_is_not_dead(void)
 	remove_folder();
 }
 
+#define CROWD	64
+#define ROUNDS	40
+
+/* Half of the objects stay. */
+static void create_and_attach(void *arg)
+{
+	int i, vid, sid, vh;
+	char name[64];
+
+	for (i = 0; i < ROUNDS; i++) {
+		snprintf(name, sizeof(name), "%d.%d", *(int *)arg, i);
+		vid = check_id(vas_create(name, 0600));
+		sid = check_id(seg_alloc(name, BASE, 65536, 0600));
+		check_eq(seg_attach(vid, sid), 0);
+		vh = check_id(vas_attach(check_id(vas_find(name))));
+		check_eq(vas_switch(vh), 0);
+		*BASE = 1;
+		check_eq(vas_switch(VAS_HOME), 0);
+		if (i & 1)
+			continue;
+		check_eq(vas_detach(vh), 0);
+		check_eq(vas_delete(vid), 0);
+		check_eq(seg_delete(sid), 0);
+	}
+}
+
+static double seconds_of(const struct timeval *tv)
+{
+	return (double)tv->tv_sec + (double)tv->tv_usec / 1e6;
+}
+
+/*
+ * What each does under the lock, the others wait for.  The time of the
+ * processors is counted, not that of the clock, which others share.
+ */
+static void a_crowd_does_not_wait_for_looks_at_everything(void)
+{
+	struct rusage usage;
+	pid_t pids[CROWD];
+	int numbers[CROWD], i;
+	double used;
+
+	new_folder(0700);
+	for (i = 0; i < CROWD; i++) {
+		numbers[i] = i;
+		pids[i] = tcase_spawn(create_and_attach, &numbers[i]);
+	}
+	for (i = 0; i < CROWD; i++)
+		tcase_join(pids[i]);
+	check_eq(getrusage(RUSAGE_CHILDREN, &usage), 0);
+	used = seconds_of(&usage.ru_utime) + seconds_of(&usage.ru_stime);
+	tcase_note("%d processes, %d rounds: %.2f s of processors", CROWD,
+		   ROUNDS, used);
+	check(used < 4);
+	check_eq(counts().vases, CROWD * ROUNDS / 2);
+	check_eq(counts().segs, CROWD * ROUNDS / 2);
+	check_eq(counts().attachments, 0);
+	remove_folder();
+}
+
 static const struct tcase cases[] = {
 	CASE(a_folder_that_others_may_write_to_is_refused),
 	CASE(what_is_no_folder_is_refused),
 	CASE(a_registry_of_another_version_is_eproto),
 	CASE(what_the_dead_have_left_goes),
 	CASE(a_full_table_is_enospc),
+	CASE(a_crowd_does_not_wait_for_looks_at_everything),
 	CASE(who_may_not_be_signalled_is_not_dead),
 	CASE(a_process_lives_as_long_as_any_of_its_threads),
 };
