@@ -10,8 +10,11 @@
 
 #include "soft.h"
 
-/* Most segments that one VAS can show; more are -ENOSPC at the switch. */
-#define MAX_SHOWN	1024
+/*
+ * Most segments that one VAS can show; more are -ENOSPC at the switch.  Each is
+ * a mapping, of which a process can have 65530 (vm.max_map_count).
+ */
+#define MAX_SHOWN	32768
 
 struct shown {
 	uint32_t seg;

@@ -17,13 +17,14 @@
 
 #include "internal.h"
 
-#define SOFT_MAGIC	0x0008536f66747650ULL
+#define SOFT_MAGIC	0x0009536f66747650ULL
 #define SOFT_WINDOW	(4ULL << 40)
 /* Segments share no block in a VAS, as the driver has it: see seg_attach(3). */
 #define SOFT_BLOCK	(2ULL << 20)
-#define SOFT_OBJECTS	4096
-#define SOFT_LINKS	16384
-#define SOFT_ATTS	16384
+/* As many as the driver has, of all users, unless told otherwise. */
+#define SOFT_OBJECTS	65536
+#define SOFT_LINKS	65536
+#define SOFT_ATTS	65535	/* what an index in a handle can tell */
 /* 64 threads in a VAS of 100 lockable segments, twice. */
 #define SOFT_HOLDS	16384
 
@@ -51,7 +52,7 @@ struct soft_object {
 	uint64_t base;
 	uint64_t length;
 	uint32_t users;		/* attachments, or links */
-	uint32_t reserved_too;
+	uint32_t faces;		/* 1: other segments show its file, or have done */
 	uint64_t used;		/* ms of CLOCK_BOOTTIME: last, if it has no users */
 	uint32_t expiry;	/* seconds after that; 0: never */
 	uint32_t reserved_also;
@@ -88,16 +89,19 @@ struct soft_hold {
 
 struct soft_registry {
 	uint64_t magic;
-	uint32_t last_id;	/* entry of the table: id % SOFT_OBJECTS */
 	uint32_t generation;	/* of handles */
+	uint32_t last_id;	/* its entry is that of the id modulo SOFT_OBJECTS */
 	/* entries from there on are unused */
 	uint32_t nr_objects;
 	uint32_t nr_links;
 	uint32_t nr_atts;
-	uint32_t reserved;
+	/* entries before that are used */
+	uint32_t first_link;
+	uint32_t first_att;
 	uint64_t collected;	/* ms of CLOCK_BOOTTIME */
 	uint64_t changes;	/* of links: who is in a VAS looks again */
 	uint64_t next_expiry;	/* ms, not later than the first one; 0: none */
+	uint8_t in_use[SOFT_OBJECTS];	/* by objects, and never too few */
 	uint32_t name_keys[SOFT_OBJECTS];	/* of the objects' names */
 	struct soft_object objects[SOFT_OBJECTS];
 	struct soft_link links[SOFT_LINKS];
@@ -139,7 +143,9 @@ void soft_free(struct soft_object *obj);
 
 #define for_each_object(o) \
 	for ((o) = soft_reg->objects; \
-	     (o) < soft_reg->objects + soft_reg->nr_objects; (o)++)
+	     (o) < soft_reg->objects + soft_reg->nr_objects; (o)++) \
+		if (!soft_reg->in_use[(o) - soft_reg->objects]) { \
+		} else
 #define for_each_link(l) \
 	for ((l) = soft_reg->links; \
 	     (l) < soft_reg->links + soft_reg->nr_links; (l)++)

@@ -90,6 +90,8 @@ static bool has_faces(const struct soft_object *seg)
 {
 	const struct soft_object *o;
 
+	if (!seg->faces)
+		return false;
 	for_each_object(o)
 		if (o->kind == PVVAS_KIND_SEG && o->memory == seg->id)
 			return true;
@@ -143,6 +145,8 @@ void soft_free_att(struct soft_att *att)
 	uint32_t vas = att->vas;
 
 	memset(att, 0, sizeof(*att));
+	if (att < soft_reg->atts + soft_reg->first_att)
+		soft_reg->first_att = (uint32_t)(att - soft_reg->atts);
 	unuse(PVVAS_KIND_VAS, vas);
 }
 
@@ -151,16 +155,19 @@ void soft_free_link(struct soft_link *link)
 	uint32_t seg = link->seg;
 
 	memset(link, 0, sizeof(*link));
+	if (link < soft_reg->links + soft_reg->first_link)
+		soft_reg->first_link = (uint32_t)(link - soft_reg->links);
 	unuse(PVVAS_KIND_SEG, seg);
 }
 
 /* The user is counted first: see above. */
 struct soft_att *soft_new_att(struct soft_object *vas)
 {
-	uint32_t i;
+	uint32_t i = soft_reg->first_att;
 
-	for (i = 0; i < SOFT_ATTS && soft_reg->atts[i].handle; i++)
-		;
+	while (i < SOFT_ATTS && soft_reg->atts[i].handle)
+		i++;
+	soft_reg->first_att = i;
 	if (i == SOFT_ATTS)
 		return NULL;
 	if (i >= soft_reg->nr_atts)
@@ -171,10 +178,11 @@ struct soft_att *soft_new_att(struct soft_object *vas)
 
 struct soft_link *soft_new_link(struct soft_object *seg)
 {
-	uint32_t i;
+	uint32_t i = soft_reg->first_link;
 
-	for (i = 0; i < SOFT_LINKS && soft_reg->links[i].target; i++)
-		;
+	while (i < SOFT_LINKS && soft_reg->links[i].target)
+		i++;
+	soft_reg->first_link = i;
 	if (i == SOFT_LINKS)
 		return NULL;
 	if (i >= soft_reg->nr_links)
@@ -243,19 +251,23 @@ static void collect(void)
 	struct soft_object *o;
 	struct soft_att *a;
 
+	/* of one who died before there was something in it */
+	for_each_object(o)
+		soft_reg->in_use[o - soft_reg->objects] = !!o->kind;
 	count_users();
 	for_each_att(a)
 		if (a->handle && !alive(&a->process, &asked))
 			soft_free_att(a);
 	for_each_object(o) {
-		if (!o->kind)
-			continue;
 		if (o->owner.pid && !alive(&o->owner, &asked))
 			o->owner.pid = 0;
 		soft_release(o);
 	}
 	collect_links(&asked);
 	find_ends();
+	/* one who died between two stores may have left them too far on */
+	soft_reg->first_att = 0;
+	soft_reg->first_link = 0;
 }
 
 void soft_collect(void)

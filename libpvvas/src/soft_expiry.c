@@ -41,7 +41,7 @@ bool soft_expire(void)
 		return false;
 	time = soft_now();
 	for_each_object(o) {
-		if (!o->kind || !o->expiry)
+		if (!o->expiry)
 			continue;
 		end = deadline(o, time);
 		if (end <= time) {

@@ -140,19 +140,19 @@ static int make_segment_file(struct soft_object *obj)
  */
 static struct soft_object *new_object(uint32_t *id)
 {
-	struct soft_object *o;
-	uint32_t i;
+	uint32_t i, entry;
 
 	*id = soft_reg->last_id;
 	for (i = 0; i < SOFT_OBJECTS; i++) {
 		*id = *id % (PVVAS_HANDLE - 1) + 1;
-		o = &soft_reg->objects[*id % SOFT_OBJECTS];
-		if (o->kind)
+		entry = *id % SOFT_OBJECTS;
+		if (soft_reg->in_use[entry])
 			continue;
 		soft_reg->last_id = *id;
-		if (*id % SOFT_OBJECTS >= soft_reg->nr_objects)
-			soft_reg->nr_objects = *id % SOFT_OBJECTS + 1;
-		return o;
+		if (entry >= soft_reg->nr_objects)
+			soft_reg->nr_objects = entry + 1;
+		soft_reg->in_use[entry] = 1;
+		return &soft_reg->objects[entry];
 	}
 	return NULL;
 }

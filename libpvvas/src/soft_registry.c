@@ -322,6 +322,7 @@ void soft_share_memory(struct soft_object *to, const struct soft_object *from)
 {
 	remove_file("segment", to->id);
 	to->memory = memory_of(from);
+	soft_object(PVVAS_KIND_SEG, to->memory)->faces = 1;
 	to->unique = from->unique;
 }
 
@@ -330,6 +331,7 @@ void soft_free(struct soft_object *obj)
 	uint32_t kind = obj->kind, id = obj->id, memory = obj->memory;
 
 	memset(obj, 0, sizeof(*obj));
+	soft_reg->in_use[id % SOFT_OBJECTS] = 0;
 	if (kind != PVVAS_KIND_SEG)
 		return;
 	remove_file("prot", id);

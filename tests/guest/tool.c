@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -230,7 +231,9 @@ static void top_names_what_holds_an_object(void)
 
 	tcase_need(PVVAS_FEATURE_DRIVER);
 	check_id(vas_attach(vid));
+	check_eq(mount("pvvas", "/sys/fs/pvvas", "pvvas", 0, NULL), 0);
 	check_eq(pvvas("--json top"), 0);
+	check_eq(umount("/sys/fs/pvvas"), 0);
 	snprintf(object, sizeof(object), "\"kind\":\"vas\",\"id\":%d,", vid);
 	p = strstr(output, object);
 	check(p);
