@@ -2,14 +2,21 @@
 /*
  * Random hypercalls, VMFUNCs, accesses and stores to live tables, from a seed:
  * whatever a guest asks for, the answer is one of the documented ones, counters
- * agree with what calls returned, and a reset leaves nothing.
+ * agree with what calls returned, and a reset leaves nothing.  Another vCPU
+ * stores to the same tables and looks through them, and the host takes memory
+ * away, meanwhile: what was taken is not seen.
  *
- * fuzz [SEED [HYPERCALLS]]; as many stores, and accesses and VMFUNCs, come on top.
+ * fuzz [SEED [HYPERCALLS]]; as many stores, accesses and VMFUNCs come on top, and
+ * as many of the other vCPU.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "vm.h"
 
@@ -19,12 +26,21 @@
 #define NR_VIEWS	16
 #define NR_TABLES	24
 #define NR_ROWS		64
+#define POISON		0xdeaddeaddeaddeadULL
 
 static struct {
-	uint64_t seed, calls, steps;
+	uint64_t calls;
 	uint64_t answers[1024];	/* by -errno; 0 for success */
-	uint64_t stores, accesses, faults, switches, resets;
-} job = { .seed = 1, .calls = 100000 };
+	uint64_t resets;
+} job = { .calls = 100000 };
+
+/* Of each vCPU. */
+static struct part {
+	uint64_t seed, stores, accesses, faults, switches;
+} parts[2] = { { .seed = 1 } };
+
+static struct gcpu *second;
+static atomic_int stop;
 
 /* Ids that were given out; most of them live. */
 static uint64_t ctxs[NR_CTXS], views[NR_VIEWS];
@@ -34,12 +50,20 @@ static struct pvvas_hc_range *rows;
 static struct pvvas_hc_stats *stats;
 static uint64_t highest_id, live_ctxs;
 
+/* That of the vCPU that runs this. */
+static struct part *part(void)
+{
+	return &parts[gc_cpu() == second];
+}
+
 static uint64_t rnd(void)
 {
-	job.seed ^= job.seed << 13;
-	job.seed ^= job.seed >> 7;
-	job.seed ^= job.seed << 17;
-	return job.seed;
+	uint64_t *seed = &part()->seed;
+
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return *seed;
 }
 
 static uint64_t below(uint64_t n)
@@ -206,7 +230,7 @@ static void one_store(void)
 	((volatile uint64_t *)tables[t])[k] =
 		(to & ~(uint64_t)PVVAS_EPT_LARGE) |
 		kinds[below(sizeof(kinds) / sizeof(kinds[0]))];
-	job.stores++;
+	part()->stores++;
 }
 
 static void one_access(void)
@@ -214,16 +238,19 @@ static void one_access(void)
 	uint64_t va = WINDOW_VA + below(4) * GIB + below(4) * 2 * MIB +
 		      below(8) * PAGE;
 
-	job.accesses++;
+	uint64_t val = 0;
+
+	part()->accesses++;
 	if (below(2))
-		job.faults += try_read(va, NULL) != -1;
+		part()->faults += try_read(va, &val) != -1;
 	else if (below(4) == 0)
-		job.faults += try_write(va + PAGE - 8, 0) != -1;
+		part()->faults += try_write(va + PAGE - 8, 0) != -1;
+	gcheck(val != POISON);
 }
 
 static void one_switch(void)
 {
-	job.switches++;
+	part()->switches++;
 	try_vmfunc(below(64) ? 0 : a_number(), sometimes(below(8)));
 }
 
@@ -235,6 +262,20 @@ static uint64_t guest_fuzz(uint64_t steps)
 		one_switch();
 		one_access();
 	}
+	return 0;
+}
+
+/* Until there were so many stores, and then until the other vCPU is done. */
+static uint64_t guest_store(uint64_t stores)
+{
+	while (!atomic_load(&stop) || part()->stores < stores) {
+		if (below(32) == 0)
+			__hc(PVVAS_HC_CTX_LOAD, ctxs[below(NR_CTXS)], 0, 0);
+		one_store();
+		one_switch();
+		one_access();
+	}
+	__hc(PVVAS_HC_CTX_LOAD, 0, 0, 0);
 	return 0;
 }
 
@@ -268,43 +309,92 @@ static void run(struct vcpu *v, void *fn, uint64_t a)
 	}
 }
 
+static struct vm *vm;
+
+static void *store(void *arg)
+{
+	run(&vm->vcpus[1], guest_store, *(uint64_t *)arg);
+	return NULL;
+}
+
+/* What is freed is somebody else's at once. */
+static void *take(void *ram)
+{
+	uint64_t n, *p;
+
+	for (n = 0; !atomic_load(&stop); n++) {
+		madvise((char *)ram + n * 37 * PAGE % (RAM / 2), RAM / 2,
+			MADV_DONTNEED);
+		p = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			 MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		check(p != MAP_FAILED);
+		for (uint64_t i = 0; i < RAM / 8; i += 512)
+			p[i] = POISON;
+		munmap(p, RAM);
+		if (n % 5 == 0) {
+			vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, ram, 0, 0);
+			vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, ram, RAM,
+				n % 2 ? KVM_MEM_LOG_DIRTY_PAGES : 0);
+		}
+		if (n % 7 == 0)
+			vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, n % 2 ? 64 : 3000);
+		usleep(2000);
+	}
+	return (void *)n;
+}
+
 static void any_call_has_an_answer(void)
 {
 	struct kvm_pvvas_config c = { .size = sizeof(c), .max_ctxs = 6,
 				      .max_views = 12 };
-	struct vm *vm = vm_new_config(1, &c);
-	struct vcpu *v = &vm->vcpus[0];
-	uint64_t i;
+	uint64_t i, stores = job.calls;
+	pthread_t t[2];
+	struct vcpu *v;
+	void *ram, *taken;
 
-	host_note("seed %lu, %lu hypercalls", job.seed, job.calls);
-	vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, RAM, 0);
+	host_note("seed %lu, %lu hypercalls", parts[0].seed, job.calls);
+	parts[1].seed = parts[0].seed + 1;
+	vm = vm_new_config(2, &c);
+	v = &vm->vcpus[0];
+	second = vm->vcpus[1].g;
+	ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, RAM, 0);
 	for (i = 0; i < NR_TABLES; i++)
 		tables[i] = i < 4 ? root_new(vm) : vm_shared(PAGE);
 	rows = vm_shared(PAGE);
 	stats = vm_shared(PAGE);
+	check_eq(pthread_create(&t[0], NULL, store, &stores), 0);
+	check_eq(pthread_create(&t[1], NULL, take, ram), 0);
 	while (job.calls)
 		run(v, guest_fuzz, 200);
+	atomic_store(&stop, 1);
+	pthread_join(t[0], NULL);
+	pthread_join(t[1], &taken);
 	run(v, guest_end, 0);
-	host_note("%lu stores, %lu switches, %lu accesses (%lu refused), %lu resets",
-		  job.stores, job.switches, job.accesses, job.faults, job.resets);
+	for (i = 0; i < 2; i++)
+		host_note("vCPU %lu: %lu stores, %lu switches, %lu accesses (%lu refused)",
+			  i, parts[i].stores, parts[i].switches,
+			  parts[i].accesses, parts[i].faults);
+	host_note("%lu resets; memory taken %lu times", job.resets,
+		  (uint64_t)taken);
 	for (i = 0; i < 1024; i++)
 		if (job.answers[i])
 			host_note("answer -%lu: %lu", i, job.answers[i]);
+	check(taken);
 	check_eq(kvm_stat_of(vm->fd, "pvvas_views"), 0);
 	vm_free(vm);
 }
 
 static const struct hostcase cases[] = {
-	CASE_SECONDS(any_call_has_an_answer, 800),
+	CASE_SECONDS(any_call_has_an_answer, 1700),
 };
 
 int main(int argc, char **argv)
 {
 	if (argc > 1)
-		job.seed = strtoull(argv[1], NULL, 0);
+		parts[0].seed = strtoull(argv[1], NULL, 0);
 	if (argc > 2)
 		job.calls = strtoull(argv[2], NULL, 0);
-	if (!job.seed)
-		job.seed = 1;
+	if (!parts[0].seed)
+		parts[0].seed = 1;
 	return hostcase_main(cases, 1, 1, argv);
 }
