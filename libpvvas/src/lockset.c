@@ -211,7 +211,8 @@ static int collect(int vh, struct lockset **set)
 			break;
 		if (link.flags & PVVAS_LINK_LOCKABLE && link.prot)
 			err = add(set, vh, &link);
-		if (err)
+		/* taken out of the VAS meanwhile; others follow */
+		if (err && err != -ENOENT)
 			break;
 		link.prot = 0;
 		link.flags = PVVAS_LINK_LOCKABLE;
