@@ -400,6 +400,9 @@ long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long ptr)
 		return -E2BIG;
 	known = command->known ?: command->size;
 	ret = copy_struct_from_user(&arg, known, user, size);
+	/* Before anything happens that the caller would not be told of. */
+	if (!ret && copy_to_user(user, &arg, min(size, known)))
+		ret = -EFAULT;
 	if (ret)
 		return ret;
 	arg.size = size;

@@ -123,10 +123,30 @@ static int pvvas_dirty_batch(struct pvvas_seg *mem, struct pvvas_dirty *batch,
 	return n;
 }
 
+/*
+ * The caller was not told: all that is there counts as written, from @index up to
+ * @end, as before the first call.
+ */
+static void pvvas_dirty_undo(struct pvvas_seg *mem, unsigned long index,
+			     unsigned long end)
+{
+	u32 seen;
+
+	do {
+		xa_lock_irq(&mem->pages);
+		for (seen = 0; seen < PVVAS_DIRTY_LOOK && index < end &&
+		     xa_find(&mem->pages, &index, end - 1, PVVAS_CLEAN);
+		     seen++, index++)
+			__xa_clear_mark(&mem->pages, index, PVVAS_CLEAN);
+		xa_unlock_irq(&mem->pages);
+		cond_resched();
+	} while (seen == PVVAS_DIRTY_LOOK);
+}
+
 static int pvvas_seg_dirty_held(struct pvvas_seg *seg,
 				struct pvvas_ioc_range *arg)
 {
-	unsigned long index = pvvas_range_first(seg, arg);
+	unsigned long first = pvvas_range_first(seg, arg), index = first;
 	unsigned long last = index + (arg->length >> PAGE_SHIFT) - 1;
 	u64 __user *out = u64_to_user_ptr(arg->addr);
 	u64 delta = seg->base - seg->start;
@@ -149,6 +169,8 @@ static int pvvas_seg_dirty_held(struct pvvas_seg *seg,
 		cond_resched();
 	}
 	kfree(batch);
+	if (n < 0)
+		pvvas_dirty_undo(seg->memory, first, index);
 	return min(n, 0);
 }
 
