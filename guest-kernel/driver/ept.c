@@ -45,19 +45,20 @@ u64 *pvvas_table_new(gfp_t gfp)
 
 static u64 *pvvas_table_charge(gfp_t gfp)
 {
-	u64 *table = NULL;
+	u64 *table;
 
 	if (!pvvas_quota_tables(PAGE_SIZE))
-		return NULL;
+		return ERR_PTR(-ENOSPC);
 	table = pvvas_table_alloc(gfp);
-	if (table)
-		set_page_private(virt_to_page(table), PAGE_SIZE);
-	else
+	if (!table) {
 		pvvas_quota_tables_back(PAGE_SIZE);
+		return ERR_PTR(-ENOMEM);
+	}
+	set_page_private(virt_to_page(table), PAGE_SIZE);
 	return table;
 }
 
-/* One of those of which a user can have very many. */
+/* One of those of which a user can have very many; or -ENOSPC, -ENOMEM. */
 u64 *pvvas_table_charged(gfp_t gfp)
 {
 	return pvvas_table_charge(gfp | __GFP_ZERO);
@@ -239,23 +240,27 @@ static int pvvas_tree_make(struct pvvas_tree *tree, pgoff_t index, bool small,
 	u64 gpa = pvvas_tree_gpa(tree, index);
 	u64 *spare[2] = {};
 	unsigned long flags;
+	int ret = 0, i;
 	bool done;
 
 	for (;;) {
 		spin_lock_irqsave(&tree->lock, flags);
 		done = pvvas_tree_enter(tree, gpa, small, spare);
 		spin_unlock_irqrestore(&tree->lock, flags);
-		if (done || spare[0])
+		if (done || ret || spare[0])
 			break;
 		spare[0] = pvvas_table_charged(gfp);
-		if (small)
-			spare[1] = pvvas_table_charge(gfp);
-		if (!spare[0] || (small && !spare[1]))
-			break;
+		spare[1] = small ? pvvas_table_charge(gfp) : NULL;
+		/* Another CPU may have entered what is missing. */
+		for (i = 0; i < 2; i++)
+			if (IS_ERR(spare[i])) {
+				ret = PTR_ERR(spare[i]);
+				spare[i] = NULL;
+			}
 	}
 	pvvas_table_free(spare[0]);
 	pvvas_table_free(spare[1]);
-	return done ? 0 : -ENOMEM;
+	return done ? 0 : ret ?: -ENOMEM;
 }
 
 /*

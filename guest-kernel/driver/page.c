@@ -307,8 +307,9 @@ static int pvvas_block_fault(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
 
 	if (!pvvas_block_free(seg, first))
 		return -EBUSY;
-	if (pvvas_tree_prepare_block(seg->tree, first, gfp))
-		return -ENOMEM;
+	ret = pvvas_tree_prepare_block(seg->tree, first, gfp);
+	if (ret)
+		return ret;
 	page = pvvas_page_alloc(mem, gfp | __GFP_NORETRY, PMD_ORDER);
 	if (!page)
 		return -ENOMEM;

@@ -32,7 +32,10 @@ static u64 **pvvas_top_at(struct pvvas_space *space, u64 gpa)
 	return &space->tops[pvvas_top_number(gpa)];
 }
 
-/* The level 3 table around @gpa; made if there is none, and shown to the views. */
+/*
+ * The level 3 table around @gpa; made if there is none, and shown to the views.
+ * Or -ENOSPC, -ENOMEM.
+ */
 static u64 *pvvas_space_top(struct pvvas_space *space, u64 gpa)
 {
 	u64 **top = pvvas_top_at(space, gpa), *table;
@@ -42,8 +45,8 @@ static u64 *pvvas_space_top(struct pvvas_space *space, u64 gpa)
 	if (*top)
 		return *top;
 	table = pvvas_table_charged(PVVAS_GFP_LOCKED);
-	if (!table)
-		return NULL;
+	if (IS_ERR(table))
+		return table;
 	spin_lock_irqsave(&space->lock, flags);
 	*top = table;
 	if (pvvas_tops_shared())
@@ -143,16 +146,16 @@ static int pvvas_space_crowd(struct pvvas_space *space, u64 gpa)
 	unsigned long block = ALIGN_DOWN(gpa, PUD_SIZE) >> PMD_SHIFT;
 	int ret;
 
-	if (!top)
-		return -ENOMEM;
+	if (IS_ERR(top))
+		return PTR_ERR(top);
 	if (xa_load(&space->crowded, pvvas_gib(gpa)))
 		return 0;
 	span = mt_find(&space->spans, &block, block + PVVAS_PTRS - 1);
 	if (!span)
 		return 0;
 	table = pvvas_table_charged(PVVAS_GFP_LOCKED);
-	if (!table)
-		return -ENOMEM;
+	if (IS_ERR(table))
+		return PTR_ERR(table);
 	pvvas_crowd_add(table, span->tree, gpa);
 	ret = xa_err(xa_store(&space->crowded, pvvas_gib(gpa), table,
 			      PVVAS_GFP_LOCKED | __GFP_ACCOUNT));
@@ -250,13 +253,15 @@ int pvvas_space_attach(struct pvvas_space *space, struct pvvas_tree *tree,
 		      u32 prot)
 {
 	struct pvvas_span *span;
-	u64 gpa;
+	u64 gpa, *top;
 	int ret;
 
 	for (gpa = tree->start; gpa < tree->end;
-	     gpa = ALIGN(gpa + 1, PVVAS_TOP_SIZE))
-		if (!pvvas_space_top(space, gpa))
-			return -ENOMEM;
+	     gpa = ALIGN(gpa + 1, PVVAS_TOP_SIZE)) {
+		top = pvvas_space_top(space, gpa);
+		if (IS_ERR(top))
+			return PTR_ERR(top);
+	}
 	ret = pvvas_space_crowd(space, tree->start) ?:
 	      pvvas_space_crowd(space, tree->end - 1);
 	if (ret)

@@ -195,6 +195,31 @@ static void tables_are_held_to_the_quota(void)
 	put_value(QUOTAS, "max_memory_mib", "0");
 }
 
+/* A page in each block: as many tables as pages, and fewer are allowed. */
+static void fill_with_tables(void *arg)
+{
+	int sid, vid, err = 0;
+	size_t at;
+
+	be_nobody();
+	sid = check_id(seg_alloc(NULL, BASE, 16 * GIB, 0600));
+	for (at = 0; at < 16 * GIB && !err; at += BLOCK)
+		err = seg_populate(sid, BASE + at, PAGE);
+	check_eq(err, -ENOSPC);
+	/* two in a GiB, for which a VAS has a table of its own */
+	sid = check_id(seg_alloc(NULL, BASE + 17 * GIB, PAGE, 0600));
+	vid = check_id(vas_create(NULL, 0600));
+	check_eq(seg_attach(vid, sid), -ENOSPC);
+	(void)arg;
+}
+
+static void tables_beyond_the_quota_are_enospc(void)
+{
+	put_value(QUOTAS, "max_memory_mib", "8");
+	tcase_join(tcase_spawn(fill_with_tables, NULL));
+	put_value(QUOTAS, "max_memory_mib", "0");
+}
+
 /*
  * Time.
  */
@@ -421,6 +446,7 @@ static const struct tcase cases[] = {
 	CASE(reading_in_many_places_costs_the_owners_cgroup_nothing),
 	CASE(segments_without_pages_are_held_to_the_quota),
 	CASE(tables_are_held_to_the_quota),
+	CASE(tables_beyond_the_quota_are_enospc),
 	CASE_SECONDS(a_cgroup_that_waits_for_memory_keeps_nobody_else_waiting, 120),
 	CASE_SECONDS(a_readers_slow_clone_does_not_hold_up_the_owners, 120),
 	CASE(two_users_clone_a_vas_with_segments_of_both),
