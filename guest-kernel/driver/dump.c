@@ -10,6 +10,9 @@
  * shares them (vfork, CLONE_VM).  What is not backed is a hole.  Debuggers that
  * write cores come by way of the access method.
  *
+ * The dumper asks for each page of a mapping.  A large segment has many mappings
+ * side by side, and those with no page at the time of the dump are left out.
+ *
  * The mapping's file has the segment's id and address in its name, and the note
  * NT_FILE of the core tells names of files: a debugger finds there what was
  * where in the window.
@@ -23,6 +26,10 @@
 #include <linux/slab.h>
 #include "compat.h"
 #include "pvvas_drv.h"
+
+/* Of one mapping: as long as the dumper may look for pages that are not there. */
+#define PVVAS_DUMP_LENGTH	(256UL << 20)
+#define PVVAS_DUMP_MAPPINGS	1024
 
 /*
  * What the mapping's file holds: a reference only from the dump on, when its
@@ -93,6 +100,11 @@ static bool pvvas_dump_is_last(struct mm_struct *mm)
 	return last;
 }
 
+static pgoff_t pvvas_dump_index(const struct pvvas_seg *seg, pgoff_t pgoff)
+{
+	return pgoff + ((seg->base - seg->start) >> PAGE_SHIFT);
+}
+
 static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 {
 	struct pvvas_dump_file *df = vmf->vma->vm_private_data;
@@ -102,11 +114,16 @@ static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 	if (!(current->flags & PF_DUMPCORE) || current->mm != vmf->vma->vm_mm ||
 	    !pvvas_dump_is_last(current->mm))
 		return VM_FAULT_SIGBUS;
+	/* The dumper alone sets it.  A hole costs nobody the lock. */
+	seg = df->held;
+	if (seg && !xa_load(&seg->memory->pages,
+			    pvvas_dump_index(seg, vmf->pgoff)))
+		return VM_FAULT_SIGBUS;
 	mutex_lock(&pvvas_lock);
 	seg = pvvas_dump_shown(vmf->vma);
 	if (seg)
-		page = pvvas_seg_page_get(seg, vmf->pgoff +
-				((seg->base - seg->start) >> PAGE_SHIFT));
+		page = pvvas_seg_page_get(seg, pvvas_dump_index(seg,
+								vmf->pgoff));
 	if (page && !df->held) {
 		kref_get(&seg->obj.ref);
 		df->held = seg;
@@ -140,10 +157,34 @@ static int pvvas_dump_access(struct vm_area_struct *vma, unsigned long addr,
 	return ret;
 }
 
-/* What has a name of its own kind is always dumped. */
+static bool pvvas_dump_is_empty(struct vm_area_struct *vma)
+{
+	bool empty = true;
+	struct pvvas_seg *seg;
+	unsigned long index;
+
+	mutex_lock(&pvvas_lock);
+	seg = pvvas_dump_shown(vma);
+	if (seg) {
+		index = pvvas_dump_index(seg, vma->vm_pgoff);
+		empty = !xa_find(&seg->memory->pages, &index,
+				 index + vma_pages(vma) - 1, XA_PRESENT);
+	}
+	pvvas_unlock();
+	return empty;
+}
+
+/*
+ * What has a name of its own kind is always dumped; without, the flag counts.  The
+ * dumper asks once for each mapping, with mmap_lock held for writing.
+ */
 static const char *pvvas_dump_name(struct vm_area_struct *vma)
 {
-	return "[pvvas]";
+	if (!(current->flags & PF_DUMPCORE) || current->mm != vma->vm_mm ||
+	    !pvvas_dump_is_empty(vma))
+		return "[pvvas]";
+	vm_flags_mod(vma, VM_DONTDUMP, 0);
+	return NULL;
 }
 
 static const struct vm_operations_struct pvvas_dump_vm_ops = {
@@ -178,6 +219,22 @@ static const struct file_operations pvvas_dump_fops = {
 	.release	= pvvas_dump_release,
 };
 
+/* In place of one long mapping; VM_DONTEXPAND keeps them apart. */
+static void pvvas_dump_split(struct file *file, unsigned long addr,
+			     unsigned long length)
+{
+	unsigned long step = max(PVVAS_DUMP_LENGTH,
+				 roundup_pow_of_two(length /
+						    PVVAS_DUMP_MAPPINGS));
+	unsigned long at;
+
+	/* The last piece is what is left of the long one, also after an error. */
+	for (at = 0; at + step < length; at += step)
+		if (IS_ERR_VALUE(vm_mmap(file, addr + at, step, PROT_READ,
+					 MAP_SHARED | MAP_FIXED, at)))
+			return;
+}
+
 static unsigned long pvvas_dump_map(const struct pvvas_seg *seg, u32 handle)
 {
 	struct pvvas_dump_file *df;
@@ -198,6 +255,8 @@ static unsigned long pvvas_dump_map(const struct pvvas_seg *seg, u32 handle)
 		return PTR_ERR(file);
 	}
 	addr = vm_mmap(file, 0, seg->length, PROT_READ, MAP_SHARED, 0);
+	if (!IS_ERR_VALUE(addr))
+		pvvas_dump_split(file, addr, seg->length);
 	fput(file);
 	return addr;
 }

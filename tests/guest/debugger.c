@@ -218,11 +218,11 @@ static void ones_own_memory_file_is_in_ones_own_view(void)
 	close(fd);
 }
 
-static int marked_segment(char *base, int flags)
+static int marked_segment_of(char *base, size_t length, int flags)
 {
 	struct pvvas_ioc_create arg = {
 		.size = sizeof(arg), .mode = 0600, .base = (uintptr_t)base,
-		.length = 4 * MIB, .flags = flags,
+		.length = length, .flags = flags,
 	};
 	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
 
@@ -230,6 +230,11 @@ static int marked_segment(char *base, int flags)
 	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &arg), 0);
 	close(fd);
 	return (int)arg.id;
+}
+
+static int marked_segment(char *base, int flags)
+{
+	return marked_segment_of(base, 4 * MIB, flags);
 }
 
 /* Where the kernel's second mapping of a marked segment is, or NULL. */
@@ -463,6 +468,64 @@ static void a_core_dump_holds_the_segments_that_are_marked(void)
 	unlink(path);
 }
 
+#define SPARSE	(64UL << 30)
+
+static void die_with_sparse_core(void *arg)
+{
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+	int vid, i;
+
+	(void)arg;
+	check_eq(setrlimit(RLIMIT_CORE, &limit), 0);
+	vid = check_id(vas_create(NULL, 0600));
+	check_eq(seg_attach(vid, marked_segment_of(BASE, SPARSE,
+						   PVVAS_CREATE_DUMP)), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	for (i = 0; i < MARK; i++) {
+		BASE[MIB + i] = mark_byte(0, i);
+		BASE[SPARSE - MIB + i] = mark_byte(1, i);
+	}
+	syscall(SYS_kill, getpid(), SIGABRT);
+	for (;;)
+		pause();
+}
+
+/* Among what is no hole. */
+static bool file_holds(int fd, int which)
+{
+	static char text[MIB];
+	off_t at = 0;
+	ssize_t n;
+
+	while ((at = lseek(fd, at, SEEK_DATA)) >= 0) {
+		n = pread(fd, text, sizeof(text), at);
+		check(n > 0);
+		if (holds(text, (size_t)n, which))
+			return true;
+		/* marks lie at the beginning of a page */
+		at += n < 4096 ? n : n / 4096 * 4096;
+	}
+	return false;
+}
+
+static void a_core_of_a_sparse_segment_is_there_soon(void)
+{
+	char path[64];
+	pid_t pid;
+	int fd;
+
+	put("/proc/sys/kernel/core_pattern", "/tmp/core.%p");
+	pid = tcase_spawn(die_with_sparse_core, NULL);
+	tcase_join_killed(pid, SIGABRT);
+	snprintf(path, sizeof(path), "/tmp/core.%d", pid);
+	fd = open(path, O_RDONLY);
+	check(fd >= 0);
+	check(file_holds(fd, 0));
+	check(file_holds(fd, 1));
+	close(fd);
+	unlink(path);
+}
+
 /* Shares the memory, is no thread, and leaves a core. */
 static int crash_beside(void *arg)
 {
@@ -511,6 +574,7 @@ static const struct tcase cases[] = {
 	CASE(of_two_stopped_threads_it_is_the_one_that_stopped_first),
 	CASE(ones_own_memory_file_is_in_ones_own_view),
 	CASE(a_core_dump_holds_the_segments_that_are_marked),
+	CASE(a_core_of_a_sparse_segment_is_there_soon),
 	CASE(what_is_taken_away_is_not_read_by_way_of_the_dump),
 	CASE(a_core_leaves_nothing_with_who_shares_the_memory),
 	CASE(tracepoints_tell_of_attach_fault_and_context_load),
