@@ -15,8 +15,8 @@
  * both can hold the lock for ever, or let others in.  No value of it makes the
  * driver do anything but wait, grant or refuse.
  *
- * All that is not settled by one access to the word happens here, under the
- * lock's mutex: waiting, in the order of arrival, and what becomes of the
+ * All that is not settled by one access to the word happens here, under
+ * lock->lock: waiting, in the order of arrival, and what becomes of the
  * holds of a thread that died.  PVVAS_LOCK_WAITERS in the word sends everybody
  * here.  A writer sets it before it looks at the arrays, and a reader looks at
  * the word after it has changed its array: one of them sees the other.
@@ -30,6 +30,8 @@
 /* On the stack of a thread that waits. */
 struct pvvas_lock_waiter {
 	struct list_head node;
+	struct list_head as_writer;	/* in lock->writers */
+	u64 arrival;
 	struct task_struct *task;
 	bool exclusive;
 	bool woken;
@@ -48,8 +50,9 @@ struct pvvas_seglock *pvvas_lock_new(void)
 	if (!lock)
 		return NULL;
 	kref_init(&lock->ref);
-	mutex_init(&lock->mutex);
+	spin_lock_init(&lock->lock);
 	INIT_LIST_HEAD(&lock->waiters);
+	INIT_LIST_HEAD(&lock->writers);
 	INIT_LIST_HEAD(&lock->maps);
 	lock->word = (u32 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
 	lock->gone = (u32 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
@@ -84,38 +87,35 @@ void pvvas_seg_lock_free(struct pvvas_seg *seg)
 		pvvas_lock_put(seg->lock);
 }
 
-/* Change bits of the word, whatever processes do to it meanwhile. */
-static void pvvas_word_change(struct pvvas_seglock *lock, u32 clear, u32 set)
-{
-	u32 word = READ_ONCE(*lock->word);
-
-	while (!try_cmpxchg(lock->word, &word, (word & ~clear) | set))
-		;
-}
-
 /* The number of the thread that holds it exclusively, or 0. */
 static u32 pvvas_word_writer(u32 word)
 {
 	return word & PVVAS_LOCK_READERS ? 0 : word & PVVAS_LOCK_OWNER;
 }
 
+/* How many threads one wakes.  Those that come in, or give up, wake more. */
+#define PVVAS_LOCK_KICK		16
+
 /*
  * Wake those who come next: the first one, and if that reads the readers behind
- * it.  The mutex is held.
+ * it; all, where the lock is the segment's no more.  lock->lock is held.
  */
 static void pvvas_lock_kick(struct pvvas_seglock *lock)
 {
+	bool all = READ_ONCE(*lock->gone);
 	struct pvvas_lock_waiter *w;
-	bool first = true;
+	u32 n = 0;
 
 	list_for_each_entry(w, &lock->waiters, node) {
-		if (w->exclusive && !first)
+		if (n == PVVAS_LOCK_KICK || (n && w->exclusive && !all))
 			return;
-		WRITE_ONCE(w->woken, true);
-		wake_up_process(w->task);
-		if (w->exclusive)
+		n++;
+		if (!w->woken) {
+			WRITE_ONCE(w->woken, true);
+			wake_up_process(w->task);
+		}
+		if (w->exclusive && !all)
 			return;
-		first = false;
 	}
 }
 
@@ -129,25 +129,25 @@ static void pvvas_lock_kick_if_free(struct pvvas_seglock *lock)
 		list_first_entry_or_null(&lock->waiters,
 					 struct pvvas_lock_waiter, node);
 
-	if (!first || pvvas_word_writer(READ_ONCE(*lock->word)) ||
-	    (first->exclusive && pvvas_lock_has_readers(lock)))
+	if (!first)
 		return;
-	pvvas_lock_kick(lock);
+	if (READ_ONCE(*lock->gone) ||
+	    (!pvvas_word_writer(READ_ONCE(*lock->word)) &&
+	     !(first->exclusive && pvvas_lock_has_readers(lock))))
+		pvvas_lock_kick(lock);
 }
 
 /* Nobody waits before @w that it may not be in with. */
 static bool pvvas_lock_turn(struct pvvas_seglock *lock,
 			    const struct pvvas_lock_waiter *me)
 {
-	const struct pvvas_lock_waiter *w;
+	const struct pvvas_lock_waiter *writer;
 
-	list_for_each_entry(w, &lock->waiters, node) {
-		if (w == me)
-			return true;
-		if (w->exclusive || me->exclusive)
-			return false;
-	}
-	return true;
+	if (me->exclusive)
+		return list_is_first(&me->node, &lock->waiters);
+	writer = list_first_entry_or_null(&lock->writers,
+					  struct pvvas_lock_waiter, as_writer);
+	return !writer || me->arrival < writer->arrival;
 }
 
 /*
@@ -177,21 +177,20 @@ static int pvvas_word_check(struct pvvas_seglock *lock, u32 word, u32 number)
 
 /*
  * How often the driver tries to change a word.  Once PVVAS_LOCK_WAITERS is set no
- * honest program changes the word; others shall not keep the mutex held.
+ * honest program changes the word; others shall not keep lock->lock held.
  */
-#define PVVAS_LOCK_ROUNDS	100
+#define PVVAS_LOCK_ROUNDS	8
 
-/* The mutex is held.  -EBUSY leaves PVVAS_LOCK_WAITERS set. */
+/* lock->lock is held.  -EBUSY leaves PVVAS_LOCK_WAITERS set. */
 static int pvvas_try_exclusive(struct pvvas_seglock *lock, u32 number, u32 *state)
 {
 	const u32 keep = PVVAS_LOCK_DIED | PVVAS_LOCK_WAITERS;
 	u32 word;
 	int ret, i;
 
-	for (i = 0; i < PVVAS_LOCK_ROUNDS; i++, cond_resched()) {
+	for (i = 0; i < PVVAS_LOCK_ROUNDS; i++) {
 		word = READ_ONCE(*lock->word);
-		ret = fatal_signal_pending(current) ? -EINTR :
-		      pvvas_word_check(lock, word, number);
+		ret = pvvas_word_check(lock, word, number);
 		if (ret == -EAGAIN)
 			continue;
 		if (ret)
@@ -213,7 +212,7 @@ static int pvvas_try_exclusive(struct pvvas_seglock *lock, u32 number, u32 *stat
 	return -EBUSY;
 }
 
-/* The mutex is held.  @hold: the caller's element for this lock. */
+/* lock->lock is held.  @hold: the caller's element for this lock. */
 static int pvvas_try_shared(struct pvvas_seglock *lock, u32 number, u32 *hold,
 			    u32 *state)
 {
@@ -221,10 +220,9 @@ static int pvvas_try_shared(struct pvvas_seglock *lock, u32 number, u32 *hold,
 	u32 word;
 	int ret = -EBUSY, i;
 
-	for (i = 0; i < PVVAS_LOCK_ROUNDS; i++, cond_resched()) {
+	for (i = 0; i < PVVAS_LOCK_ROUNDS; i++) {
 		word = READ_ONCE(*lock->word);
-		ret = fatal_signal_pending(current) ? -EINTR :
-		      pvvas_word_check(lock, word, number);
+		ret = pvvas_word_check(lock, word, number);
 		if (ret == -EAGAIN)
 			continue;
 		if (ret)
@@ -255,7 +253,7 @@ static int pvvas_lock_try(struct pvvas_seglock *lock, struct pvvas_holder *me,
  */
 #define PVVAS_LOCK_LOOK		NSEC_PER_SEC
 
-/* The mutex is held, but while the thread sleeps. */
+/* lock->lock is held, but while the thread sleeps. */
 static int pvvas_lock_wait(struct pvvas_seglock *lock, struct pvvas_holder *me,
 			   u32 *hold, struct pvvas_ioc_lock *arg)
 {
@@ -266,24 +264,29 @@ static int pvvas_lock_wait(struct pvvas_seglock *lock, struct pvvas_holder *me,
 	};
 	int ret, slept = 0;
 
+	w.arrival = lock->arrivals++;
 	list_add_tail(&w.node, &lock->waiters);
+	if (w.exclusive)
+		list_add_tail(&w.as_writer, &lock->writers);
 	for (;;) {
 		WRITE_ONCE(w.woken, false);
 		/* The barrier is that of a waiter: set it, then look. */
-		pvvas_word_change(lock, 0, PVVAS_LOCK_WAITERS);
+		atomic_fetch_or(PVVAS_LOCK_WAITERS, (atomic_t *)lock->word);
 		ret = pvvas_lock_turn(lock, &w) ?
 		      pvvas_lock_try(lock, me, hold, arg) :
 		      READ_ONCE(*lock->gone) ? -ESTALE : -EBUSY;
 		if (ret != -EBUSY || slept)
 			break;
-		mutex_unlock(&lock->mutex);
+		spin_unlock(&lock->lock);
 		look = min(deadline, ktime_add_ns(ktime_get(), PVVAS_LOCK_LOOK));
 		slept = pvvas_sleep(&w.woken, look);
 		if (slept == -ETIMEDOUT && look < deadline)
 			slept = 0;
-		mutex_lock(&lock->mutex);
+		spin_lock(&lock->lock);
 	}
 	list_del(&w.node);
+	if (w.exclusive)
+		list_del(&w.as_writer);
 	return ret == -EBUSY ? slept : ret;
 }
 
@@ -305,7 +308,7 @@ static int pvvas_lock_take_locked(struct pvvas_seglock *lock,
 	else
 		ret = -EBUSY;
 	if (list_empty(&lock->waiters))
-		pvvas_word_change(lock, PVVAS_LOCK_WAITERS, 0);
+		atomic_andnot(PVVAS_LOCK_WAITERS, (atomic_t *)lock->word);
 	else
 		pvvas_lock_kick_if_free(lock);
 	return ret;
@@ -363,16 +366,15 @@ int pvvas_lock_take(struct pvvas_ioc_lock *arg)
 		hold = pvvas_holder_element(me, element);
 	if (!exclusive && !hold)
 		ret = -EINVAL;
-	else
-		ret = mutex_lock_interruptible(&lock->mutex);
 	if (!ret) {
+		spin_lock(&lock->lock);
 		ret = pvvas_lock_take_locked(lock, me, hold, arg);
-		mutex_unlock(&lock->mutex);
+		spin_unlock(&lock->lock);
 		if (!ret)
 			ret = pvvas_lock_keep(proc, lock, me, hold, element);
 	}
 	pvvas_lock_put(lock);
-	return ret == -EINTR ? -ERESTARTSYS : ret;
+	return ret;
 }
 
 /* Give up what @number holds exclusively; -EPERM if it does not. */
@@ -419,14 +421,14 @@ static int pvvas_lock_held(struct pvvas_ioc_lock *arg, bool exclusive,
 	lock = pvvas_lock_mapped(proc, arg->lock, exclusive, &element);
 	if (IS_ERR(lock))
 		return PTR_ERR(lock);
-	mutex_lock(&lock->mutex);
+	spin_lock(&lock->lock);
 	if (exclusive)
 		ret = call(lock, me->number);
 	if (!exclusive)
 		pvvas_lock_kick_if_free(lock);
 	else if (!ret)
 		pvvas_lock_kick(lock);
-	mutex_unlock(&lock->mutex);
+	spin_unlock(&lock->lock);
 	pvvas_lock_put(lock);
 	return ret;
 }
@@ -453,27 +455,22 @@ void pvvas_lock_owner_died(struct pvvas_seglock *lock, u32 number)
 	u32 word;
 	int i = 0;
 
-	mutex_lock(&lock->mutex);
+	spin_lock(&lock->lock);
 	word = READ_ONCE(*lock->word);
 	while (pvvas_word_writer(word) == number && i++ < PVVAS_LOCK_ROUNDS &&
 	       !try_cmpxchg(lock->word, &word, (word & ~PVVAS_LOCK_OWNER) |
 			    PVVAS_LOCK_DIED))
 		;
 	pvvas_lock_kick_if_free(lock);
-	mutex_unlock(&lock->mutex);
+	spin_unlock(&lock->lock);
 }
 
 /* The segment has another lock, and @gone says so: all who wait go there. */
 void pvvas_lock_retire(struct pvvas_seglock *lock)
 {
-	struct pvvas_lock_waiter *w;
-
-	mutex_lock(&lock->mutex);
-	list_for_each_entry(w, &lock->waiters, node) {
-		WRITE_ONCE(w->woken, true);
-		wake_up_process(w->task);
-	}
-	mutex_unlock(&lock->mutex);
+	spin_lock(&lock->lock);
+	pvvas_lock_kick(lock);
+	spin_unlock(&lock->lock);
 }
 
 /* As new, whoever died in it; -EBUSY if a thread holds it exclusively. */
@@ -482,7 +479,7 @@ int pvvas_lock_renew(struct pvvas_seglock *lock)
 	u32 word, writer;
 	int ret = 0, i = 0;
 
-	mutex_lock(&lock->mutex);
+	spin_lock(&lock->lock);
 	word = READ_ONCE(*lock->word);
 	do {
 		writer = pvvas_word_writer(word);
@@ -495,6 +492,6 @@ int pvvas_lock_renew(struct pvvas_seglock *lock)
 			      (word & PVVAS_LOCK_WAITERS)));
 	if (!ret)
 		pvvas_lock_kick(lock);
-	mutex_unlock(&lock->mutex);
+	spin_unlock(&lock->lock);
 	return ret;
 }

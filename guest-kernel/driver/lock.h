@@ -4,9 +4,11 @@
  *
  * Their own locks, in this order; mmap_lock and pvvas_lock come before them:
  *   proc->locks_mutex    the process's maps and the list of its holders
- *   lock->mutex          the queue, the list of maps, the driver's changes of
+ *   lock->lock           the queue, the list of maps, the driver's changes of
  *			  the word
- *   proc->holders_mutex  the list of holders and their pages, to read them
+ *   proc->holders_lock   the list of holders and their pages, to read them
+ * The last two are taken on behalf of other processes, which shall not wait for a
+ * thread that gets no CPU time: nobody sleeps or is preempted with them.
  */
 #ifndef PVVAS_LOCK_H
 #define PVVAS_LOCK_H
@@ -20,15 +22,19 @@
  * @word: shared with the processes
  * @gone: a page that they can only read: not 0 once the segment has another lock
  * @waiters: struct pvvas_lock_waiter, in the order of their arrival
+ * @writers: those of them that wait to write
+ * @arrivals: how many there ever were
  * @maps: struct pvvas_lock_map: where readers have to be looked for
  */
 struct pvvas_seglock {
 	struct kref ref;
 	u32 id;
-	struct mutex mutex;
+	spinlock_t lock;
 	u32 *word;
 	u32 *gone;
 	struct list_head waiters;
+	struct list_head writers;
+	u64 arrivals;
 	struct list_head maps;
 };
 

@@ -19,7 +19,7 @@ static u32 pvvas_next_holder;
 void pvvas_locks_init(struct pvvas_proc *proc)
 {
 	mutex_init(&proc->locks_mutex);
-	mutex_init(&proc->holders_mutex);
+	spin_lock_init(&proc->holders_lock);
 	INIT_LIST_HEAD(&proc->holders);
 	xa_init(&proc->locks);
 }
@@ -59,9 +59,9 @@ static int pvvas_map_add(struct pvvas_proc *proc, struct pvvas_seglock *lock,
 	}
 	kref_get(&lock->ref);
 	kref_get(&proc->ref);
-	mutex_lock(&lock->mutex);
+	spin_lock(&lock->lock);
 	list_add(&map->node, &lock->maps);
-	mutex_unlock(&lock->mutex);
+	spin_unlock(&lock->lock);
 	*result = map;
 	return 0;
 }
@@ -87,9 +87,9 @@ static void pvvas_lock_vm_close(struct vm_area_struct *vma)
 	last = !--map->vmas;
 	if (last) {
 		xa_erase(&proc->locks, lock->id);
-		mutex_lock(&lock->mutex);
+		spin_lock(&lock->lock);
 		list_del(&map->node);
-		mutex_unlock(&lock->mutex);
+		spin_unlock(&lock->lock);
 		/* As if all threads had died: later nobody would be told. */
 		list_for_each_entry(holder, &proc->holders, node)
 			pvvas_lock_owner_died(lock, holder->number);
@@ -319,9 +319,9 @@ int pvvas_lock_thread(struct pvvas_ioc_lock_thread *arg)
 		if (IS_ERR(holder))
 			return PTR_ERR(holder);
 		mutex_lock(&proc->locks_mutex);
-		mutex_lock(&proc->holders_mutex);
+		spin_lock(&proc->holders_lock);
 		list_add(&holder->node, &proc->holders);
-		mutex_unlock(&proc->holders_mutex);
+		spin_unlock(&proc->holders_lock);
 		t->holder = holder;
 		mutex_unlock(&proc->locks_mutex);
 	}
@@ -388,7 +388,7 @@ static bool pvvas_holder_has(struct pvvas_holder *holder,
 
 /*
  * Does a thread hold it shared, or seem to?  One look for each thread that could,
- * whatever else that holds.  The lock's mutex is held.
+ * whatever else that holds.  lock->lock is held.
  */
 bool pvvas_lock_has_readers(struct pvvas_seglock *lock)
 {
@@ -397,14 +397,13 @@ bool pvvas_lock_has_readers(struct pvvas_seglock *lock)
 	bool found = false;
 
 	list_for_each_entry(map, &lock->maps, node) {
-		mutex_lock(&map->proc->holders_mutex);
+		spin_lock(&map->proc->holders_lock);
 		list_for_each_entry(holder, &map->proc->holders, node) {
 			found = pvvas_holder_has(holder, map);
 			if (found)
 				break;
-			cond_resched();
 		}
-		mutex_unlock(&map->proc->holders_mutex);
+		spin_unlock(&map->proc->holders_lock);
 		if (found)
 			break;
 	}
@@ -419,9 +418,9 @@ static void pvvas_holder_end(struct pvvas_proc *proc,
 	unsigned long id;
 
 	lockdep_assert_held(&proc->locks_mutex);
-	mutex_lock(&proc->holders_mutex);
+	spin_lock(&proc->holders_lock);
 	list_del(&holder->node);
-	mutex_unlock(&proc->holders_mutex);
+	spin_unlock(&proc->holders_lock);
 	xa_erase(&pvvas_holders, holder->number);
 	xa_for_each(&proc->locks, id, map)
 		pvvas_lock_owner_died(map->lock, holder->number);

@@ -277,7 +277,7 @@ struct pvvas_att {
  * @spare: a view for the next attach, or NULL (spare.c); under pvvas_lock
  * @owned: anonymous objects that it created; under pvvas_lock
  * @locks: number of a lock -> struct pvvas_lock_map; with @locks_mutex
- * @holders: struct pvvas_holder.node; with both mutexes to change it (lock.h)
+ * @holders: struct pvvas_holder.node; with both locks to change it (lock.h)
  * @dead: struct pvvas_thread.dead, for @reap_work, which @reap_irq starts
  */
 struct pvvas_proc {
@@ -307,7 +307,7 @@ struct pvvas_proc {
 	struct list_head owned;
 	struct mutex locks_mutex;
 	struct xarray locks;
-	struct mutex holders_mutex;
+	spinlock_t holders_lock;
 	struct list_head holders;
 	struct llist_head dead;
 	struct irq_work reap_irq;
