@@ -43,27 +43,61 @@ static u32 pvvas_next_lock;
 
 static_assert(PVVAS_LOCK_BYTES == PAGE_SIZE);
 
+/*
+ * A page of a lock or of a thread's array; or -ENOSPC, -ENOMEM.  Where it is not
+ * mapped no process's size shows it, so it counts for the quota as tables do.
+ */
+u32 *pvvas_lock_page_new(void)
+{
+	u32 *page;
+
+	if (!pvvas_quota_tables(PAGE_SIZE))
+		return ERR_PTR(-ENOSPC);
+	page = (u32 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (page)
+		return page;
+	pvvas_quota_tables_back(PAGE_SIZE);
+	return ERR_PTR(-ENOMEM);
+}
+
+void pvvas_lock_page_free(u32 *page)
+{
+	if (IS_ERR_OR_NULL(page))
+		return;
+	pvvas_quota_tables_back(PAGE_SIZE);
+	free_page((unsigned long)page);
+}
+
+static void pvvas_lock_free_pages(struct pvvas_seglock *lock)
+{
+	pvvas_lock_page_free(lock->gone);
+	pvvas_lock_page_free(lock->word);
+	kfree(lock);
+}
+
 struct pvvas_seglock *pvvas_lock_new(void)
 {
 	struct pvvas_seglock *lock = kzalloc(sizeof(*lock), GFP_KERNEL_ACCOUNT);
+	int ret;
 
 	if (!lock)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	kref_init(&lock->ref);
 	spin_lock_init(&lock->lock);
 	INIT_LIST_HEAD(&lock->waiters);
 	INIT_LIST_HEAD(&lock->writers);
 	INIT_LIST_HEAD(&lock->maps);
-	lock->word = (u32 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	lock->gone = (u32 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-	if (lock->word && lock->gone &&
-	    xa_alloc_cyclic(&pvvas_lock_ids, &lock->id, lock, xa_limit_31b,
-			    &pvvas_next_lock, GFP_KERNEL_ACCOUNT) >= 0)
+	lock->word = pvvas_lock_page_new();
+	lock->gone = pvvas_lock_page_new();
+	ret = PTR_ERR_OR_ZERO(lock->word) ?: PTR_ERR_OR_ZERO(lock->gone);
+	if (!ret)
+		ret = xa_alloc_cyclic(&pvvas_lock_ids, &lock->id, lock,
+				      xa_limit_31b, &pvvas_next_lock,
+				      GFP_KERNEL_ACCOUNT);
+	if (ret >= 0)
 		return lock;
-	free_page((unsigned long)lock->gone);
-	free_page((unsigned long)lock->word);
-	kfree(lock);
-	return NULL;
+	pvvas_lock_free_pages(lock);
+	return ERR_PTR(ret);
 }
 
 static void pvvas_lock_free(struct kref *ref)
@@ -71,9 +105,7 @@ static void pvvas_lock_free(struct kref *ref)
 	struct pvvas_seglock *lock = container_of(ref, struct pvvas_seglock, ref);
 
 	xa_erase(&pvvas_lock_ids, lock->id);
-	free_page((unsigned long)lock->gone);
-	free_page((unsigned long)lock->word);
-	kfree(lock);
+	pvvas_lock_free_pages(lock);
 }
 
 void pvvas_lock_put(struct pvvas_seglock *lock)

@@ -335,9 +335,9 @@ static int pvvas_holder_grow(struct pvvas_holder *holder, u32 nr)
 	u32 *page;
 
 	while (holder->nr_pages < nr) {
-		page = (u32 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
-		if (!page)
-			return -ENOMEM;
+		page = pvvas_lock_page_new();
+		if (IS_ERR(page))
+			return PTR_ERR(page);
 		holder->pages[holder->nr_pages] = page;
 		/* Pairs with the acquire in pvvas_holder_element(). */
 		smp_store_release(&holder->nr_pages, holder->nr_pages + 1);
@@ -425,7 +425,7 @@ static void pvvas_holder_end(struct pvvas_proc *proc,
 	xa_for_each(&proc->locks, id, map)
 		pvvas_lock_owner_died(map->lock, holder->number);
 	while (holder->nr_pages)
-		free_page((unsigned long)holder->pages[--holder->nr_pages]);
+		pvvas_lock_page_free(holder->pages[--holder->nr_pages]);
 	holder->thread->holder = NULL;
 	kfree(holder);
 }
@@ -483,8 +483,8 @@ int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg)
 		return -EINVAL;
 	if (arg->on) {
 		lock = pvvas_lock_new();
-		if (!lock)
-			return -ENOMEM;
+		if (IS_ERR(lock))
+			return PTR_ERR(lock);
 	}
 	mutex_lock(&pvvas_lock);
 	seg = pvvas_seg_owned(arg->seg);

@@ -8,10 +8,16 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "locks/attacker.h"
 #include "tcase.h"
+
+#define QUOTAS	"/sys/module/pvvas/parameters"
 
 static struct attacker crowd;
 static atomic_int begun;
@@ -163,9 +169,82 @@ static void a_time_limit_holds_beside_threads_without_cpu_time(void)
 	tcase_join_killed(pid, SIGKILL);
 }
 
+/* A quarter of max_memory_mib is for tables. */
+#define QUOTA_KIB	4096L
+
+static atomic_int refused;
+
+static void *keep_an_array(void *arg)
+{
+	struct pvvas_ioc_lock_thread me = { .size = sizeof(me) };
+	const size_t bytes = PVVAS_HOLDS_MAX * PAGE;
+	void *p;
+
+	(void)arg;
+	check_eq(call(&crowd, PVVAS_IOC_LOCK_THREAD, &me), 0);
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, crowd.dev,
+		 (off_t)PVVAS_HOLDS_OFFSET);
+	/* it is the thread's all the same, and in nobody's size */
+	if (p != MAP_FAILED)
+		munmap(p, bytes);
+	else
+		atomic_store(&refused, errno);
+	atomic_fetch_add(&begun, 1);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static void keep_arrays(void *arg)
+{
+	long before = tcase_number("/proc/meminfo", "MemAvailable:"), kib;
+	struct stage *s = arg;
+
+	crowd = reader(s);
+	start(keep_an_array, 100);
+	reach(&begun, 100);
+	kib = before - tcase_number("/proc/meminfo", "MemAvailable:");
+	tcase_note("%ld KiB", kib);
+	check_eq(atomic_load(&refused), ENOSPC);
+	/* what threads are made of comes in addition */
+	check(kib < QUOTA_KIB + 100 * 64);
+}
+
+static void arrays_of_threads_are_held_to_the_quota(void)
+{
+	struct stage *s = new_stage();
+
+	put_value(QUOTAS, "max_memory_mib", "8");
+	tcase_join(tcase_spawn(keep_arrays, s));
+	put_value(QUOTAS, "max_memory_mib", "0");
+}
+
+static void locks_that_are_no_segments_more_are_held_to_the_quota(void)
+{
+	struct stage *s = new_stage();
+	struct attacker a = attack(s, s->vid);
+	int err = 0, i;
+
+	put_value(QUOTAS, "max_memory_mib", "2");
+	/* each is kept by its descriptor */
+	for (i = 0; i < 300 && !err; i++) {
+		check_eq(call(&a, PVVAS_IOC_LOCK_OPEN, &(struct pvvas_ioc_lock_open){
+			 .size = sizeof(a.open), .handle = a.open.handle,
+			 .seg = a.open.seg }), 0);
+		check_eq(seg_ctl(s->sid, SEG_CTL_LOCK_OFF), 0);
+		err = seg_ctl(s->sid, SEG_CTL_LOCK_ON);
+	}
+	put_value(QUOTAS, "max_memory_mib", "0");
+	tcase_note("%d", i);
+	check_eq(err, -ENOSPC);
+	check_eq(seg_ctl(s->sid, SEG_CTL_LOCK_ON), 0);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_writer_leaves_at_once_whoever_waits),
 	CASE(a_time_limit_holds_beside_threads_without_cpu_time),
+	CASE(arrays_of_threads_are_held_to_the_quota),
+	CASE(locks_that_are_no_segments_more_are_held_to_the_quota),
 };
 
 TCASE_MAIN(cases, 0)
