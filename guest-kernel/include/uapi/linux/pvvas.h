@@ -396,8 +396,9 @@ struct pvvas_ioc_clone {
  * @done: out, DIRTY: rows filled, FILL: pages placed, else 0
  *
  * DIRTY tells which pages were written to since it last told of them, and only
- * of as many as there is room for.  FILL puts data where there is no memory
- * yet, page by page, and leaves what is there alone.
+ * of as many as there is room for.  After -EFAULT all that it has looked at counts
+ * as written to.  FILL puts data where there is no memory yet, page by page, and
+ * leaves what is there alone.
  */
 struct pvvas_ioc_range {
 	__u32 size;
