@@ -199,6 +199,17 @@ int pvvas_attach(struct pvvas_ioc_attach *arg)
 	return ret;
 }
 
+/* The view is the process's spare one, or goes; or the error of these. */
+static int pvvas_att_leave_view(struct pvvas_att *att)
+{
+	int ret;
+
+	if (pvvas_slot_keep(att))
+		return 0;
+	ret = pvvas_slot_vacate(att);
+	return ret ?: pvvas_spare_put(att->proc, att->view);
+}
+
 static int pvvas_detach_once(u32 handle)
 {
 	struct pvvas_att *att;
@@ -207,9 +218,7 @@ static int pvvas_detach_once(u32 handle)
 
 	mutex_lock(&pvvas_lock);
 	att = pvvas_att_get(pvvas_proc_find(current->mm), handle);
-	ret = att ? pvvas_slot_vacate(att) : -ENOENT;
-	if (!ret)
-		ret = pvvas_spare_put(att->proc, att->view);
+	ret = att ? pvvas_att_leave_view(att) : -ENOENT;
 	if (!ret) {
 		att->view = NULL;
 		pvvas_dump_take(att, NULL, &dumps);

@@ -12,120 +12,12 @@
  */
 #include <linux/io.h>
 #include <linux/mm.h>
-#include <linux/percpu.h>
 #include <linux/slab.h>
 #include "ept.h"
 #include "hv.h"
 
-#define PVVAS_ROWS	((u32)(PAGE_SIZE / sizeof(struct pvvas_hc_range)))
-
 /* Tables whose entries change in one go, with interrupts off. */
 #define PVVAS_TABLES_AT_ONCE	8
-
-/* What INVALIDATE_LIST reads; interrupts are off while it is in use. */
-static DEFINE_PER_CPU(struct pvvas_hc_range *, pvvas_rows);
-
-/* With anything in it. */
-static u64 *pvvas_table_alloc(gfp_t gfp)
-{
-	struct page *page = NULL;
-
-	if (!pvvas_inject_table(gfp))
-		page = alloc_page(gfp | __GFP_NOWARN | __GFP_ACCOUNT);
-	if (!page)
-		return NULL;
-	atomic64_inc(&pvvas_counts.tables);
-	return page_address(page);
-}
-
-u64 *pvvas_table_new(gfp_t gfp)
-{
-	return pvvas_table_alloc(gfp | __GFP_ZERO);
-}
-
-static u64 *pvvas_table_charge(gfp_t gfp)
-{
-	u64 *table;
-
-	if (!pvvas_quota_tables(PAGE_SIZE))
-		return ERR_PTR(-ENOSPC);
-	table = pvvas_table_alloc(gfp);
-	if (!table) {
-		pvvas_quota_tables_back(PAGE_SIZE);
-		return ERR_PTR(-ENOMEM);
-	}
-	set_page_private(virt_to_page(table), PAGE_SIZE);
-	return table;
-}
-
-/* One of those of which a user can have very many; or -ENOSPC, -ENOMEM. */
-u64 *pvvas_table_charged(gfp_t gfp)
-{
-	return pvvas_table_charge(gfp | __GFP_ZERO);
-}
-
-/* KVM has never seen it, or has forgotten it. */
-void pvvas_table_free(u64 *table)
-{
-	if (!table)
-		return;
-	pvvas_quota_tables_back(page_private(virt_to_page(table)));
-	set_page_private(virt_to_page(table), 0);
-	atomic64_dec(&pvvas_counts.tables);
-	free_page((unsigned long)table);
-}
-
-/* Nothing leads to @table any more: pvvas_tables_free() frees what is in @list. */
-void pvvas_table_discard(struct list_head *list, u64 *table)
-{
-	if (table)
-		list_add_tail(&virt_to_page(table)->lru, list);
-}
-
-static void pvvas_invalidate_rows(struct pvvas_hc_range *rows, u32 n)
-{
-	if (n)
-		WARN_ON_ONCE(pvvas_hc_invalidate_list(rows, n) != n);
-}
-
-/* @known: KVM may have seen the tables. */
-void pvvas_tables_free(struct list_head *list, bool known)
-{
-	struct page *page, *next;
-	struct pvvas_hc_range *rows;
-	LIST_HEAD(done);
-	unsigned long flags;
-	u32 n;
-
-	while (!list_empty(list)) {
-		n = 0;
-		local_irq_save(flags);
-		rows = this_cpu_read(pvvas_rows);
-		list_for_each_entry_safe(page, next, list, lru) {
-			rows[n++] = (struct pvvas_hc_range) {
-				.table = page_to_phys(page),
-				.count = PVVAS_ALL_ENTRIES,
-			};
-			list_move(&page->lru, &done);
-			if (n == PVVAS_ROWS)
-				break;
-		}
-		if (known)
-			pvvas_invalidate_rows(rows, n);
-		local_irq_restore(flags);
-		list_for_each_entry_safe(page, next, &done, lru) {
-			list_del(&page->lru);
-			pvvas_table_free(page_address(page));
-		}
-		cond_resched();
-	}
-}
-
-/* Entries of one table have changed. */
-void pvvas_invalidate(u64 *table, u32 first, u32 count)
-{
-	WARN_ON_ONCE(pvvas_hc_invalidate(virt_to_phys(table), first, count) != 1);
-}
 
 static u64 pvvas_leaf(struct page *page, u32 prot)
 {
@@ -186,6 +78,7 @@ static void pvvas_mid_fill(const struct pvvas_tree *tree, u64 *mid, u64 gpa)
 	u64 from = max(tree->start, ALIGN_DOWN(gpa, PUD_SIZE));
 	u64 to = min(tree->end, ALIGN_DOWN(gpa, PUD_SIZE) + PUD_SIZE);
 
+	pvvas_table_use(mid, pvvas_pmd_index(from), (to - from) >> PMD_SHIFT);
 	for (; from < to; from += PVVAS_BLOCK)
 		mid[pvvas_pmd_index(from)] = PVVAS_EPT_DEMAND;
 }
@@ -199,10 +92,8 @@ static bool pvvas_table_enter(u64 *pmd, u64 *table)
 	u64 old = *pmd;
 	unsigned int i;
 
-	for (i = 0; i < PVVAS_PTRS; i++)
-		table[i] = pvvas_entry_present(old) ?
-			   (old & ~PVVAS_EPT_LARGE) + i * PAGE_SIZE :
-			   PVVAS_EPT_DEMAND;
+	for (i = 0; pvvas_entry_present(old) && i < PVVAS_PTRS; i++)
+		table[i] = (old & ~PVVAS_EPT_LARGE) + i * PAGE_SIZE;
 	/* The table before what leads to it; another vCPU may be looking. */
 	smp_wmb();
 	WRITE_ONCE(*pmd, virt_to_phys(table) | PVVAS_RW);
@@ -249,8 +140,8 @@ static int pvvas_tree_make(struct pvvas_tree *tree, pgoff_t index, bool small,
 		spin_unlock_irqrestore(&tree->lock, flags);
 		if (done || ret || spare[0])
 			break;
-		spare[0] = pvvas_table_charged(gfp);
-		spare[1] = small ? pvvas_table_charge(gfp) : NULL;
+		spare[0] = pvvas_table_charged(2, gfp);
+		spare[1] = small ? pvvas_table_charged(1, gfp) : NULL;
 		/* Another CPU may have entered what is missing. */
 		for (i = 0; i < 2; i++)
 			if (IS_ERR(spare[i])) {
@@ -297,7 +188,7 @@ static void pvvas_pmd_enter(u64 *pmd, u64 *table)
 /* Split what maps 2 MiB; tree->lock is held. */
 static int pvvas_pmd_split(u64 *pmd)
 {
-	u64 *table = pvvas_table_alloc(GFP_ATOMIC);
+	u64 *table = pvvas_table_new(1, GFP_ATOMIC);
 
 	if (!table)
 		return -ENOMEM;
@@ -336,7 +227,7 @@ int pvvas_tree_split(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp)
 		}
 		spin_unlock_irqrestore(&tree->lock, flags);
 		if (large)
-			table = pvvas_table_alloc(gfp);
+			table = pvvas_table_new(1, gfp);
 	} while (large && table);
 	pvvas_table_free(table);
 	return large ? -ENOMEM : 0;
@@ -386,7 +277,7 @@ out:
 /* @pmd leads to @table no more: free that.  tree->lock is held. */
 static void pvvas_pmd_forget(u64 *pmd, u64 *table)
 {
-	struct pvvas_hc_range *rows = this_cpu_read(pvvas_rows);
+	struct pvvas_hc_range *rows = pvvas_rows_get();
 
 	rows[0] = (struct pvvas_hc_range) {
 		.table = virt_to_phys(pmd) & PAGE_MASK,
@@ -488,7 +379,7 @@ void pvvas_tree_refuse(struct pvvas_tree *tree, pgoff_t first, u64 count,
 
 	while (from < end) {
 		spin_lock_irqsave(&tree->lock, flags);
-		rows = this_cpu_read(pvvas_rows);
+		rows = pvvas_rows_get();
 		for (n = blocks = 0; from < end && blocks < PVVAS_TABLES_AT_ONCE;
 		     from = next) {
 			if (!pvvas_tree_mid(tree, from)) {
@@ -499,7 +390,8 @@ void pvvas_tree_refuse(struct pvvas_tree *tree, pgoff_t first, u64 count,
 			n += pvvas_block_refuse(tree, from, next, prot, rows + n);
 			blocks++;
 		}
-		pvvas_invalidate_rows(rows, n);
+		if (n)
+			pvvas_invalidate_rows(rows, n);
 		spin_unlock_irqrestore(&tree->lock, flags);
 		if (!irqs_disabled() && !in_atomic())
 			cond_resched();
@@ -542,20 +434,22 @@ struct pvvas_tree *pvvas_tree_new(u64 start, u64 end)
 /* No view leads here any more. */
 void pvvas_tree_free(struct pvvas_tree *tree)
 {
-	u64 gpa, *mid;
+	u64 gpa, next, *mid, *pmd;
 	LIST_HEAD(list);
-	u32 i;
 
 	if (!tree)
 		return;
-	for (gpa = tree->start; gpa < tree->end; gpa = ALIGN(gpa + 1, PUD_SIZE)) {
+	for (gpa = tree->start; gpa < tree->end; gpa = next) {
+		next = min(tree->end, ALIGN(gpa + 1, PUD_SIZE));
 		mid = pvvas_tree_mid(tree, gpa);
 		if (!mid)
 			continue;
-		for (i = 0; i < PVVAS_PTRS; i++)
-			if (pvvas_entry_is_table(mid[i]))
+		for (; gpa < next; gpa += PVVAS_BLOCK) {
+			pmd = mid + pvvas_pmd_index(gpa);
+			if (pvvas_entry_is_table(*pmd))
 				pvvas_table_discard(&list,
-						    pvvas_entry_table(mid[i]));
+						    pvvas_entry_table(*pmd));
+		}
 		pvvas_table_discard(&list, mid);
 		pvvas_tables_free(&list, tree->shown);
 	}
@@ -563,30 +457,4 @@ void pvvas_tree_free(struct pvvas_tree *tree)
 	pvvas_quota_tables_back(pvvas_tree_pages(tree,
 				pvvas_tree_gibs(tree->start, tree->end)));
 	kvfree_rcu(tree, rcu);
-}
-
-int pvvas_ept_init(void)
-{
-	struct pvvas_hc_range *rows;
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		rows = (struct pvvas_hc_range *)__get_free_page(GFP_KERNEL);
-		if (!rows) {
-			pvvas_ept_exit();
-			return -ENOMEM;
-		}
-		per_cpu(pvvas_rows, cpu) = rows;
-	}
-	return 0;
-}
-
-void pvvas_ept_exit(void)
-{
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		free_page((unsigned long)per_cpu(pvvas_rows, cpu));
-		per_cpu(pvvas_rows, cpu) = NULL;
-	}
 }

@@ -35,6 +35,12 @@
 /* What a row of all entries of a table says: the page is a table no more. */
 #define PVVAS_ALL_ENTRIES	PVVAS_PTRS
 
+/* Of one INVALIDATE_LIST, in a page. */
+#define PVVAS_ROWS	((u32)(PAGE_SIZE / sizeof(struct pvvas_hc_range)))
+
+/* Tables of levels 1 to 3 are kept for the next ones (table.c). */
+#define PVVAS_STOCK_LEVELS	3
+
 /**
  * struct pvvas_tree - the tables of one segment, below its GiB
  * @lock: see the top of this file
@@ -95,7 +101,7 @@ struct pvvas_space {
  * struct pvvas_view - one root
  * @id: KVM's; 0 for the plain view
  * @ctx: KVM's context
- * @slot: where it is placed
+ * @slot: where it is placed, or 0
  * @prot: the rights of the attachment
  * @space: what it shows; read under RCU
  * @in_space: in its views
@@ -165,15 +171,21 @@ static inline bool pvvas_entry_is_table(u64 entry)
 	return pvvas_entry_present(entry) && !(entry & PVVAS_EPT_LARGE);
 }
 
-/* ept.c */
-int pvvas_ept_init(void);
-void pvvas_ept_exit(void);
-u64 *pvvas_table_new(gfp_t gfp);
-u64 *pvvas_table_charged(gfp_t gfp);
+/* table.c */
+int pvvas_tables_init(void);
+void pvvas_tables_exit(void);
+u64 *pvvas_table_new(u32 level, gfp_t gfp);
+u64 *pvvas_table_charged(u32 level, gfp_t gfp);
+void pvvas_table_use(u64 *table, u32 first, u32 count);
 void pvvas_table_free(u64 *table);
 void pvvas_table_discard(struct list_head *list, u64 *table);
 void pvvas_tables_free(struct list_head *list, bool known);
+struct pvvas_hc_range *pvvas_rows_get(void);
+void pvvas_invalidate_rows(struct pvvas_hc_range *rows, u32 n);
 void pvvas_invalidate(u64 *table, u32 first, u32 count);
+void pvvas_invalidate_more(u64 *table, u32 first, u32 count);
+
+/* ept.c */
 struct pvvas_tree *pvvas_tree_new(u64 start, u64 end);
 void pvvas_tree_free(struct pvvas_tree *tree);
 int pvvas_tree_prepare(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp);
@@ -208,6 +220,8 @@ int pvvas_view_new(struct pvvas_proc *proc, u32 handle, struct pvvas_space *spac
 		   u32 prot, struct pvvas_view **made);
 long pvvas_view_free(struct pvvas_view *view);
 void pvvas_view_end(struct pvvas_view *view);
+void pvvas_view_name(struct pvvas_view *view, u32 handle);
+void pvvas_view_empty(struct pvvas_view *view);
 void pvvas_views_leave(struct pvvas_space *space);
 long pvvas_view_place(struct pvvas_view *view, u32 slot);
 void pvvas_view_change(struct pvvas_view *view, struct pvvas_space *space,
@@ -222,6 +236,7 @@ int pvvas_demand_link(const struct pvvas_demand *demand);
 /* spare.c; pvvas_lock held */
 struct pvvas_view *pvvas_spare_take(struct pvvas_proc *proc);
 long pvvas_spare_put(struct pvvas_proc *proc, struct pvvas_view *view);
+bool pvvas_spare_keep(struct pvvas_proc *proc, struct pvvas_view *view);
 void pvvas_spare_gone(struct pvvas_view *view);
 bool pvvas_spares_drop(void);
 

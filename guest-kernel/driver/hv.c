@@ -173,19 +173,19 @@ int pvvas_hv_probe(void)
 		return -ENODEV;
 	}
 
-	ret = pvvas_ept_init();
+	ret = pvvas_tables_init();
 	if (ret)
 		return ret;
 	ret = pvvas_views_init();
 	if (ret) {
-		pvvas_ept_exit();
+		pvvas_tables_exit();
 		return ret;
 	}
 	pvvas_identity = memremap(pvvas_window.identity, PAGE_SIZE, MEMREMAP_WB);
 	if (pvvas_identity)
 		return 0;
 	pvvas_views_exit();
-	pvvas_ept_exit();
+	pvvas_tables_exit();
 	return -ENOMEM;
 }
 
@@ -195,5 +195,5 @@ void pvvas_hv_remove(void)
 	/* All objects are gone already; the next driver does it again. */
 	pvvas_hc_reset();
 	pvvas_views_exit();
-	pvvas_ept_exit();
+	pvvas_tables_exit();
 }

@@ -526,6 +526,7 @@ void pvvas_locks_mm_died(struct pvvas_proc *proc);
 /* slot.c; pvvas_lock held */
 int pvvas_slot_fill(struct pvvas_att *att);
 int pvvas_slot_vacate(struct pvvas_att *att);
+bool pvvas_slot_keep(struct pvvas_att *att);
 
 /* process.c */
 int pvvas_process_init(void);

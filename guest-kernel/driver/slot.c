@@ -92,15 +92,22 @@ static bool pvvas_slot_alone(struct pvvas_proc *proc)
 	return alone;
 }
 
-static int pvvas_slot_take_out_alone(struct pvvas_att *att)
+/* The current thread, which is the only one, is in the view. */
+static bool pvvas_slot_has_us(struct pvvas_att *att)
 {
 	struct pvvas_poll poll = { .proc = att->proc, .handle = att->handle };
-	long ret;
 
 	local_irq_disable();
 	pvvas_poll_cpu(&poll);
 	local_irq_enable();
-	if (poll.busy || poll.leaving)
+	return poll.busy || poll.leaving;
+}
+
+static int pvvas_slot_take_out_alone(struct pvvas_att *att)
+{
+	long ret;
+
+	if (pvvas_slot_has_us(att))
 		return -EBUSY;
 	ret = pvvas_view_place(att->view, 0);
 	return pvvas_hc_gone(ret) ? 0 : ret;
@@ -126,6 +133,14 @@ static int pvvas_slot_take_out(struct pvvas_att *att)
 	return 0;
 }
 
+/* The slot is no attachment's; maybe still the view's. */
+static void pvvas_slot_forget(struct pvvas_att *att)
+{
+	att->proc->slots[att->slot] = NULL;
+	att->slot = 0;
+	att->lost = false;
+}
+
 /*
  * -EBUSY if a thread is in the view, -EAGAIN if only threads that exit are, who
  * may still touch it in the kernel (robust futexes) but will be out of it soon.
@@ -147,10 +162,33 @@ int pvvas_slot_vacate(struct pvvas_att *att)
 	}
 	if (ret)
 		return ret;
-	att->proc->slots[att->slot] = NULL;
-	att->slot = 0;
-	att->lost = false;
+	pvvas_slot_forget(att);
 	return 0;
+}
+
+/*
+ * Make the view of an attachment that goes the process's spare one, where that is
+ * possible without taking it out of its slot.  False: it is not; or a thread is in it.
+ */
+bool pvvas_slot_keep(struct pvvas_att *att)
+{
+	if (!att->slot || att->lost || !pvvas_slot_alone(att->proc) ||
+	    pvvas_slot_has_us(att) || !pvvas_spare_keep(att->proc, att->view))
+		return false;
+	pvvas_slot_forget(att);
+	return true;
+}
+
+/* One that no attachment has, and then the one of the spare view; or 0. */
+static u32 pvvas_slot_free(struct pvvas_proc *proc)
+{
+	struct pvvas_view *spare = proc->spare;
+	u32 i, kept = spare ? spare->slot : 0;
+
+	for (i = 1; i < pvvas_hv.slots; i++)
+		if (!proc->slots[i] && i != kept)
+			return i;
+	return kept && pvvas_hc_gone(pvvas_view_place(spare, 0)) ? kept : 0;
 }
 
 /* A free slot, made free if need be; -EBUSY if threads are in all of them. */
@@ -158,9 +196,9 @@ static int pvvas_slot_find(struct pvvas_proc *proc)
 {
 	u32 i, slot = proc->hand, handle;
 
-	for (i = 1; i < pvvas_hv.slots; i++)
-		if (!proc->slots[i])
-			return i;
+	i = pvvas_slot_free(proc);
+	if (i)
+		return i;
 	for (i = 1; i < pvvas_hv.slots; i++) {
 		slot = slot + 1 < pvvas_hv.slots ? slot + 1 : 1;
 		handle = proc->slots[slot]->handle;
@@ -181,6 +219,11 @@ int pvvas_slot_fill(struct pvvas_att *att)
 
 	if (slot && !att->lost)
 		return 0;
+	/* The view was a spare one, which has kept its slot. */
+	if (!slot && att->view->slot) {
+		slot = att->view->slot;
+		goto found;
+	}
 	if (!slot)
 		slot = pvvas_slot_find(proc);
 	if (slot < 0)
@@ -188,6 +231,7 @@ int pvvas_slot_fill(struct pvvas_att *att)
 	ret = pvvas_view_place(att->view, slot);
 	if (ret < 0)
 		return ret;
+found:
 	att->slot = slot;
 	att->lost = false;
 	proc->slots[slot] = att;

@@ -44,7 +44,7 @@ static u64 *pvvas_space_top(struct pvvas_space *space, u64 gpa)
 
 	if (*top)
 		return *top;
-	table = pvvas_table_charged(PVVAS_GFP_LOCKED);
+	table = pvvas_table_charged(3, PVVAS_GFP_LOCKED);
 	if (IS_ERR(table))
 		return table;
 	spin_lock_irqsave(&space->lock, flags);
@@ -59,7 +59,11 @@ static u64 *pvvas_space_top(struct pvvas_space *space, u64 gpa)
 /* An entry of a top; space->lock is held. */
 static void pvvas_top_set(struct pvvas_space *space, u64 gpa, u64 entry)
 {
-	WRITE_ONCE((*pvvas_top_at(space, gpa))[pvvas_top_index(gpa)], entry);
+	u64 *top = *pvvas_top_at(space, gpa);
+	u32 i = pvvas_top_index(gpa);
+
+	pvvas_table_use(top, i, 1);
+	WRITE_ONCE(top[i], entry);
 	pvvas_views_set(space, gpa, entry);
 }
 
@@ -126,10 +130,11 @@ static u64 pvvas_part_end(const struct pvvas_tree *tree, u64 gpa)
 /* Demand for the part of a segment in a crowded GiB. */
 static void pvvas_crowd_add(u64 *table, const struct pvvas_tree *tree, u64 gpa)
 {
-	u64 at;
+	u64 at = pvvas_part_start(tree, gpa), end = pvvas_part_end(tree, gpa);
 
-	for (at = pvvas_part_start(tree, gpa); at < pvvas_part_end(tree, gpa);
-	     at += PVVAS_BLOCK)
+	pvvas_table_use(table, (at >> PMD_SHIFT) % PVVAS_PTRS,
+			(end - at) >> PMD_SHIFT);
+	for (; at < end; at += PVVAS_BLOCK)
 		WRITE_ONCE(table[(at >> PMD_SHIFT) % PVVAS_PTRS],
 			   PVVAS_EPT_DEMAND);
 }
@@ -153,7 +158,7 @@ static int pvvas_space_crowd(struct pvvas_space *space, u64 gpa)
 	span = mt_find(&space->spans, &block, block + PVVAS_PTRS - 1);
 	if (!span)
 		return 0;
-	table = pvvas_table_charged(PVVAS_GFP_LOCKED);
+	table = pvvas_table_charged(2, PVVAS_GFP_LOCKED);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
 	pvvas_crowd_add(table, span->tree, gpa);
@@ -298,7 +303,7 @@ static void pvvas_space_hide(struct pvvas_space *space,
 	first = (at >> PMD_SHIFT) % PVVAS_PTRS;
 	for (; at < pvvas_part_end(tree, gpa); at += PVVAS_BLOCK)
 		WRITE_ONCE(crowd[first + count++], 0);
-	pvvas_invalidate(crowd, first, count);
+	pvvas_invalidate_more(crowd, first, count);
 }
 
 /* The last segment of a crowded GiB has gone. */

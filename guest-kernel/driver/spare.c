@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Spare views: a process that detaches keeps one view, in no slot, for its next
- * attach.  That need not allocate tables, nor KVM learn them again: where it is of
- * the same VAS all it takes is a place in the list.
+ * Spare views: a process that detaches keeps one view for its next attach.  That need
+ * not allocate tables, nor KVM learn them again.
  *
- * A spare view stays with the space that it had until that goes, so its root never
- * leads to what is freed; nothing can enter it.  A process has one at most, and all
- * together PVVAS_SPARES: the oldest goes first, and all go when the hypervisor has
- * no room for another view.  Under pvvas_lock.
+ * Where the thread that detaches is the only one, the view shows nothing any more and
+ * stays in its slot: the next attach needs no hypercall.  Else other threads may enter
+ * it, so it is taken out of its slot and stays with the space that it had until that
+ * goes: if that is the one to attach all it takes is a place in the list.
+ *
+ * A process has one at most, and all together PVVAS_SPARES: the oldest goes first,
+ * and all go when the hypervisor has no room for another view.  Under pvvas_lock.
  */
 #include "ept.h"
 
@@ -60,22 +62,40 @@ bool pvvas_spares_drop(void)
 	return some;
 }
 
+static bool pvvas_spare_add(struct pvvas_proc *proc, struct pvvas_view *view)
+{
+	lockdep_assert_held(&pvvas_lock);
+	if (proc->spare)
+		return false;
+	if (pvvas_nr_spares >= PVVAS_SPARES && !pvvas_spare_drop())
+		return false;
+	proc->spare = view;
+	view->proc = proc;
+	list_add_tail(&view->spare, &pvvas_spares);
+	pvvas_nr_spares++;
+	return true;
+}
+
 /*
  * No thread is in the view, and it is in no slot: keep it or free it.  Refused by
  * the hypervisor: nothing has changed.
  */
 long pvvas_spare_put(struct pvvas_proc *proc, struct pvvas_view *view)
 {
-	lockdep_assert_held(&pvvas_lock);
-	if (proc->spare)
-		return pvvas_view_free(view);
-	if (pvvas_nr_spares >= PVVAS_SPARES && !pvvas_spare_drop())
-		return pvvas_view_free(view);
-	proc->spare = view;
-	view->proc = proc;
-	list_add_tail(&view->spare, &pvvas_spares);
-	pvvas_nr_spares++;
-	return 0;
+	return pvvas_spare_add(proc, view) ? 0 : pvvas_view_free(view);
+}
+
+/*
+ * No thread is in the view, and none but the current one could enter it: keep it in
+ * its slot, with nothing in it.  False: the process has a spare view.
+ */
+bool pvvas_spare_keep(struct pvvas_proc *proc, struct pvvas_view *view)
+{
+	if (!pvvas_spare_add(proc, view))
+		return false;
+	pvvas_view_name(view, 0);
+	pvvas_view_empty(view);
+	return true;
 }
 
 /* The view goes, spare or not. */

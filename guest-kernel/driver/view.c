@@ -95,10 +95,10 @@ static int pvvas_view_build(struct pvvas_view *view, gfp_t gfp)
 	u64 first = pvvas_window.identity, gpa, **own = view->own;
 	u32 i;
 
-	view->root = pvvas_table_new(gfp);
-	view->identity = (void *)pvvas_table_new(gfp);
+	view->root = pvvas_table_new(0, gfp);
+	view->identity = (void *)pvvas_table_new(0, gfp);
 	for (i = 0; i < ARRAY_SIZE(view->own); i++)
-		own[i] = pvvas_table_new(gfp);
+		own[i] = pvvas_table_new(0, gfp);
 	if (!view->root || !view->identity || !own[0] || !own[1] || !own[2])
 		return -ENOMEM;
 	for (gpa = 0; gpa < pvvas_phys_end(); gpa += PVVAS_TOP_SIZE) {
@@ -199,12 +199,12 @@ void pvvas_views_invalidate(struct pvvas_space *space, u64 gpa, u32 count)
 	if (!space->shown)
 		return;
 	if (pvvas_tops_shared()) {
-		pvvas_invalidate(space->tops[pvvas_top_number(gpa)],
+		pvvas_invalidate_more(space->tops[pvvas_top_number(gpa)],
 				 pvvas_gib_index(gpa), count);
 		return;
 	}
 	list_for_each_entry(view, &space->views, in_space)
-		pvvas_invalidate(view->own[0], pvvas_gib_index(gpa), count);
+		pvvas_invalidate_more(view->own[0], pvvas_gib_index(gpa), count);
 }
 
 /* To all that is in the space, or nowhere (NULL); the space's lock is held. */
@@ -246,14 +246,25 @@ static void pvvas_view_leave(struct pvvas_view *view)
 static void pvvas_view_forget(struct pvvas_view *view)
 {
 	if (pvvas_tops_shared())
-		pvvas_invalidate(view->root,
+		pvvas_invalidate_more(view->root,
 				 pvvas_root_index(pvvas_window.first),
 				 pvvas_tops());
 	else
-		pvvas_invalidate(view->own[0],
+		pvvas_invalidate_more(view->own[0],
 				 pvvas_gib_index(pvvas_window.first),
 				 (pvvas_window.end - pvvas_window.first) >>
 				 PUD_SHIFT);
+}
+
+/* Show nothing but RAM from now on.  pvvas_lock is held. */
+void pvvas_view_empty(struct pvvas_view *view)
+{
+	if (!view->space)
+		return;
+	pvvas_view_leave(view);
+	WRITE_ONCE(view->space, NULL);
+	if (pvvas_view_lead_all(view, NULL))
+		pvvas_view_forget(view);
 }
 
 /* The space goes: spare views that have it have none then. */
@@ -261,13 +272,8 @@ void pvvas_views_leave(struct pvvas_space *space)
 {
 	struct pvvas_view *view, *next;
 
-	list_for_each_entry_safe(view, next, &space->views, in_space) {
-		pvvas_view_leave(view);
-		WRITE_ONCE(view->space, NULL);
-		/* When KVM forgets a top, it forgets what leads there. */
-		if (pvvas_view_lead_all(view, NULL) && !pvvas_tops_shared())
-			pvvas_view_forget(view);
-	}
+	list_for_each_entry_safe(view, next, &space->views, in_space)
+		pvvas_view_empty(view);
 }
 
 /* True: KVM may know what the view showed before. */
@@ -325,9 +331,17 @@ static int pvvas_view_make(struct pvvas_proc *proc, u32 handle,
 			       PVVAS_GFP_LOCKED | __GFP_ACCOUNT));
 }
 
+/* It is the view of this handle from now on; 0: of none. */
+void pvvas_view_name(struct pvvas_view *view, u32 handle)
+{
+	/* No handle, and not home either. */
+	WRITE_ONCE(view->identity->cookie, handle ?: PVVAS_HANDLE);
+	WRITE_ONCE(view->identity->generation, view->identity->generation + 1);
+}
+
 /*
- * A view for the process, in no slot, that shows @space with the rights @prot.  In
- * *made as soon as KVM has it, also where an error comes later: pvvas_view_free()
+ * A view for the process that shows @space with the rights @prot; it may have a slot.
+ * In *made as soon as KVM has it, also where an error comes later: pvvas_view_free()
  * then.  pvvas_lock is held.
  */
 int pvvas_view_new(struct pvvas_proc *proc, u32 handle, struct pvvas_space *space,
@@ -337,8 +351,8 @@ int pvvas_view_new(struct pvvas_proc *proc, u32 handle, struct pvvas_space *spac
 
 	if (!view)
 		return pvvas_view_make(proc, handle, space, prot, made);
-	WRITE_ONCE(view->identity->cookie, handle);
 	pvvas_view_change(view, space, prot);
+	pvvas_view_name(view, handle);
 	*made = view;
 	return 0;
 }
@@ -380,8 +394,14 @@ long pvvas_view_place(struct pvvas_view *view, u32 slot)
 	u32 old = view->identity->slot;
 	long ret;
 
-	if (!slot)
-		return pvvas_hc_view_place(view->ctx, view->slot, 0);
+	if (!slot) {
+		if (!view->slot)
+			return 0;
+		ret = pvvas_hc_view_place(view->ctx, view->slot, 0);
+		if (pvvas_hc_gone(ret))
+			view->slot = 0;
+		return ret;
+	}
 	/* Right before a thread can come in. */
 	WRITE_ONCE(view->identity->slot, slot);
 	ret = pvvas_hc_view_place(view->ctx, slot, view->id);
@@ -463,7 +483,7 @@ static int pvvas_ram_init(void)
 
 		if (pvvas_has_window(gpa))
 			continue;
-		*table = pvvas_table_new(GFP_KERNEL);
+		*table = pvvas_table_new(0, GFP_KERNEL);
 		if (!*table)
 			return -ENOMEM;
 		pvvas_fill_ram(*table, gpa);
