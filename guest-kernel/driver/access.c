@@ -122,17 +122,6 @@ int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
 	return done ?: ret;
 }
 
-static struct pvvas_link *pvvas_link_at(struct list_head *links, u64 addr)
-{
-	struct pvvas_link *link;
-
-	list_for_each_entry(link, links, node)
-		if (addr >= link->seg->base &&
-		    addr - link->seg->base < link->seg->length)
-			return link;
-	return NULL;
-}
-
 /* The segment that an attachment shows at @addr, and with which rights. */
 static struct pvvas_seg *pvvas_att_at(struct pvvas_att *att, u64 addr,
 				      u32 *rights)

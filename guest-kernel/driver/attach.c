@@ -64,7 +64,6 @@ static long pvvas_att_close(struct pvvas_att *att)
 static bool pvvas_att_end(struct pvvas_leftover *left)
 {
 	struct pvvas_att *att = container_of(left, struct pvvas_att, left);
-	struct pvvas_link *link, *next;
 
 	if (pvvas_att_close(att)) {
 		/* Segments may go before it does. */
@@ -72,9 +71,10 @@ static bool pvvas_att_end(struct pvvas_leftover *left)
 			pvvas_space_clear(att->space);
 		return false;
 	}
+	if (att->space)
+		pvvas_views_leave(att->space);
 	pvvas_space_free(att->space);
-	list_for_each_entry_safe(link, next, &att->links, node)
-		pvvas_link_free(link);
+	pvvas_links_free(&att->links, U32_MAX);
 	pvvas_object_unuse(&att->vas->obj);
 	pvvas_object_put(&att->vas->obj);
 	pvvas_quota_uncharge(att->charged, PVVAS_QUOTA_ATTACHMENTS);
@@ -112,7 +112,7 @@ static struct pvvas_att *pvvas_att_new(struct pvvas_proc *proc,
 	att->proc = proc;
 	att->vas = vas;
 	att->rights = rights;
-	INIT_LIST_HEAD(&att->links);
+	pvvas_links_init(&att->links);
 	INIT_LIST_HEAD(&att->in_vas);
 	INIT_LIST_HEAD(&att->dumps);
 	atomic_inc(&pvvas_counts.attachments);
@@ -124,6 +124,7 @@ static struct pvvas_att *pvvas_att_new(struct pvvas_proc *proc,
 		pvvas_att_free(att);
 		return ERR_PTR(ret);
 	}
+	att->serial = ++vas->attached;
 	list_add_tail(&att->in_vas, &vas->atts);
 	return att;
 }
@@ -142,9 +143,10 @@ static struct pvvas_seg *pvvas_seg_by_id(u32 id)
 	return obj ? container_of(obj, struct pvvas_seg, obj) : NULL;
 }
 
+/* *dumps: pvvas_dump_update() has something to do. */
 static int pvvas_attach_locked(struct pvvas_proc *proc,
 			       struct pvvas_ioc_attach *arg,
-			       struct pvvas_att **spare)
+			       struct pvvas_att **spare, bool *dumps)
 {
 	struct pvvas_vas *vas = pvvas_vas_by_id(arg->id);
 	struct pvvas_att *att;
@@ -168,6 +170,7 @@ static int pvvas_attach_locked(struct pvvas_proc *proc,
 	}
 	arg->handle = att->handle;
 	arg->slot = att->slot;
+	*dumps = !list_empty(&vas->links.dumped);
 	trace_pvvas_attach(vas->obj.id, att->handle, att->slot);
 	return 0;
 }
@@ -176,6 +179,7 @@ int pvvas_attach(struct pvvas_ioc_attach *arg)
 {
 	struct pvvas_att *spare;
 	struct pvvas_proc *proc;
+	bool dumps = false;
 	u32 tries = 0;
 	int ret;
 
@@ -190,11 +194,11 @@ int pvvas_attach(struct pvvas_ioc_attach *arg)
 		if (!spare)
 			return -ENOMEM;
 		mutex_lock(&pvvas_lock);
-		ret = pvvas_attach_locked(proc, arg, &spare);
+		ret = pvvas_attach_locked(proc, arg, &spare, &dumps);
 		pvvas_unlock();
 		kfree(spare);
 	} while (ret == -ENOMEM && pvvas_make_room(&tries));
-	if (!ret)
+	if (!ret && dumps)
 		pvvas_dump_update(arg->handle);
 	return ret;
 }
@@ -292,9 +296,10 @@ static int pvvas_att_part(struct pvvas_att *att)
 
 	if (!space)
 		return -ENOMEM;
-	list_for_each_entry(link, &att->vas->links, node)
-		ret = ret ?: pvvas_space_attach(space, link->seg->tree,
-						link->prot & att->rights);
+	for (link = pvvas_links_first(&att->vas->links); link && !ret;
+	     link = pvvas_links_next(link))
+		ret = pvvas_space_attach(space, link->seg->tree,
+					 link->prot & att->rights);
 	if (ret) {
 		pvvas_space_free(space);
 		return ret;
@@ -338,9 +343,9 @@ static void pvvas_att_uncover(struct pvvas_att *att,
 {
 	struct pvvas_link *other;
 
-	list_for_each_entry(other, &att->vas->links, node)
-		if (pvvas_segs_overlap(other->seg, link->seg) &&
-		    !pvvas_link_hidden(att, other) &&
+	for (other = pvvas_link_overlaps(&att->vas->links, link->seg); other;
+	     other = pvvas_link_overlaps_next(other, link->seg))
+		if (!pvvas_link_hidden(att, other) &&
 		    pvvas_space_attach(att->space, other->seg->tree,
 				       other->prot & att->rights))
 			pr_warn_ratelimited("no memory to show a segment again\n");
@@ -355,8 +360,7 @@ static int pvvas_seg_detach_private(struct pvvas_att *att,
 	if (!link)
 		return -ENOENT;
 	pvvas_space_detach(att->space, seg->tree);
-	list_del_init(&link->node);
-	list_del_init(&link->in_seg);
+	pvvas_link_remove(link);
 	pvvas_att_uncover(att, link);
 	pvvas_dump_take(att, seg, dumps);
 	pvvas_link_free(link);
@@ -459,25 +463,6 @@ int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg)
 	return ret;
 }
 
-/*
- * The link with the lowest segment id above @id, of those given, or of the lockable
- * ones; without those that @att, if it is given, does not show.
- */
-static void pvvas_link_above(struct list_head *links, u32 id, bool lockable,
-			     struct pvvas_att *att, struct pvvas_link **best)
-{
-	struct pvvas_link *link;
-
-	list_for_each_entry(link, links, node) {
-		if (lockable && !link->seg->lockable)
-			break;
-		if (link->seg->obj.id > id &&
-		    !(att && pvvas_link_hidden(att, link)) &&
-		    (!*best || link->seg->obj.id < (*best)->seg->obj.id))
-			*best = link;
-	}
-}
-
 /* The segment @id in an attachment of this process, and with which rights. */
 struct pvvas_seg *pvvas_att_seg(u32 handle, u32 id, u32 *rights)
 {
@@ -500,10 +485,35 @@ struct pvvas_seg *pvvas_att_seg(u32 handle, u32 id, u32 *rights)
 	return seg;
 }
 
-static int pvvas_link_next_locked(struct pvvas_ioc_link *arg)
+/* Links that one call goes through with the lock held. */
+#define PVVAS_LINKS_AT_ONCE	256
+
+/*
+ * The link with the lowest segment id above *@id that the attachment shows of its VAS,
+ * or NULL.  Others may hide many: -EAGAIN, to go on with *@id without the lock
+ * meanwhile.
+ */
+static struct pvvas_link *pvvas_link_shown(struct pvvas_vas *vas,
+					   struct pvvas_att *att, u32 *id,
+					   bool lockable)
+{
+	struct pvvas_link *link;
+	u32 n;
+
+	for (n = 0; n < PVVAS_LINKS_AT_ONCE; n++) {
+		link = pvvas_link_above(&vas->links, *id, lockable);
+		if (!link || !att || !pvvas_link_hidden(att, link))
+			return link;
+		*id = link->seg->obj.id;
+	}
+	return ERR_PTR(-EAGAIN);
+}
+
+/* *@from: above which segment of the VAS, if not that of @arg. */
+static int pvvas_link_next_locked(struct pvvas_ioc_link *arg, u32 *from)
 {
 	bool lockable = arg->flags & PVVAS_LINK_LOCKABLE;
-	struct pvvas_link *link = NULL, *mine = NULL;
+	struct pvvas_link *link, *mine = NULL;
 	struct pvvas_att *att = NULL;
 	struct pvvas_vas *vas;
 
@@ -517,9 +527,11 @@ static int pvvas_link_next_locked(struct pvvas_ioc_link *arg)
 		return -EINVAL;
 	if (!att && !(pvvas_object_rights(&vas->obj) & PVVAS_READ))
 		return -EACCES;
-	pvvas_link_above(&vas->links, arg->seg, lockable, att, &link);
+	link = pvvas_link_shown(vas, att, from, lockable);
+	if (IS_ERR(link))
+		return PTR_ERR(link);
 	if (att)
-		pvvas_link_above(&att->links, arg->seg, lockable, NULL, &mine);
+		mine = pvvas_link_above(&att->links, arg->seg, lockable);
 	if (mine && (!link || mine->seg->obj.id < link->seg->obj.id))
 		link = mine;
 	if (!link)
@@ -535,12 +547,16 @@ static int pvvas_link_next_locked(struct pvvas_ioc_link *arg)
 
 int pvvas_link_next(struct pvvas_ioc_link *arg)
 {
+	u32 from = arg->seg;
 	int ret;
 
 	if (arg->flags & ~PVVAS_LINK_LOCKABLE || arg->prot || arg->reserved)
 		return -EINVAL;
-	mutex_lock(&pvvas_lock);
-	ret = pvvas_link_next_locked(arg);
-	pvvas_unlock();
+	do {
+		mutex_lock(&pvvas_lock);
+		ret = pvvas_link_next_locked(arg, &from);
+		pvvas_unlock();
+		cond_resched();
+	} while (ret == -EAGAIN && !fatal_signal_pending(current));
 	return ret;
 }

@@ -200,7 +200,8 @@ static int pvvas_vas_clone_count(u32 id, struct pvvas_vas **vas)
 	if (!(pvvas_object_rights(obj) & PVVAS_READ))
 		return -EACCES;
 	*vas = container_of(obj, struct pvvas_vas, obj);
-	list_for_each_entry(link, &(*vas)->links, node) {
+	for (link = pvvas_links_first(&(*vas)->links); link;
+	     link = pvvas_links_next(link)) {
 		if (link->seg->memory->pinned)
 			return -EOPNOTSUPP;
 		n++;
@@ -213,7 +214,8 @@ static void pvvas_vas_clone_take(const struct pvvas_vas *vas,
 {
 	struct pvvas_link *link;
 
-	list_for_each_entry(link, &vas->links, node) {
+	for (link = pvvas_links_first(&vas->links); link;
+	     link = pvvas_links_next(link)) {
 		kref_get(&link->seg->obj.ref);
 		clone->from = link->seg;
 		clone->writer = pvvas_clone_writer(link->seg);

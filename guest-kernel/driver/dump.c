@@ -38,6 +38,7 @@
  */
 struct pvvas_dump_file {
 	u64 serial;		/* of the segment */
+	u32 id;			/* likewise */
 	u32 handle;
 	struct pvvas_seg *held;	/* under pvvas_lock */
 };
@@ -51,15 +52,13 @@ struct pvvas_dump {
 	unsigned long length;
 };
 
-static struct pvvas_link *pvvas_dump_link(struct list_head *links,
-					  u64 serial)
+static struct pvvas_link *pvvas_dump_link(const struct pvvas_links *links,
+					  const struct pvvas_dump_file *df)
 {
-	struct pvvas_link *link;
+	struct pvvas_link *link = pvvas_link_by_id(links, df->id);
 
-	list_for_each_entry(link, links, node)
-		if (link->seg->obj.serial == serial)
-			return link;
-	return NULL;
+	/* An id may be another segment's by now. */
+	return link && link->seg->obj.serial == df->serial ? link : NULL;
 }
 
 /* The segment, if the attachment shows it still.  pvvas_lock is held. */
@@ -72,10 +71,10 @@ static struct pvvas_seg *pvvas_dump_shown(struct vm_area_struct *vma)
 	att = pvvas_att_get(pvvas_proc_find(vma->vm_mm), df->handle);
 	if (!att)
 		return NULL;
-	link = pvvas_dump_link(&att->links, df->serial);
+	link = pvvas_dump_link(&att->links, df);
 	if (link)
 		return link->seg;
-	link = pvvas_dump_link(&att->vas->links, df->serial);
+	link = pvvas_dump_link(&att->vas->links, df);
 	return link && !pvvas_link_hidden(att, link) &&
 	       link->prot & att->rights & PVVAS_READ ? link->seg : NULL;
 }
@@ -246,6 +245,7 @@ static unsigned long pvvas_dump_map(const struct pvvas_seg *seg, u32 handle)
 	if (!df)
 		return -ENOMEM;
 	df->serial = seg->obj.serial;
+	df->id = seg->obj.id;
 	df->handle = handle;
 	snprintf(name, sizeof(name), "[pvvas segment %u at 0x%llx]",
 		 seg->obj.id, seg->base);
@@ -273,14 +273,15 @@ static bool pvvas_dump_has(const struct pvvas_att *att,
 }
 
 /* Those that are marked and have no mapping yet; pvvas_lock is held. */
-static void pvvas_dump_collect(struct pvvas_att *att, struct list_head *links,
+static void pvvas_dump_collect(struct pvvas_att *att,
+			       const struct pvvas_links *links,
 			       struct list_head *todo)
 {
 	struct pvvas_link *link;
 	struct pvvas_dump *dump;
 
-	list_for_each_entry(link, links, node) {
-		if (!link->seg->dump || pvvas_dump_has(att, link->seg))
+	list_for_each_entry(link, &links->dumped, dumped) {
+		if (pvvas_dump_has(att, link->seg))
 			continue;
 		dump = kzalloc(sizeof(*dump), PVVAS_GFP_LOCKED | __GFP_ACCOUNT);
 		if (!dump)

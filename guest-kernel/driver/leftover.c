@@ -2,8 +2,8 @@
 /*
  * The end of objects.
  *
- * A segment's pages may be many: they are freed by who drops the last reference,
- * but without pvvas_lock, in pvvas_unlock().
+ * A segment's pages may be many, and so may the segments of a VAS: they are freed by
+ * who drops the last reference, but without pvvas_lock, in pvvas_unlock().
  *
  * What the hypervisor would not take back when its last user went is left over.
  * Nobody is there to get the error, and nothing that it may still show can be
@@ -29,10 +29,15 @@ static unsigned long pvvas_leftover_wait;	/* likewise */
 static void pvvas_leftover_again(struct work_struct *work);
 static DECLARE_DELAYED_WORK(pvvas_leftover_work, pvvas_leftover_again);
 
-/* The last reference is gone, and so is every user.  pvvas_lock is held. */
-void pvvas_bury(struct pvvas_leftover *left)
+/*
+ * The last reference is gone, and so is every user: @end is called without the lock,
+ * which is held now, and what it returns does not matter.
+ */
+void pvvas_bury(struct pvvas_leftover *left,
+		bool (*end)(struct pvvas_leftover *left))
 {
 	lockdep_assert_held(&pvvas_lock);
+	left->end = end;
 	list_add_tail(&left->node, &pvvas_dead);
 }
 
@@ -44,7 +49,7 @@ void pvvas_unlock(void)
 	list_splice_init(&pvvas_dead, &dead);
 	mutex_unlock(&pvvas_lock);
 	list_for_each_entry_safe(left, next, &dead, node)
-		pvvas_seg_end(container_of(left, struct pvvas_seg, left));
+		left->end(left);
 }
 
 static void pvvas_leftover_again(struct work_struct *work)

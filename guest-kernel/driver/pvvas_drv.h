@@ -48,6 +48,7 @@
 #include <linux/xarray.h>
 #include <linux/pvvas.h>
 #include <linux/pvvas_para.h>
+#include "links.h"
 #include "window.h"
 
 struct file;
@@ -110,9 +111,8 @@ struct pvvas_object {
 };
 
 /**
- * struct pvvas_leftover - in what KVM has a half of, which has to go first
- *	(leftover.c)
- * @end: as for pvvas_give_back()
+ * struct pvvas_leftover - in what does not go at once (leftover.c)
+ * @end: as for pvvas_give_back() or pvvas_bury()
  */
 struct pvvas_leftover {
 	struct list_head node;
@@ -122,8 +122,10 @@ struct pvvas_leftover {
 struct pvvas_vas {
 	struct pvvas_object obj;
 	struct pvvas_space *space;	/* its segments */
-	struct list_head links;		/* struct pvvas_link.node */
+	struct pvvas_links links;
 	struct list_head atts;		/* struct pvvas_att.in_vas */
+	u64 attached;			/* attachments that it ever had */
+	struct pvvas_leftover left;
 };
 
 /*
@@ -226,26 +228,13 @@ struct pvvas_clone {
 };
 
 /**
- * struct pvvas_link - a segment in a VAS, or in the private set of an attachment
- * @node: in @set, where those of lockable segments come first
- * @in_seg: among all links of the segment
- */
-struct pvvas_link {
-	struct list_head node;
-	struct list_head *set;
-	struct list_head in_seg;
-	struct pvvas_seg *seg;
-	struct pvvas_user *charged;
-	u32 prot;
-};
-
-/**
  * struct pvvas_att - an attachment: a VAS in a process
  * @space: the VAS's segments and private ones, once there was one; else NULL
  * @slot: where its view is resident, or 0; @lost: it should be (slot.c)
  * @rights: PVVAS_READ and _WRITE, what the process may do in the VAS
  * @charged: whose quota it counts against
  * @dumps: mappings for core dumps
+ * @in_vas: among those of the VAS, in the order of @serial
  */
 struct pvvas_att {
 	struct pvvas_proc *proc;
@@ -259,7 +248,8 @@ struct pvvas_att {
 	struct pvvas_user *charged;
 	struct list_head dumps;
 	struct list_head in_vas;
-	struct list_head links;
+	u64 serial;
+	struct pvvas_links links;
 	struct pvvas_leftover left;
 };
 
@@ -408,7 +398,8 @@ u64 pvvas_object_idle(const struct pvvas_object *obj);
 void pvvas_expiry_exit(void);
 
 /* leftover.c */
-void pvvas_bury(struct pvvas_leftover *left);
+void pvvas_bury(struct pvvas_leftover *left,
+		bool (*end)(struct pvvas_leftover *left));
 void pvvas_give_back(struct pvvas_leftover *left,
 		     bool (*end)(struct pvvas_leftover *left));
 void pvvas_leave(struct pvvas_leftover *left,
@@ -421,22 +412,11 @@ void pvvas_vas_free(struct pvvas_vas *vas);
 int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot,
 		   struct pvvas_link **spare);
 int pvvas_vas_unlink(struct pvvas_vas *vas, struct pvvas_seg *seg);
-bool pvvas_segs_overlap(const struct pvvas_seg *a, const struct pvvas_seg *b);
 bool pvvas_link_hidden(struct pvvas_att *att, const struct pvvas_link *link);
-struct pvvas_link *pvvas_link_overlaps(struct list_head *links,
-				       const struct pvvas_seg *seg);
-struct pvvas_link *pvvas_link_find(struct list_head *links,
-				   const struct pvvas_seg *seg);
-struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot,
-				  struct pvvas_link **spare);
-void pvvas_link_add(struct pvvas_link *link, struct list_head *set);
-void pvvas_links_sort(struct pvvas_seg *seg);
-void pvvas_link_free(struct pvvas_link *link);
 
 /* segment.c */
 int pvvas_seg_create(struct pvvas_ioc_create *arg);
 void pvvas_seg_free(struct pvvas_seg *seg);
-void pvvas_seg_end(struct pvvas_seg *seg);
 int pvvas_seg_next_data(struct pvvas_ioc_seg_data *arg);
 struct pvvas_seg *pvvas_seg_fault_begin(u64 tree);
 void pvvas_seg_fault_end(struct pvvas_seg *seg);

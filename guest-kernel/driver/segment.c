@@ -208,8 +208,9 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 }
 
 /* The tables, and then what they show.  Without locks. */
-void pvvas_seg_end(struct pvvas_seg *seg)
+static bool pvvas_seg_end(struct pvvas_leftover *left)
 {
+	struct pvvas_seg *seg = container_of(left, struct pvvas_seg, left);
 	struct pvvas_seg *mem = seg->memory;
 
 	pvvas_tree_free(seg->tree);
@@ -225,6 +226,7 @@ void pvvas_seg_end(struct pvvas_seg *seg)
 	pvvas_object_end(&seg->obj);
 	pvvas_unlock();
 	kfree(seg);
+	return true;
 }
 
 /* The last reference is gone: nobody finds it, and no thread sees it. */
@@ -243,7 +245,7 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 		while (atomic_read(&seg->faulting))
 			cpu_relax();
 	}
-	pvvas_bury(&seg->left);
+	pvvas_bury(&seg->left, pvvas_seg_end);
 }
 
 /*

@@ -3,7 +3,7 @@
  * What an administrator reads in the control file system: what keeps an object,
  * and its memory, in use.  Lines of words, the first one says of what.
  *
- * pvvas_lock is held, and given back now and then: whoever may read an object can
+ * pvvas_lock is held, and given back after each piece: whoever may read an object can
  * make its list long.  What does not fit into the buffer is not gone through to
  * its end (seq_file asks again with a larger one).
  */
@@ -57,33 +57,63 @@ static pid_t pvvas_show_pid(struct pvvas_proc *proc)
 	return pid;
 }
 
-static void pvvas_show_links(struct seq_file *m, const struct list_head *links,
-			     const char *what)
-{
-	const struct pvvas_link *link;
+/* Lines that are written with the lock held. */
+#define PVVAS_SHOW_AT_ONCE	64
 
-	list_for_each_entry(link, links, node) {
-		if (seq_has_overflowed(m))
-			break;
+static void pvvas_show_pause(void)
+{
+	pvvas_unlock();
+	cond_resched();
+	mutex_lock(&pvvas_lock);
+}
+
+/* From the address *@from on, which moves on.  True: there are more. */
+static bool pvvas_show_links(struct seq_file *m, const struct pvvas_links *links,
+			     const char *what, u64 *from)
+{
+	const struct pvvas_link *link = pvvas_link_behind(links, *from);
+	u32 n;
+
+	for (n = 0; link && n < PVVAS_SHOW_AT_ONCE; n++) {
 		seq_printf(m, "%s %u base 0x%llx length %llu rights %s", what,
 			   link->seg->obj.id, link->seg->base,
 			   link->seg->length, pvvas_show_rights(link->prot));
 		pvvas_show_name(m, &link->seg->obj);
+		*from = link->seg->end;
+		link = pvvas_links_next(link);
 	}
+	return link && !seq_has_overflowed(m);
 }
 
-static void pvvas_show_vas(struct seq_file *m, struct pvvas_vas *vas)
+/* The same, of attachments, by their serial numbers. */
+static bool pvvas_show_attachers(struct seq_file *m, const struct pvvas_vas *vas,
+				 u64 *from)
 {
 	struct pvvas_att *att;
+	u32 n = 0;
 
-	pvvas_show_links(m, &vas->links, "segment");
 	list_for_each_entry(att, &vas->atts, in_vas) {
-		if (seq_has_overflowed(m))
-			break;
+		if (att->serial < *from)
+			continue;
+		if (n++ == PVVAS_SHOW_AT_ONCE)
+			return !seq_has_overflowed(m);
 		seq_printf(m, "process %d handle 0x%x slot %u\n",
 			   pvvas_show_pid(att->proc), att->handle, att->slot);
-		cond_resched();
+		*from = att->serial + 1;
 	}
+	return false;
+}
+
+/* The caller has a reference. */
+static void pvvas_show_vas(struct seq_file *m, struct pvvas_vas *vas)
+{
+	u64 from = 0;
+
+	while (pvvas_show_links(m, &vas->links, "segment", &from))
+		pvvas_show_pause();
+	from = 0;
+	while (pvvas_show_attachers(m, vas, &from))
+		pvvas_show_pause();
 }
 
 static void pvvas_show_seg(struct seq_file *m, struct pvvas_seg *seg)
@@ -111,9 +141,7 @@ static void pvvas_show_seg(struct seq_file *m, struct pvvas_seg *seg)
 					   pvvas_show_pid(att->proc),
 					   att->handle);
 		}
-		pvvas_unlock();
-		cond_resched();
-		mutex_lock(&pvvas_lock);
+		pvvas_show_pause();
 	}
 }
 
@@ -168,13 +196,21 @@ static void pvvas_show_thread(struct seq_file *m, const struct pvvas_proc *proc,
 		   slot && att ? att->handle : 0);
 }
 
-static void pvvas_show_att(struct seq_file *m, struct pvvas_att *att)
+static void pvvas_show_att(struct seq_file *m, struct pvvas_proc *proc,
+			   unsigned long index, struct pvvas_att *att)
 {
+	u32 handle = att->handle;
+	u64 from = 0;
+
 	seq_printf(m, "attachment 0x%x slot %u rights %s vas %u", att->handle,
 		   att->slot, pvvas_show_rights(att->rights),
 		   att->vas->obj.id);
 	pvvas_show_name(m, &att->vas->obj);
-	pvvas_show_links(m, &att->links, "private");
+	while (att && att->handle == handle &&
+	       pvvas_show_links(m, &att->links, "private", &from)) {
+		pvvas_show_pause();
+		att = xa_load(&proc->atts, index);
+	}
 }
 
 /* The lock is given back between attachments. */
@@ -189,10 +225,8 @@ static void pvvas_show_process(struct seq_file *m, struct pvvas_proc *proc)
 	while (!seq_has_overflowed(m) &&
 	       (att = xa_find_after(&proc->atts, &index, ULONG_MAX,
 				    XA_PRESENT))) {
-		pvvas_show_att(m, att);
-		pvvas_unlock();
-		cond_resched();
-		mutex_lock(&pvvas_lock);
+		pvvas_show_att(m, proc, index, att);
+		pvvas_show_pause();
 	}
 	rcu_read_lock();
 	spin_lock(&proc->lock);

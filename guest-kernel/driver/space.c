@@ -82,7 +82,7 @@ struct pvvas_space *pvvas_space_new(gfp_t gfp)
 	return space;
 }
 
-/* No view has it but spare ones.  pvvas_lock is held. */
+/* No view has it: pvvas_views_leave(). */
 void pvvas_space_free(struct pvvas_space *space)
 {
 	struct pvvas_span *span;
@@ -92,7 +92,6 @@ void pvvas_space_free(struct pvvas_space *space)
 
 	if (!space)
 		return;
-	pvvas_views_leave(space);
 	/* A demand fault that has found the space leaves its tables alone. */
 	spin_lock_irqsave(&space->lock, flags);
 	space->dead = true;

@@ -39,7 +39,7 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 		kfree(vas);
 		return ret;
 	}
-	INIT_LIST_HEAD(&vas->links);
+	pvvas_links_init(&vas->links);
 	INIT_LIST_HEAD(&vas->atts);
 	atomic_inc(&pvvas_counts.vases);
 
@@ -55,102 +55,35 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 	return ret;
 }
 
+/* Links that go with the lock held. */
+#define PVVAS_LINKS_AT_ONCE	64
+
+/* Without locks: there may be many segments. */
+static bool pvvas_vas_end(struct pvvas_leftover *left)
+{
+	struct pvvas_vas *vas = container_of(left, struct pvvas_vas, left);
+	bool more;
+
+	pvvas_space_free(vas->space);
+	do {
+		mutex_lock(&pvvas_lock);
+		more = pvvas_links_free(&vas->links, PVVAS_LINKS_AT_ONCE);
+		if (!more)
+			pvvas_object_end(&vas->obj);
+		pvvas_unlock();
+		cond_resched();
+	} while (more);
+	atomic_dec(&pvvas_counts.vases);
+	kfree(vas);
+	return true;
+}
+
 /* The last reference is gone, and with it the last attachment. */
 void pvvas_vas_free(struct pvvas_vas *vas)
 {
-	struct pvvas_link *link, *next;
-
-	pvvas_space_free(vas->space);
-	list_for_each_entry_safe(link, next, &vas->links, node)
-		pvvas_link_free(link);
-	atomic_dec(&pvvas_counts.vases);
-	pvvas_object_end(&vas->obj);
-	kfree(vas);
-}
-
-/*
- * In *spare, which is taken if it becomes one: zeroed memory that was allocated
- * before the lock was taken, as a cgroup at its limit may have to reclaim for it.
- */
-struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot,
-				  struct pvvas_link **spare)
-{
-	struct pvvas_user *user = pvvas_quota_charge(PVVAS_QUOTA_LINKS);
-	struct pvvas_link *link = *spare;
-
-	if (IS_ERR(user))
-		return ERR_CAST(user);
-	*spare = NULL;
-	kref_get(&seg->obj.ref);
-	pvvas_object_use(&seg->obj);
-	link->seg = seg;
-	link->charged = user;
-	link->prot = prot;
-	INIT_LIST_HEAD(&link->node);
-	INIT_LIST_HEAD(&link->in_seg);
-	return link;
-}
-
-static void pvvas_link_sort(struct pvvas_link *link)
-{
-	if (link->seg->lockable)
-		list_move(&link->node, link->set);
-	else
-		list_move_tail(&link->node, link->set);
-}
-
-/* To those of a VAS or of an attachment. */
-void pvvas_link_add(struct pvvas_link *link, struct list_head *set)
-{
-	link->set = set;
-	list_add(&link->in_seg, &link->seg->links);
-	pvvas_link_sort(link);
-}
-
-/* It is lockable now, or not any more. */
-void pvvas_links_sort(struct pvvas_seg *seg)
-{
-	struct pvvas_link *link;
-
-	list_for_each_entry(link, &seg->links, in_seg)
-		pvvas_link_sort(link);
-}
-
-void pvvas_link_free(struct pvvas_link *link)
-{
-	list_del(&link->node);
-	list_del(&link->in_seg);
-	pvvas_object_unuse(&link->seg->obj);
-	pvvas_object_put(&link->seg->obj);
-	pvvas_quota_uncharge(link->charged, PVVAS_QUOTA_LINKS);
-	kfree(link);
-}
-
-struct pvvas_link *pvvas_link_find(struct list_head *links,
-				   const struct pvvas_seg *seg)
-{
-	struct pvvas_link *link;
-
-	list_for_each_entry(link, links, node)
-		if (link->seg == seg)
-			return link;
-	return NULL;
-}
-
-bool pvvas_segs_overlap(const struct pvvas_seg *a, const struct pvvas_seg *b)
-{
-	return a->start < b->end && b->start < a->end;
-}
-
-struct pvvas_link *pvvas_link_overlaps(struct list_head *links,
-				       const struct pvvas_seg *seg)
-{
-	struct pvvas_link *link;
-
-	list_for_each_entry(link, links, node)
-		if (pvvas_segs_overlap(seg, link->seg))
-			return link;
-	return NULL;
+	/* Spare views may have the space still. */
+	pvvas_views_leave(vas->space);
+	pvvas_bury(&vas->left, pvvas_vas_end);
 }
 
 /*
