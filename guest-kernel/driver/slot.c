@@ -191,17 +191,68 @@ static u32 pvvas_slot_free(struct pvvas_proc *proc)
 	return kept && pvvas_hc_gone(pvvas_view_place(spare, 0)) ? kept : 0;
 }
 
-/* A free slot, made free if need be; -EBUSY if threads are in all of them. */
+/* Which slots of the process threads are in. */
+struct pvvas_census {
+	const struct pvvas_proc *proc;
+	DECLARE_BITMAP(used, PVVAS_NR_SLOTS);
+};
+
+/* On each CPU, in an interrupt. */
+static void pvvas_census_cpu(void *arg)
+{
+	struct pvvas_cpu *cpu = this_cpu_ptr(&pvvas_cpu);
+	struct pvvas_census *census = arg;
+
+	if (cpu->running && cpu->running->proc == census->proc &&
+	    READ_ONCE(pvvas_identity->ctx) == census->proc->ctx)
+		set_bit(READ_ONCE(pvvas_identity->slot) % PVVAS_NR_SLOTS,
+			census->used);
+}
+
+static void pvvas_census_take(struct pvvas_proc *proc,
+			      struct pvvas_census *census)
+{
+	struct pvvas_thread *t;
+
+	census->proc = proc;
+	bitmap_zero(census->used, PVVAS_NR_SLOTS);
+	if (pvvas_slot_alone(proc)) {
+		local_irq_disable();
+		pvvas_census_cpu(census);
+		local_irq_enable();
+		return;
+	}
+	on_each_cpu(pvvas_census_cpu, census, 1);
+	spin_lock(&proc->lock);
+	list_for_each_entry(t, &proc->threads, node)
+		if (!READ_ONCE(t->running))
+			set_bit(READ_ONCE(t->slot) % PVVAS_NR_SLOTS,
+				census->used);
+	spin_unlock(&proc->lock);
+}
+
+/* Slots that threads enter between the census and the attempt to take them. */
+#define PVVAS_SLOT_TRIES	8
+
+/*
+ * A free slot, made free if need be; -EBUSY if threads are in all of them.  All CPUs
+ * are asked once which slots are in use, and not again for each of these.
+ */
 static int pvvas_slot_find(struct pvvas_proc *proc)
 {
-	u32 i, slot = proc->hand, handle;
+	struct pvvas_census census;
+	u32 i, slot = proc->hand, handle, tries = 0;
 
 	i = pvvas_slot_free(proc);
 	if (i)
 		return i;
-	for (i = 1; i < pvvas_hv.slots; i++) {
+	pvvas_census_take(proc, &census);
+	for (i = 1; i < pvvas_hv.slots && tries < PVVAS_SLOT_TRIES; i++) {
 		slot = slot + 1 < pvvas_hv.slots ? slot + 1 : 1;
+		if (test_bit(slot, census.used))
+			continue;
 		handle = proc->slots[slot]->handle;
+		tries++;
 		if (pvvas_slot_vacate(proc->slots[slot]))
 			continue;
 		proc->hand = slot;
