@@ -170,6 +170,8 @@ static int pvvas_attach_locked(struct pvvas_proc *proc,
 	}
 	arg->handle = att->handle;
 	arg->slot = att->slot;
+	if (RB_EMPTY_ROOT(&vas->links.lockable))
+		arg->flags |= PVVAS_ATTACH_NO_LOCKS;
 	*dumps = !list_empty(&vas->links.dumped);
 	trace_pvvas_attach(vas->obj.id, att->handle, att->slot);
 	return 0;

@@ -31,6 +31,8 @@ struct pvvas_backend {
 	int (*prepare)(void);
 	/* One request of linux/pvvas.h: 0 or -errno. */
 	int (*call)(unsigned long request, void *arg);
+	/* With fast_switch: the slot that an attachment was given when it was made. */
+	void (*attached)(int vh, unsigned int slot);
 	/* An attachment is about to go: no fast switch to it any more. */
 	void (*forget)(int vh);
 	/*

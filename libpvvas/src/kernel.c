@@ -188,6 +188,12 @@ static void set_slot(enum slot_table which, int vh, unsigned int entry)
 		__atomic_store_n(e, (uint16_t)entry, __ATOMIC_RELEASE);
 }
 
+/* Where a switch looks before it asks. */
+static void kernel_attached(int vh, unsigned int slot)
+{
+	set_slot(SLOTS_NAMED, vh, slot + 1);
+}
+
 static void kernel_forget(int vh)
 {
 	set_slot(SLOTS_INLINE, vh, 0);
@@ -199,18 +205,32 @@ static int current_cookie(void)
 	return (int)IDENTITY->cookie;
 }
 
-/* To the slot that the driver named last, if it knows this thread. */
-static bool enter_named(int vh)
+/* From now on the inline switch goes there. */
+static void enter_inline(int vh, unsigned int slot)
+{
+	set_slot(SLOTS_INLINE, vh, slot + 1);
+	__pvvas_self.slots = atomic_load(&slots);
+}
+
+/*
+ * To the slot that the driver named last, if it knows this thread and no inline
+ * switch has been there in vain.
+ */
+static bool enter_named(int vh, bool fast)
 {
 	unsigned int entry;
 
 	if (__pvvas_self.cookie == &pvvas_process_cookie)
 		return false;
 	entry = __atomic_load_n(slot_entry(SLOTS_NAMED, vh), __ATOMIC_ACQUIRE);
-	if (!entry)
+	if (!entry || (fast && *slot_entry(SLOTS_INLINE, vh) == entry))
 		return false;
 	vmfunc(0, entry - 1);
-	return current_cookie() == vh;
+	if (current_cookie() != vh)
+		return false;
+	if (fast)
+		enter_inline(vh, entry - 1);
+	return true;
 }
 
 /*
@@ -222,7 +242,7 @@ static int enter_attached(int vh, bool fast)
 	struct pvvas_ioc_attach arg;
 	int err, i;
 
-	if (!fast && enter_named(vh))
+	if (enter_named(vh, fast))
 		return 0;
 	for (i = 0; i < MAX_TRIES; i++) {
 		arg = (struct pvvas_ioc_attach){
@@ -236,10 +256,8 @@ static int enter_attached(int vh, bool fast)
 			return err;
 		__pvvas_self.cookie = (const volatile uint64_t *)&IDENTITY->cookie;
 		set_slot(SLOTS_NAMED, vh, arg.slot + 1);
-		if (fast) {
-			set_slot(SLOTS_INLINE, vh, arg.slot + 1);
-			__pvvas_self.slots = atomic_load(&slots);
-		}
+		if (fast)
+			enter_inline(vh, arg.slot);
 		vmfunc(0, arg.slot);
 		if (current_cookie() == vh)
 			return 0;
@@ -397,6 +415,7 @@ const struct pvvas_backend pvvas_kernel_backend = {
 	.open = kernel_open,
 	.prepare = kernel_prepare,
 	.call = kernel_call,
+	.attached = kernel_attached,
 	.forget = kernel_forget,
 	.enter = kernel_enter,
 	.slot = kernel_slot,

@@ -74,6 +74,7 @@ PVVAS_EXPORT int vas_attach(int vid)
 		.size = sizeof(arg),
 		.id = (uint32_t)vid,
 	};
+	const struct pvvas_backend *be;
 	int err;
 
 	if (vid <= 0)
@@ -83,11 +84,17 @@ PVVAS_EXPORT int vas_attach(int vid)
 		err = pvvas_call(PVVAS_IOC_VAS_ATTACH, &arg);
 	if (err)
 		return err;
-	err = lockset_update((int)arg.handle);
+	if (arg.flags & PVVAS_ATTACH_NO_LOCKS)
+		lockset_forget((int)arg.handle);
+	else
+		err = lockset_update((int)arg.handle);
 	if (err) {
 		vas_detach((int)arg.handle);
 		return err;
 	}
+	be = pvvas_backend_opened();
+	if (arg.slot)
+		be->attached((int)arg.handle, arg.slot);
 	pvvas_check_attached((int)arg.handle);
 	return (int)arg.handle;
 }

@@ -143,7 +143,7 @@ struct pvvas_ioc_id {
 /**
  * struct pvvas_ioc_attach - PVVAS_IOC_VAS_ATTACH, _DETACH, _RESIDENT
  * @size: sizeof(struct pvvas_ioc_attach)
- * @flags: 0
+ * @flags: in, 0; out (ATTACH): PVVAS_ATTACH_*
  * @id: in, the VAS (ATTACH)
  * @handle: out (ATTACH) or in (DETACH, RESIDENT): the attachment
  * @slot: out, the slot of its view in the EPTP list of the process
@@ -160,6 +160,8 @@ struct pvvas_ioc_attach {
 	__u32 slot;
 	__u32 reserved;
 };
+
+#define PVVAS_ATTACH_NO_LOCKS	1U	/* none of its segments is lockable */
 
 /**
  * struct pvvas_ioc_seg_attach - PVVAS_IOC_SEG_ATTACH, PVVAS_IOC_SEG_DETACH
