@@ -30,6 +30,9 @@
 #define PVVAS_TOP_SHIFT	39
 #define PVVAS_TOP_SIZE	(1ULL << PVVAS_TOP_SHIFT)
 #define PVVAS_PTRS	512U
+
+/* Where the identity page is if one table leads there: at 0, 1, 2 of three levels. */
+#define PVVAS_LADDER	(PMD_SIZE + 2 * PAGE_SIZE)
 #define PVVAS_BLOCK_PAGES	(PVVAS_BLOCK >> PAGE_SHIFT)
 
 /* What a row of all entries of a table says: the page is a table no more. */
@@ -108,8 +111,9 @@ struct pvvas_space {
  * @proc: whose spare view it is, or NULL; @spare: among them (spare.c)
  * @identity: its page
  * @root: its level 4 table
- * @own: tables above the identity page; the first one also leads to RAM, and to
- *	the segments where they have no whole 512 GiB (struct pvvas_window)
+ * @own: tables above the identity page, or one for all three levels; the first one
+ *	also leads to RAM, and to the segments where they have no whole 512 GiB (struct
+ *	pvvas_window)
  * @rcu: to be freed
  */
 struct pvvas_view {

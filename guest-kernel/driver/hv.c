@@ -100,7 +100,10 @@ static bool pvvas_hv_fit(const struct pvvas_hc_info *info)
 	}
 	if (first >= end)
 		return false;
-	pvvas_window.identity = info->window_gpa;
+	pvvas_window.base = info->window_gpa;
+	pvvas_window.ladder = first - info->window_gpa == PVVAS_TOP_SIZE;
+	pvvas_window.identity = info->window_gpa +
+				(pvvas_window.ladder ? PVVAS_LADDER : 0);
 	pvvas_window.first = first;
 	pvvas_window.end = min(end, first + ALIGN_DOWN(most, PVVAS_TOP_SIZE));
 	pvvas_window.size = PVVAS_WINDOW_RESERVED +

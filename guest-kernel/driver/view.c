@@ -4,8 +4,8 @@
  *
  *   root (level 4)
  *     RAM: level 3 tables that all views share, 1 GiB an entry
- *     512 GiB where the window begins: the identity page, first there, below tables
- *	of the view's own, and RAM before the window
+ *     512 GiB where the window begins: the identity page below tables of the view's
+ *	own, or one, and RAM before the window
  *     the others: the tops of a space (space.c), with the rights of the attachment
  *
  * A small window has no whole 512 GiB for segments.  Then the view's own level 3
@@ -36,7 +36,7 @@ static u64 pvvas_phys_end(void)
 
 static bool pvvas_gpa_in_window(u64 gpa)
 {
-	return gpa >= pvvas_window.identity && gpa < pvvas_window.end;
+	return gpa >= pvvas_window.base && gpa < pvvas_window.end;
 }
 
 /* The window touches the 512 GiB around @gpa. */
@@ -45,13 +45,13 @@ static bool pvvas_has_window(u64 gpa)
 	u64 start = ALIGN_DOWN(gpa, PVVAS_TOP_SIZE);
 
 	return start < pvvas_window.end &&
-	       start + PVVAS_TOP_SIZE > pvvas_window.identity;
+	       start + PVVAS_TOP_SIZE > pvvas_window.base;
 }
 
 /* Segments have whole 512 GiB: views lead to the tops of their space. */
 bool pvvas_tops_shared(void)
 {
-	return pvvas_window.identity >> PVVAS_TOP_SHIFT !=
+	return pvvas_window.base >> PVVAS_TOP_SHIFT !=
 	       pvvas_window.first >> PVVAS_TOP_SHIFT;
 }
 
@@ -89,17 +89,49 @@ static void pvvas_fill_ram(u64 *table, u64 gpa)
 				   PVVAS_EPT_LARGE;
 }
 
-/* RAM, the tables to the identity page, and that. */
+/*
+ * The tables to the identity page, and that.
+ *
+ * Where there is nothing else in the 512 GiB around it, one page is all three of
+ * them, the ladder.  Its entry 0, as one of level 3, leads to the page itself, and so
+ * does entry 1, as one of level 2; entry 2, as one of level 1, maps the identity page.
+ * At other levels, which no program reaches (window.c), the first two map the ladder
+ * itself, to read, and the third one is not valid.
+ */
+static int pvvas_view_build_identity(struct pvvas_view *view, gfp_t gfp)
+{
+	u64 first = pvvas_window.identity, **own = view->own, *level2, *level1;
+	u32 i;
+
+	view->identity = (void *)pvvas_table_new(0, gfp);
+	if (!view->identity)
+		return -ENOMEM;
+	for (i = 0; i < (pvvas_window.ladder ? 1 : ARRAY_SIZE(view->own)); i++) {
+		own[i] = pvvas_table_new(0, gfp);
+		if (!own[i])
+			return -ENOMEM;
+	}
+	level2 = own[1] ?: own[0];
+	level1 = own[2] ?: own[0];
+	/* RAM may be in the same 512 GiB. */
+	pvvas_fill_ram(own[0], first);
+	own[0][pvvas_gib_index(first)] = pvvas_entry_to(level2, PVVAS_PROT_READ);
+	level2[(first >> PMD_SHIFT) % PVVAS_PTRS] =
+		pvvas_entry_to(level1, PVVAS_PROT_READ);
+	level1[(first >> PAGE_SHIFT) % PVVAS_PTRS] =
+		virt_to_phys(view->identity) | PVVAS_PROT_READ | PVVAS_EPT_WB;
+	view->root[pvvas_root_index(first)] = pvvas_entry_to(own[0],
+							     PVVAS_PROT_ALL);
+	return 0;
+}
+
 static int pvvas_view_build(struct pvvas_view *view, gfp_t gfp)
 {
-	u64 first = pvvas_window.identity, gpa, **own = view->own;
+	u64 gpa;
 	u32 i;
 
 	view->root = pvvas_table_new(0, gfp);
-	view->identity = (void *)pvvas_table_new(0, gfp);
-	for (i = 0; i < ARRAY_SIZE(view->own); i++)
-		own[i] = pvvas_table_new(0, gfp);
-	if (!view->root || !view->identity || !own[0] || !own[1] || !own[2])
+	if (!view->root)
 		return -ENOMEM;
 	for (gpa = 0; gpa < pvvas_phys_end(); gpa += PVVAS_TOP_SIZE) {
 		i = pvvas_root_index(gpa);
@@ -107,15 +139,7 @@ static int pvvas_view_build(struct pvvas_view *view, gfp_t gfp)
 			view->root[i] = pvvas_entry_to(pvvas_ram[i],
 						       PVVAS_PROT_ALL);
 	}
-	/* RAM may be in the same 512 GiB. */
-	pvvas_fill_ram(own[0], first);
-	view->root[pvvas_root_index(first)] = pvvas_entry_to(own[0],
-							     PVVAS_PROT_ALL);
-	own[0][pvvas_gib_index(first)] = pvvas_entry_to(own[1], PVVAS_PROT_READ);
-	own[1][0] = pvvas_entry_to(own[2], PVVAS_PROT_READ);
-	own[2][0] = virt_to_phys(view->identity) | PVVAS_PROT_READ |
-		    PVVAS_EPT_WB;
-	return 0;
+	return pvvas_view_build_identity(view, gfp);
 }
 
 static void pvvas_view_destroy_tables(struct pvvas_view *view, bool known)

@@ -53,8 +53,13 @@ static bool pvvas_fault_marked(const struct vm_fault *vmf)
 
 static vm_fault_t pvvas_fault_4k(struct vm_fault *vmf)
 {
-	vm_fault_t ret = pvvas_window_ready(vmf);
+	vm_fault_t ret;
 
+	/* Of the first GiB there is no more than the identity page. */
+	if (vmf->address >= PVVAS_WINDOW_VA + PAGE_SIZE &&
+	    vmf->address < PVVAS_WINDOW_FIRST)
+		return VM_FAULT_SIGSEGV;
+	ret = pvvas_window_ready(vmf);
 	if (!ret && pvvas_fault_marked(vmf))
 		ret = VM_FAULT_SIGBUS;
 	return ret ?: vmf_insert_pfn(vmf->vma, vmf->address,
@@ -78,7 +83,7 @@ static vm_fault_t pvvas_fault_huge(struct vm_fault *vmf, unsigned int order)
 	vm_fault_t ret;
 	pfn_t pfn;
 
-	if (addr < vma->vm_start || addr + size > vma->vm_end)
+	if (addr < PVVAS_WINDOW_FIRST || addr + size > vma->vm_end)
 		return VM_FAULT_FALLBACK;
 	if (order != PMD_ORDER &&
 	    (order != PUD_ORDER || !boot_cpu_has(X86_FEATURE_GBPAGES)))

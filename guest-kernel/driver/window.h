@@ -8,7 +8,9 @@
 
 /**
  * struct pvvas_window - what the driver uses of the hypervisor's window
- * @identity: guest-physical address of its first GiB, where the identity page is
+ * @base: guest-physical address of its first GiB
+ * @identity: of PVVAS_WINDOW_VA, in that GiB: of the identity page
+ * @ladder: nothing else is in the 512 GiB around that (view.c)
  * @first: of PVVAS_WINDOW_FIRST, where segments begin
  * @end: of the end
  * @size: bytes from PVVAS_WINDOW_VA on that programs see
@@ -17,7 +19,9 @@
  * else they share 512 GiB with the identity page, and maybe with RAM.
  */
 struct pvvas_window {
+	u64 base;
 	u64 identity;
+	bool ladder;
 	u64 first;
 	u64 end;
 	u64 size;
