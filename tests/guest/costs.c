@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What making, attaching and unmaking may cost: hypercalls and exits, and
+ * instructions (of the emulator, whose time stamp counter counts these) where
+ * they must not grow with what is in a VAS.  And that what is kept for the next
+ * one, a view in its slot and tables, shows nothing of what was before.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/pvvas.h>
+#include <pvvas.h>
+
+#include "tcase.h"
+
+#define BASE	((char *)VAS_WINDOW_FIRST)
+#define MIB	(1UL << 20)
+#define BLOCK	(2 * MIB)
+#define PAGE	4096UL
+#define TURNS	50
+/* Hypercalls that are the kernel's own, and exits for its timer. */
+#define SLACK	20
+#define MANY	2000
+
+static struct pvvas_stats counters(void)
+{
+	struct pvvas_stats stats = { .size = sizeof(stats) };
+
+	check_eq(pvvas_stats(&stats), 0);
+	return stats;
+}
+
+static uint64_t ticks(void)
+{
+	uint32_t low, high;
+
+	__asm__ __volatile__("lfence; rdtsc" : "=a" (low), "=d" (high)
+			     : : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
+/* To the view in this slot, whatever that is. */
+static void enter_slot(unsigned int slot)
+{
+	__asm__ __volatile__(".byte 0x0f, 0x01, 0xd4"
+			     : : "a" (0), "c" (slot) : "memory", "cc");
+}
+
+static unsigned int slot_here(void)
+{
+	return ((const volatile struct pvvas_identity *)VAS_WINDOW_BASE)->slot;
+}
+
+static void whole_life(void)
+{
+	int vid = check_id(vas_create(NULL, 0600)), vh;
+	int sid = check_id(seg_alloc(NULL, BASE, BLOCK, 0600));
+
+	check_eq(seg_attach(vid, sid), 0);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_switch(vh), 0);
+	check_eq(BASE[0], 0);
+	BASE[0] = 1;
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_detach(vh), 0);
+	check_eq(seg_delete(sid), 0);
+	check_eq(vas_delete(vid), 0);
+}
+
+static void a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits(void)
+{
+	struct pvvas_stats before, after;
+	int i;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	tcase_pin(0);
+	for (i = 0; i < 10; i++)
+		whole_life();
+	before = counters();
+	for (i = 0; i < TURNS; i++)
+		whole_life();
+	after = counters();
+	tcase_note("%d turns: %lu hypercalls, %lu exits", TURNS,
+		   after.hv_hypercalls - before.hv_hypercalls,
+		   after.hv_exits - before.hv_exits);
+	check(after.hv_hypercalls - before.hv_hypercalls <= TURNS + SLACK);
+	check(after.hv_exits - before.hv_exits <= 3 * TURNS + 2 * SLACK);
+}
+
+static void attach_and_detach(int vid)
+{
+	check_eq(vas_detach(check_id(vas_attach(vid))), 0);
+}
+
+static uint64_t hypercalls_of_attaching(int vid)
+{
+	uint64_t before;
+	int i;
+
+	for (i = 0; i < 10; i++)
+		attach_and_detach(vid);
+	before = counters().hv_hypercalls;
+	for (i = 0; i < TURNS; i++)
+		attach_and_detach(vid);
+	return counters().hv_hypercalls - before;
+}
+
+static void *wait_for_end(void *arg)
+{
+	atomic_int *end = arg;
+
+	while (!atomic_load(end))
+		usleep(10000);
+	return NULL;
+}
+
+static void attaching_and_detaching_costs_at_most_2_hypercalls(void)
+{
+	uint64_t alone, together;
+	atomic_int end = 0;
+	pthread_t thread;
+	int vid;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	tcase_pin(0);
+	vid = tcase_vas_with_seg(BASE, BLOCK, NULL);
+	alone = hypercalls_of_attaching(vid);
+	check_eq(pthread_create(&thread, NULL, wait_for_end, &end), 0);
+	together = hypercalls_of_attaching(vid);
+	atomic_store(&end, 1);
+	check_eq(pthread_join(thread, NULL), 0);
+	tcase_note("%d turns: %lu hypercalls, with another thread %lu", TURNS,
+		   alone, together);
+	check(alone <= TURNS + SLACK);
+	check(together <= 2 * TURNS + 2 * SLACK);
+}
+
+static int vas_of_many(int nr, size_t step)
+{
+	int vid = tcase_vas(NULL, 0600), i;
+
+	for (i = 0; i < nr; i++)
+		check_eq(seg_attach(vid, tcase_seg(NULL, BASE + i * step,
+						   BLOCK, 0600)), 0);
+	return vid;
+}
+
+/* The least that it takes: interrupts only add to it. */
+static uint64_t least_of_attaching(int vid)
+{
+	uint64_t least = UINT64_MAX, t;
+	int i;
+
+	for (i = 0; i < TURNS; i++) {
+		t = ticks();
+		attach_and_detach(vid);
+		t = ticks() - t;
+		if (t < least)
+			least = t;
+	}
+	return least;
+}
+
+static void attaching_costs_the_same_for_1_and_2000_segments(void)
+{
+	uint64_t one, many;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	tcase_pin(0);
+	one = least_of_attaching(vas_of_many(1, BLOCK));
+	many = least_of_attaching(vas_of_many(MANY, BLOCK));
+	tcase_note("1 segment %lu, %d segments %lu", one, MANY, many);
+	check(many <= one + one / 10);
+}
+
+/* The most that one question for the next segment takes, of some. */
+static uint64_t most_of_asking(int vh)
+{
+	uint64_t most = 0, t;
+	int i, sid = 0;
+
+	for (i = 0; i < 10; i++) {
+		t = ticks();
+		sid = check_id(vas_next_seg(vh, sid, NULL));
+		t = ticks() - t;
+		if (t > most)
+			most = t;
+	}
+	return most;
+}
+
+/* Each of the public segments is behind a private one, with higher ids. */
+static void asking_what_a_view_shows_is_cheap_whatever_it_hides(void)
+{
+	int vid = tcase_vas(NULL, 0600), vh = check_id(vas_attach(vid)), i;
+	uint64_t most;
+
+	for (i = MANY; i--;)
+		check_eq(seg_attach(vh, tcase_seg(NULL, BASE + i * BLOCK, BLOCK,
+						  0600)), 0);
+	for (i = 0; i < MANY; i++)
+		check_eq(seg_attach(vid, tcase_seg(NULL, BASE + i * BLOCK,
+						   BLOCK, 0600)), 0);
+	most = most_of_asking(vh);
+	tcase_note("%d segments, as many hidden: %lu", MANY, most);
+	check_eq(vas_detach(vh), 0);
+	/* A step for each hidden one of each private one is a million times four. */
+	check(most < 1500000);
+}
+
+/*
+ * Slots.
+ */
+
+/* All but that of the plain view. */
+#define SLOTS	511
+
+struct crowd {
+	int pipe[2];
+	atomic_int inside;
+};
+
+struct member {
+	struct crowd *crowd;
+	int vh;
+};
+
+static void *sleep_inside(void *arg)
+{
+	struct member *m = arg;
+	char c;
+
+	check_eq(vas_switch(m->vh), 0);
+	atomic_fetch_add(&m->crowd->inside, 1);
+	check_eq(read(m->crowd->pipe[0], &c, 1), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	return NULL;
+}
+
+/* Interrupts by which CPUs ask each other. */
+static uint64_t calls(void)
+{
+	char line[512], *p, *end;
+	uint64_t sum = 0;
+	FILE *f = fopen("/proc/interrupts", "r");
+
+	check(f);
+	while (fgets(line, sizeof(line), f)) {
+		p = strstr(line, "CAL:");
+		if (!p)
+			continue;
+		for (p += 4;; p = end) {
+			uint64_t n = strtoull(p, &end, 10);
+
+			if (end == p)
+				break;
+			sum += n;
+		}
+	}
+	fclose(f);
+	return sum;
+}
+
+static void when_threads_are_in_all_slots_cpus_are_asked_once(void)
+{
+	static struct member members[SLOTS];
+	static pthread_t threads[SLOTS];
+	static struct crowd crowd;
+	pthread_attr_t attr;
+	uint64_t before, after;
+	int vid, i;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	vid = tcase_vas_with_seg(BASE, BLOCK, NULL);
+	check_eq(pipe(crowd.pipe), 0);
+	check_eq(pthread_attr_init(&attr), 0);
+	check_eq(pthread_attr_setstacksize(&attr, 64 << 10), 0);
+	for (i = 0; i < SLOTS; i++) {
+		members[i].crowd = &crowd;
+		members[i].vh = check_id(vas_attach(vid));
+		check_eq(pthread_create(&threads[i], &attr, sleep_inside,
+					&members[i]), 0);
+	}
+	while (atomic_load(&crowd.inside) < SLOTS)
+		usleep(10000);
+	before = calls();
+	for (i = 0; i < 10; i++)
+		attach_and_detach(vid);
+	after = calls();
+	close(crowd.pipe[1]);
+	for (i = 0; i < SLOTS; i++)
+		check_eq(pthread_join(threads[i], NULL), 0);
+	for (i = 0; i < SLOTS; i++)
+		check_eq(vas_detach(members[i].vh), 0);
+	close(crowd.pipe[0]);
+	tcase_note("10 attachments: %lu interrupts", after - before);
+	check(after - before < 100);
+}
+
+/* What a thread finds that goes into the slot of a view that was detached. */
+static void a_detached_view_shows_nothing_to_who_enters_its_slot(void)
+{
+	struct tcase_fault fault;
+	unsigned int slot;
+	int sid, vid, vh;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	vid = tcase_vas_with_seg(BASE, BLOCK, &sid);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_switch(vh), 0);
+	slot = slot_here();
+	memset(BASE, 0x5a, PAGE);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_detach(vh), 0);
+	enter_slot(slot);
+	check(vas_current() != vh);
+	fault = tcase_try_read(BASE);
+	enter_slot(0);
+	check_eq(fault.sig, SIGSEGV);
+	/* The VAS and its pages are whole. */
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_switch(vh), 0);
+	check_eq(BASE[0], 0x5a);
+	check_eq(BASE[PAGE - 1], 0x5a);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_detach(vh), 0);
+}
+
+/* A stale handle leads nowhere, also when its slot is another attachment's. */
+static void a_slot_that_is_used_again_is_the_new_attachments(void)
+{
+	int one = tcase_vas_with_seg(BASE, BLOCK, NULL), two, old, new, i;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	two = tcase_vas_with_seg(BASE, BLOCK, NULL);
+	old = check_id(vas_attach(one));
+	check_eq(vas_switch(old), 0);
+	BASE[0] = 1;
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_detach(old), 0);
+	new = check_id(vas_attach(two));
+	check(new != old);
+	check_eq(vas_switch(old), -EINVAL);
+	check_eq(vas_current(), VAS_HOME);
+	for (i = 0; i < 3; i++) {
+		check_eq(vas_switch(new), 0);
+		check_eq(vas_current(), new);
+		check_eq(BASE[0], 2 * !!i);
+		BASE[0] = 2;
+		check_eq(vas_switch(VAS_HOME), 0);
+	}
+	check_eq(vas_detach(new), 0);
+}
+
+/* Segments of many sizes and places, made from tables that others left. */
+static void tables_that_are_used_again_show_nothing_of_before(void)
+{
+	static const size_t at[] = { 0, BLOCK, 512 * MIB, 1024 * MIB,
+				     1024 * MIB + BLOCK, 4096 * MIB };
+	unsigned int nr = sizeof(at) / sizeof(at[0]), i, turn, n;
+	int vid, sid[8], vh;
+	size_t page;
+
+	for (turn = 0; turn < 40; turn++) {
+		n = turn % nr + 1;
+		vid = tcase_vas(NULL, 0600);
+		for (i = 0; i < n; i++) {
+			sid[i] = check_id(seg_alloc(NULL, BASE + at[i], BLOCK,
+						    0600));
+			check_eq(seg_attach(vid, sid[i]), 0);
+		}
+		vh = check_id(vas_attach(vid));
+		check_eq(vas_switch(vh), 0);
+		for (i = 0; i < nr; i++) {
+			page = (turn * 7 + i * 31) % 512 * PAGE;
+			if (i >= n) {
+				check_eq(tcase_try_read(BASE + at[i] + page).sig,
+					 SIGSEGV);
+				continue;
+			}
+			check_eq(BASE[at[i] + page], 0);
+			BASE[at[i] + page] = (char)(turn + 1);
+			check_eq(BASE[at[i] + (page + PAGE) % BLOCK], 0);
+		}
+		check_eq(vas_switch(VAS_HOME), 0);
+		check_eq(vas_detach(vh), 0);
+		for (i = 0; i < n; i++)
+			check_eq(seg_delete(sid[i]), 0);
+		check_eq(vas_delete(vid), 0);
+	}
+}
+
+static const struct tcase cases[] = {
+	CASE(a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits),
+	CASE(attaching_and_detaching_costs_at_most_2_hypercalls),
+	CASE_SECONDS(attaching_costs_the_same_for_1_and_2000_segments, 120),
+	CASE_SECONDS(asking_what_a_view_shows_is_cheap_whatever_it_hides, 120),
+	CASE_SECONDS(when_threads_are_in_all_slots_cpus_are_asked_once, 120),
+	CASE(a_detached_view_shows_nothing_to_who_enters_its_slot),
+	CASE(a_slot_that_is_used_again_is_the_new_attachments),
+	CASE(tables_that_are_used_again_show_nothing_of_before),
+};
+
+TCASE_MAIN(cases, 0)
