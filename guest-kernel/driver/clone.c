@@ -18,8 +18,10 @@ static struct pvvas_seg *pvvas_clone_new(struct pvvas_seg *like, u64 base,
 	if (IS_ERR(seg))
 		return seg;
 	seg->huge = like->huge;
+	seg->small = like->small;
 	seg->dump = like->dump;
-	seg->node = like->node;
+	seg->policy = like->policy;
+	seg->nodes = like->nodes;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_seg_place(seg);
 	pvvas_unlock();

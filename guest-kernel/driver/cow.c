@@ -92,7 +92,7 @@ static int pvvas_clone_keep_one(struct pvvas_clone *clone, pgoff_t index,
 
 	ret = pvvas_clone_take(clone, index, page, &spare);
 	if (ret == -EAGAIN) {
-		spare = pvvas_page_alloc(clone->to, GFP_NOWAIT, 0);
+		spare = pvvas_page_alloc(clone->to, index, GFP_NOWAIT, 0);
 		ret = spare ? pvvas_clone_take(clone, index, page, &spare) :
 			      -ENOMEM;
 	}
@@ -116,49 +116,35 @@ void pvvas_clone_keep(struct pvvas_seg *mem, pgoff_t index, struct page *page)
 }
 
 /* The faces of @mem, each with a reference; the number of them. */
-static int pvvas_faces_get(struct pvvas_seg *mem, struct pvvas_seg ***faces)
+static int pvvas_faces_get(struct pvvas_seg *mem,
+			   struct pvvas_seg *faces[PVVAS_MAX_FACES])
 {
 	struct pvvas_seg *face;
-	int n = 0, room = 0;
+	int n = 0;
 
 	mutex_lock(&pvvas_lock);
 	list_for_each_entry(face, &mem->faces, face)
-		room++;
-	*faces = kcalloc(room, sizeof(**faces), GFP_KERNEL);
-	if (*faces) {
-		list_for_each_entry(face, &mem->faces, face)
-			if (kref_get_unless_zero(&face->obj.ref))
-				(*faces)[n++] = face;
-	}
+		if (kref_get_unless_zero(&face->obj.ref))
+			faces[n++] = face;
 	pvvas_unlock();
-	return *faces ? n : -ENOMEM;
-}
-
-static void pvvas_faces_put(struct pvvas_seg **faces, int n)
-{
-	while (n--)
-		pvvas_seg_drop(faces[n]);
-	kfree(faces);
+	return n;
 }
 
 /* Lower the rights that any face gives, to what pvvas_tree_refuse() takes. */
-int pvvas_faces_refuse(struct pvvas_seg *mem, u32 prot)
+void pvvas_faces_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count,
+			u32 prot)
 {
-	struct pvvas_seg **faces;
-	int n, i;
+	struct pvvas_seg *faces[PVVAS_MAX_FACES];
+	int n = pvvas_faces_get(mem, faces);
 
-	n = pvvas_faces_get(mem, &faces);
-	if (n < 0)
-		return n;
-	for (i = 0; i < n; i++)
-		pvvas_tree_refuse(faces[i]->tree, 0,
-				  (mem->end - mem->start) >> PAGE_SHIFT, prot);
-	pvvas_faces_put(faces, n);
-	return 0;
+	while (n--) {
+		pvvas_tree_refuse(faces[n]->tree, first, count, prot);
+		pvvas_seg_drop(faces[n]);
+	}
 }
 
 /* Mark every page as shared, and make it read-only wherever it is shown. */
-static int pvvas_clone_freeze(struct pvvas_seg *mem)
+static void pvvas_clone_freeze(struct pvvas_seg *mem)
 {
 	unsigned long index = 0, seen = 0;
 
@@ -169,7 +155,8 @@ static int pvvas_clone_freeze(struct pvvas_seg *mem)
 			cond_resched();
 	}
 	/* What a face that comes now shows is read-only already. */
-	return pvvas_faces_refuse(mem, PVVAS_PROT_READ);
+	pvvas_faces_refuse(mem, 0, (mem->end - mem->start) >> PAGE_SHIFT,
+			   PVVAS_PROT_READ);
 }
 
 /* The page at @index, unless it has come after the moment. */
@@ -182,7 +169,7 @@ static int pvvas_clone_share_one(struct pvvas_clone *clone, pgoff_t index,
 	int ret = 0;
 
 	if (clone->copies && !*spare) {
-		*spare = pvvas_page_alloc(to, gfp, 0);
+		*spare = pvvas_page_alloc(to, index, gfp, 0);
 		if (!*spare)
 			return -ENOMEM;
 	}
@@ -258,17 +245,15 @@ static int pvvas_clone_finish(struct pvvas_clone *clone)
 	return clone->error;
 }
 
-static int pvvas_moment_freeze(struct pvvas_moment *moment, bool writer)
+static void pvvas_moment_freeze(struct pvvas_moment *moment, bool writer)
 {
 	struct pvvas_clone *clone = moment->clones;
-	int ret = 0;
 
-	for (; clone < moment->clones + moment->nr && !ret; clone++)
+	for (; clone < moment->clones + moment->nr; clone++)
 		if (clone->writer == writer) {
 			pvvas_clone_begin(clone);
-			ret = pvvas_clone_freeze(clone->from->memory);
+			pvvas_clone_freeze(clone->from->memory);
 		}
-	return ret;
 }
 
 /*
@@ -280,10 +265,10 @@ static void pvvas_moment_work(struct work_struct *work)
 	struct pvvas_moment *moment =
 		container_of(work, struct pvvas_moment, work);
 	struct pvvas_clone *clone, *end = moment->clones + moment->nr;
-	int ret;
+	int ret = 0;
 
-	ret = pvvas_moment_freeze(moment, true) ?:
-	      pvvas_moment_freeze(moment, false);
+	pvvas_moment_freeze(moment, true);
+	pvvas_moment_freeze(moment, false);
 	for (clone = moment->clones; clone < end; clone++)
 		pvvas_clone_thaw(clone->from->memory);
 	for (clone = moment->clones; clone < end && !ret; clone++)

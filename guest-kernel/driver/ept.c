@@ -274,6 +274,39 @@ out:
 	return ret;
 }
 
+/*
+ * Map the @nr pages from page @first on, of one table, with all rights, in place of
+ * what is there: @run and those behind it, or, if it is NULL, @pages.  -ENOMEM if the
+ * table is missing.
+ */
+int pvvas_tree_set_pages(struct pvvas_tree *tree, pgoff_t first,
+			 struct page *run, struct page **pages, u32 nr)
+{
+	u64 gpa = pvvas_tree_gpa(tree, first), *pmd, *table, old;
+	u32 i, at = pvvas_pte_index(gpa), lost = 0;
+	unsigned long flags;
+	int ret = 0;
+
+	spin_lock_irqsave(&tree->lock, flags);
+	pmd = pvvas_tree_pmd(tree, gpa);
+	if (!pmd || !pvvas_entry_is_table(*pmd)) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	table = pvvas_entry_table(*pmd) + at;
+	for (i = 0; i < nr; i++) {
+		old = table[i];
+		WRITE_ONCE(table[i], pvvas_leaf(run ? run + i : pages[i],
+						PVVAS_RW));
+		lost += pvvas_entry_lost(old, table[i]);
+	}
+	if (lost)
+		pvvas_invalidate(pvvas_entry_table(*pmd), at, nr);
+out:
+	spin_unlock_irqrestore(&tree->lock, flags);
+	return ret;
+}
+
 /* @pmd leads to @table no more: free that.  tree->lock is held. */
 static void pvvas_pmd_forget(u64 *pmd, u64 *table)
 {

@@ -7,7 +7,8 @@
  * die notifiers first.  Ours asks KVM what was touched, and tells it about a
  * zeroed page; NOTIFY_STOP then repeats the access.
  *
- * It runs with interrupts off.  From user mode, what cannot be allocated at
+ * The notifiers are called with interrupts off.  They are on while pages are made,
+ * as they were where the access was.  From user mode, what cannot be allocated at
  * once is allocated on the way back to user mode, where sleeping is allowed;
  * when that fails too the thread gets a signal.  From kernel mode (a system call
  * given a pointer into the window) any failure leaves the trap to the kernel's
@@ -108,8 +109,11 @@ static int pvvas_fault_fill(const struct pvvas_demand *demand, bool user)
 	seg = pvvas_seg_fault_begin(demand->seg);
 	if (!seg)
 		return -ENOENT;
+	/* They were on before, as pvvas_fault_allowed() says. */
+	local_irq_enable();
 	ret = pvvas_page_fault(seg, demand->offset, demand->access,
 			       user ? GFP_NOWAIT : GFP_ATOMIC, user);
+	local_irq_disable();
 	if (!ret)
 		ret = pvvas_demand_link(demand);
 	if ((ret == -ENOMEM || ret == -EINPROGRESS) && user &&
@@ -125,8 +129,8 @@ static int pvvas_fault_fill(const struct pvvas_demand *demand, bool user)
  */
 static bool pvvas_fault_allowed(struct pt_regs *regs)
 {
-	return user_mode(regs) ||
-	       (regs->flags & X86_EFLAGS_IF && !in_interrupt());
+	return regs->flags & X86_EFLAGS_IF &&
+	       (user_mode(regs) || !in_interrupt());
 }
 
 static int pvvas_die(struct notifier_block *nb, unsigned long val, void *data)

@@ -41,7 +41,7 @@ union pvvas_arg {
 
 /* Sizes that programs are compiled with. */
 static_assert(sizeof(struct pvvas_ioc_info) == 40);
-static_assert(sizeof(struct pvvas_ioc_create) == 56);
+static_assert(sizeof(struct pvvas_ioc_create) == 64);
 static_assert(sizeof(struct pvvas_ioc_name) == 16);
 static_assert(sizeof(struct pvvas_ioc_id) == 8);
 static_assert(sizeof(struct pvvas_ioc_attach) == 24);
@@ -335,7 +335,7 @@ static const struct pvvas_command {
 	int (*call)(union pvvas_arg *arg);
 } pvvas_commands[] = {
 	[_IOC_NR(PVVAS_IOC_INFO)] = { 40, 0, pvvas_do_info },
-	[_IOC_NR(PVVAS_IOC_VAS_CREATE)] = { 40, 56, pvvas_do_vas_create },
+	[_IOC_NR(PVVAS_IOC_VAS_CREATE)] = { 40, 64, pvvas_do_vas_create },
 	[_IOC_NR(PVVAS_IOC_VAS_FIND)] = { 16, 0, pvvas_do_vas_find },
 	[_IOC_NR(PVVAS_IOC_VAS_DELETE)] = { 8, 0, pvvas_do_vas_delete },
 	[_IOC_NR(PVVAS_IOC_VAS_ATTACH)] = { 24, 0, pvvas_do_vas_attach },
@@ -343,7 +343,7 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_VAS_RESIDENT)] = { 24, 0, pvvas_do_vas_resident },
 	[_IOC_NR(PVVAS_IOC_BEGIN)] = { 8, 0, pvvas_do_begin },
 	[_IOC_NR(PVVAS_IOC_VAS_PUBLISH)] = { 16, 0, pvvas_do_vas_publish },
-	[_IOC_NR(PVVAS_IOC_SEG_CREATE)] = { 40, 56, pvvas_do_seg_create },
+	[_IOC_NR(PVVAS_IOC_SEG_CREATE)] = { 40, 64, pvvas_do_seg_create },
 	[_IOC_NR(PVVAS_IOC_SEG_FIND)] = { 16, 0, pvvas_do_seg_find },
 	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, 0, pvvas_do_seg_delete },
 	[_IOC_NR(PVVAS_IOC_SEG_ATTACH)] = { 24, 0, pvvas_do_seg_attach },

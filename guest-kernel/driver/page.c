@@ -24,11 +24,8 @@
 #include "compat.h"
 #include "ept.h"
 
-/*
- * An access that finds its page maps those around it that are there, too: KVM reads
- * as many entries at once.
- */
-#define PVVAS_PAGES_AROUND	8
+/* An access that finds its page maps those around it that are there, too. */
+#define PVVAS_PAGES_AROUND	16
 
 /* How far the kernel's writes for a program may go beyond a cgroup's limit. */
 #define PVVAS_MEMCG_SLACK	((4UL << 20) >> PAGE_SHIFT)
@@ -44,7 +41,24 @@ static bool pvvas_memcg_full(struct mem_cgroup *memcg, unsigned long pages)
 	return false;
 }
 
-struct page *pvvas_page_alloc(struct pvvas_seg *mem, gfp_t gfp,
+/* The pages from @index on, by the segment's policy. */
+static struct page *pvvas_page_placed(const struct pvvas_seg *mem, pgoff_t index,
+				      gfp_t gfp, unsigned int order)
+{
+	nodemask_t nodes = NODE_MASK_NONE;
+	int nth;
+
+	if (mem->policy == PVVAS_NUMA_DEFAULT)
+		return alloc_pages(gfp, order);
+	bitmap_from_u64(nodes.bits, mem->nodes);
+	if (mem->policy == PVVAS_NUMA_BIND)
+		return __alloc_pages(gfp, order, first_node(nodes), &nodes);
+	nth = (index >> order) % nodes_weight(nodes);
+	return alloc_pages_node(find_nth_bit(nodes.bits, MAX_NUMNODES, nth), gfp,
+				order);
+}
+
+struct page *pvvas_page_alloc(struct pvvas_seg *mem, pgoff_t index, gfp_t gfp,
 			      unsigned int order)
 {
 	struct mem_cgroup *old = set_active_memcg(mem->memcg);
@@ -56,8 +70,8 @@ struct page *pvvas_page_alloc(struct pvvas_seg *mem, gfp_t gfp,
 	 */
 	if (gfp & __GFP_HIGH && pvvas_memcg_full(mem->memcg, 1UL << order))
 		gfp &= ~__GFP_HIGH;
-	page = alloc_pages_node(mem->node, gfp | __GFP_ZERO | __GFP_NOWARN |
-				__GFP_ACCOUNT, order);
+	page = pvvas_page_placed(mem, index, gfp | __GFP_ZERO | __GFP_NOWARN |
+				 __GFP_ACCOUNT, order);
 	set_active_memcg(old);
 	/* Pages come together, and go one by one. */
 	if (page && order)
@@ -86,7 +100,7 @@ static void pvvas_pages_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr)
 }
 
 /* Pages are about to come where readers may see zeroes. */
-static void pvvas_zeroes_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr)
+void pvvas_zeroes_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr)
 {
 	if (mem->zeroes)
 		pvvas_pages_hide(mem, index, nr);
@@ -264,68 +278,14 @@ static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 	return ret;
 }
 
-/* A whole block, no page of which there is yet or has a rule of its own. */
-static bool pvvas_block_free(struct pvvas_seg *seg, pgoff_t first)
+/* What keeps others from the processor takes a page at a time. */
+static int pvvas_page_extend(struct pvvas_seg *seg, pgoff_t index, u32 access,
+			     gfp_t gfp)
 {
-	struct pvvas_seg *mem = seg->memory;
-	unsigned long index = first;
-	u64 offset = (u64)first << PAGE_SHIFT;
-
-	return !mem->pager && !mem->tracking && mtree_empty(&seg->prot) &&
-	       pvvas_seg_covers(seg, offset) &&
-	       pvvas_seg_covers(seg, offset + PVVAS_BLOCK - PAGE_SIZE) &&
-	       !xa_find(&mem->pages, &index, first + PTRS_PER_PMD - 1,
-			XA_PRESENT);
-}
-
-/* All pages of a block, or none; with the pages' lock. */
-static int pvvas_block_store(struct pvvas_seg *mem, pgoff_t first,
-			     struct page *page)
-{
-	unsigned int i, n;
-	int ret = 0;
-
-	for (n = 0; n < PTRS_PER_PMD && !ret; n++)
-		ret = pvvas_page_put_at(mem, first + n, page + n, GFP_ATOMIC);
-	if (!ret)
-		return 0;
-	for (i = 0; i < n - 1; i++)
-		__xa_erase(&mem->pages, first + i);
-	atomic64_sub((s64)(n - 1) * PAGE_SIZE, &mem->resident);
-	pvvas_quota_memory_back(mem->obj.charged, (s64)(n - 1) * PAGE_SIZE);
-	return ret;
-}
-
-/* The block around @index at once; anything but 0: page by page, then. */
-static int pvvas_block_fault(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
-{
-	pgoff_t first = round_down(index, PTRS_PER_PMD);
-	struct pvvas_seg *mem = seg->memory;
-	unsigned long flags;
-	struct page *page;
-	int ret, i;
-
-	if (!pvvas_block_free(seg, first))
+	if (!access || xa_load(&seg->memory->pages, index) ||
+	    !pvvas_page_wanted(seg, access) || pagefault_disabled())
 		return -EBUSY;
-	ret = pvvas_tree_prepare_block(seg->tree, first, gfp);
-	if (ret)
-		return ret;
-	page = pvvas_page_alloc(mem, gfp | __GFP_NORETRY, PMD_ORDER);
-	if (!page)
-		return -ENOMEM;
-	xa_lock_irqsave(&mem->pages, flags);
-	ret = !mem->changing && pvvas_block_free(seg, first) ? 0 : -EBUSY;
-	if (!ret) {
-		pvvas_zeroes_hide(mem, first, PTRS_PER_PMD);
-		ret = pvvas_block_store(mem, first, page);
-	}
-	/* Where tables for single pages stay, the next access maps its own. */
-	if (!ret)
-		pvvas_tree_set_block(seg->tree, first, page);
-	xa_unlock_irqrestore(&mem->pages, flags);
-	for (i = 0; ret && i < PTRS_PER_PMD; i++)
-		pvvas_page_put(page + i);
-	return ret;
+	return pvvas_extent_touch(seg, index, gfp);
 }
 
 static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
@@ -340,11 +300,11 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 	if (!pvvas_seg_covers(seg, offset))
 		return -ERANGE;
 	atomic64_inc(&seg->faults);
-	/* All that an access may find is there then, and shown with all rights. */
-	if (mem->huge && !xa_load(&mem->pages, index) &&
-	    pvvas_page_wanted(seg, access) &&
-	    !pvvas_block_fault(seg, index, gfp))
+	ret = pvvas_page_extend(seg, index, access, gfp);
+	if (ret >= 0)
 		return 0;
+	if (ret == -EAGAIN)
+		return -ENOMEM;
 	ret = pvvas_tree_prepare(seg->tree, index, gfp);
 	/* The access has failed once, where only GFP_NOWAIT was allowed. */
 	if (!ret && user && gfpflags_allow_blocking(gfp))
@@ -358,7 +318,7 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 		xa_unlock_irqrestore(&mem->pages, flags);
 		if (ret != -EAGAIN)
 			break;
-		spare = pvvas_page_alloc(mem, gfp, 0);
+		spare = pvvas_page_alloc(mem, index, gfp, 0);
 		ret = spare ? 0 : -ENOMEM;
 		/* Nodes of the tree, where that may sleep. */
 		if (!ret && gfpflags_allow_blocking(gfp))
@@ -405,6 +365,25 @@ int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 
 	set_active_memcg(old);
 	return ret;
+}
+
+/*
+ * See to it that there is a page at @index, and take what comes with it up to page
+ * @last: how many there are from @index on now, or -errno as above.
+ */
+long pvvas_page_populate(struct pvvas_seg *seg, pgoff_t index, pgoff_t last)
+{
+	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
+	struct mem_cgroup *old = set_active_memcg(seg->memory->memcg);
+	long ret = -EEXIST;
+
+	if (!xa_load(&seg->memory->pages, index))
+		ret = pvvas_extent_fill(seg, index, index, last, gfp);
+	set_active_memcg(old);
+	if (ret >= 0)
+		return min(last + 1, round_up(index + 1, 1UL << ret)) - index;
+	ret = pvvas_page_fault(seg, (u64)index << PAGE_SHIFT, 0, gfp, true);
+	return ret ?: 1;
 }
 
 /* The page at @index, with a reference, or NULL. */

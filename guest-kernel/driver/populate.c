@@ -9,59 +9,23 @@
 #include "compat.h"
 #include "ept.h"
 
-/* 2 MiB if they fit and there are any, else a page; its pages, or -errno. */
-static long pvvas_pages_grow(struct pvvas_seg *seg, u64 offset, u64 end)
-{
-	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
-	pgoff_t index = offset >> PAGE_SHIFT;
-	unsigned int order = 0, i;
-	struct page *page = NULL;
-	int ret = 0;
-
-	if (IS_ALIGNED(offset, PMD_SIZE) && end - offset >= PMD_SIZE &&
-	    !pvvas_tree_prepare_block(seg->tree, index, gfp)) {
-		order = PMD_ORDER;
-		page = pvvas_page_alloc(seg, GFP_KERNEL | __GFP_NORETRY, order);
-	}
-	if (!page) {
-		order = 0;
-		ret = pvvas_tree_prepare(seg->tree, index, gfp);
-		if (ret)
-			return ret;
-		page = pvvas_page_alloc(seg, gfp, order);
-	}
-	if (!page)
-		return -ENOMEM;
-	for (i = 0; i < 1U << order; i++) {
-		ret = ret ?: pvvas_page_store(seg, index + i, page + i, gfp);
-		if (ret)
-			pvvas_page_put(page + i);
-	}
-	if (!ret)
-		ret = order ? pvvas_tree_set_block(seg->tree, index, page) :
-			      pvvas_tree_set(seg->tree, index, page, PVVAS_RW);
-	return ret ?: 1L << order;
-}
-
 /* All pages now. */
 int pvvas_pages_populate(struct pvvas_seg *seg)
 {
-	u64 offset = seg->base - seg->start, end = offset + seg->length;
-	struct mem_cgroup *old;
+	pgoff_t index = (seg->base - seg->start) >> PAGE_SHIFT;
+	pgoff_t end = index + (seg->length >> PAGE_SHIFT);
 	long done = 0;
 
 	if (seg->length >> PAGE_SHIFT > totalram_pages())
 		return -ENOMEM;
-	old = set_active_memcg(seg->memcg);
-	while (offset < end) {
+	while (index < end) {
 		done = fatal_signal_pending(current) ? -EINTR :
-		       pvvas_pages_grow(seg, offset, end);
+		       pvvas_page_populate(seg, index, end - 1);
 		if (done < 0)
 			break;
-		offset += (u64)done << PAGE_SHIFT;
+		index += done;
 		cond_resched();
 	}
-	set_active_memcg(old);
 	return min(done, 0L);
 }
 

@@ -160,10 +160,11 @@ struct pvvas_vas {
  * @faulting: demand faults that look at it now
  * @memcg: who pays for the pages
  * @pinned: the pages are of hugetlbfs, and not ours to copy
- * @huge: 2 MiB at a time, where they fit and there are any
+ * @huge: 2 MiB at a time where they fit, from the first touch on
+ * @small: a page at a time (extent.c)
  * @dump: core dumps hold it (dump.c)
  * @locked: bytes that count for RLIMIT_MEMLOCK
- * @node: where its pages come from, or NUMA_NO_NODE
+ * @policy: where its pages come from, PVVAS_NUMA_*; @nodes: of which nodes
  * @lockable: a switch locks it
  * @links: struct pvvas_link.in_seg
  * @lock: once it was lockable (lock.c); another one each time that it becomes so
@@ -198,9 +199,11 @@ struct pvvas_seg {
 	struct mem_cgroup *memcg;
 	bool pinned;
 	bool huge;
+	bool small;
 	bool dump;
 	u64 locked;
-	int node;
+	u32 policy;
+	u64 nodes;
 	bool lockable;
 	struct list_head links;
 	struct pvvas_seglock *lock;
@@ -433,15 +436,22 @@ void pvvas_seg_drop(struct pvvas_seg *seg);
 #define PVVAS_RW	(PVVAS_PROT_READ | PVVAS_PROT_WRITE)
 int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 		     bool user);
+long pvvas_page_populate(struct pvvas_seg *seg, pgoff_t index, pgoff_t last);
 u32 pvvas_seg_allows(struct pvvas_seg *seg, pgoff_t index);
-struct page *pvvas_page_alloc(struct pvvas_seg *mem, gfp_t gfp,
+struct page *pvvas_page_alloc(struct pvvas_seg *mem, pgoff_t index, gfp_t gfp,
 			      unsigned int order);
 int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 		     gfp_t gfp);
 void pvvas_page_put(struct page *page);
 int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 		      gfp_t gfp);
+void pvvas_zeroes_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr);
 void pvvas_pages_free(struct pvvas_seg *mem);
+
+/* extent.c */
+int pvvas_extent_touch(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp);
+int pvvas_extent_fill(struct pvvas_seg *seg, pgoff_t index, pgoff_t from,
+		      pgoff_t to, gfp_t gfp);
 
 /* populate.c */
 int pvvas_pages_populate(struct pvvas_seg *seg);
@@ -450,7 +460,8 @@ int pvvas_pages_pin(struct pvvas_seg *seg, u64 addr);
 /* cow.c */
 int pvvas_clone_wait(struct pvvas_seg *mem);
 void pvvas_clone_keep(struct pvvas_seg *mem, pgoff_t index, struct page *page);
-int pvvas_faces_refuse(struct pvvas_seg *mem, u32 prot);
+void pvvas_faces_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count,
+			u32 prot);
 int pvvas_clone_pages(struct pvvas_clone *clones, u32 nr);
 
 /* clone.c */

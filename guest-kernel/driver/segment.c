@@ -10,6 +10,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 #include "compat.h"
 #include "ept.h"
 
@@ -25,21 +26,43 @@ static u64 pvvas_window_end(void)
 }
 
 #define PVVAS_CREATE_ALL	(PVVAS_CREATE_POPULATE | PVVAS_CREATE_HUGE | \
-				 PVVAS_CREATE_NODE | PVVAS_CREATE_LOCK | \
-				 PVVAS_CREATE_DUMP | PVVAS_CREATE_HUGETLB)
+				 PVVAS_CREATE_LOCK | PVVAS_CREATE_DUMP | \
+				 PVVAS_CREATE_HUGETLB | PVVAS_CREATE_SMALL)
+
+/* Are the nodes there, and for the caller to use, and as many as the policy takes? */
+static bool pvvas_nodes_ok(u32 policy, u64 nodes)
+{
+	int node;
+
+	for (node = 0; node < BITS_PER_TYPE(u64); node++)
+		if (nodes & BIT_ULL(node) &&
+		    (node >= nr_node_ids || !node_state(node, N_MEMORY) ||
+		     !node_isset(node, cpuset_current_mems_allowed)))
+			return false;
+	switch (policy) {
+	case PVVAS_NUMA_DEFAULT:
+		return !nodes;
+	case PVVAS_NUMA_PREFERRED:
+		return hweight64(nodes) == 1;
+	case PVVAS_NUMA_BIND:
+	case PVVAS_NUMA_INTERLEAVE:
+		return nodes;
+	default:
+		return false;
+	}
+}
 
 static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 {
 	if (arg->flags & ~PVVAS_CREATE_ALL || arg->mode & ~0777 ||
 	    arg->reserved)
 		return -EINVAL;
-	if (arg->flags & PVVAS_CREATE_NODE ?
-	    arg->node < 0 || arg->node >= nr_node_ids ||
-	    !node_state(arg->node, N_MEMORY) ||
-	    !node_isset(arg->node, cpuset_current_mems_allowed) : arg->node)
+	if (arg->flags & PVVAS_CREATE_HUGE && arg->flags & PVVAS_CREATE_SMALL)
+		return -EINVAL;
+	if (!pvvas_nodes_ok(arg->policy, arg->nodes))
 		return -EINVAL;
 	if (arg->flags & PVVAS_CREATE_HUGETLB) {
-		if (arg->flags != PVVAS_CREATE_HUGETLB ||
+		if (arg->flags != PVVAS_CREATE_HUGETLB || arg->policy ||
 		    !IS_ALIGNED(arg->base | arg->length | arg->memory,
 				PVVAS_BLOCK))
 			return -EINVAL;
@@ -129,7 +152,6 @@ struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode)
 		kfree(seg);
 		return ERR_PTR(ret);
 	}
-	seg->node = NUMA_NO_NODE;
 	seg->base = base;
 	seg->length = length;
 	INIT_LIST_HEAD(&seg->order);
@@ -173,9 +195,10 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 		return PTR_ERR(seg);
 	}
 	seg->huge = arg->flags & PVVAS_CREATE_HUGE;
+	seg->small = arg->flags & PVVAS_CREATE_SMALL;
 	seg->dump = arg->flags & PVVAS_CREATE_DUMP;
-	if (arg->flags & PVVAS_CREATE_NODE)
-		seg->node = arg->node;
+	seg->policy = arg->policy;
+	seg->nodes = arg->nodes;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_seg_place(seg);
 	if (!ret && arg->flags & PVVAS_CREATE_LOCK)
@@ -207,12 +230,16 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 	return ret;
 }
 
-/* The tables, and then what they show.  Without locks. */
+/*
+ * The tables, and then what they show.  Without locks.  Demand faults that have found
+ * the segment end first.
+ */
 static bool pvvas_seg_end(struct pvvas_leftover *left)
 {
 	struct pvvas_seg *seg = container_of(left, struct pvvas_seg, left);
 	struct pvvas_seg *mem = seg->memory;
 
+	wait_var_event(&seg->faulting, !atomic_read(&seg->faulting));
 	pvvas_tree_free(seg->tree);
 	pvvas_pages_free(seg);
 	pvvas_seg_lock_free(seg);
@@ -239,19 +266,14 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 	xa_lock_irq(&mem->pages);
 	list_del(&seg->face);
 	xa_unlock_irq(&mem->pages);
-	if (seg->tree) {
+	if (seg->tree)
 		xa_erase_irq(&pvvas_segs_by_tree, seg->tree->seg);
-		/* Demand faults run with interrupts off, to their end. */
-		while (atomic_read(&seg->faulting))
-			cpu_relax();
-	}
 	pvvas_bury(&seg->left, pvvas_seg_end);
 }
 
 /*
- * The segment of this tree, for a demand fault: interrupts are off
- * until pvvas_seg_fault_end().  The segment stays as long, even when its last
- * reference goes.
+ * The segment of this tree, for a demand fault.  It stays until
+ * pvvas_seg_fault_end(), even when its last reference goes.
  */
 struct pvvas_seg *pvvas_seg_fault_begin(u64 tree)
 {
@@ -268,7 +290,8 @@ struct pvvas_seg *pvvas_seg_fault_begin(u64 tree)
 
 void pvvas_seg_fault_end(struct pvvas_seg *seg)
 {
-	atomic_dec(&seg->faulting);
+	if (atomic_dec_and_test(&seg->faulting))
+		wake_up_var(&seg->faulting);
 }
 
 /* The segment @id, with a reference, if the caller has these rights to it. */

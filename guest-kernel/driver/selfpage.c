@@ -8,11 +8,13 @@
 #include <linux/uaccess.h>
 #include "hv.h"
 
+/* @some does pages from @at on: how many bytes, or -errno. */
 static int pvvas_range_each(struct pvvas_ioc_range *arg,
-			    int (*one)(struct pvvas_seg *seg, u64 at,
-				       struct pvvas_ioc_range *arg))
+			    long (*some)(struct pvvas_seg *seg, u64 at,
+					 struct pvvas_ioc_range *arg))
 {
 	struct pvvas_seg *seg;
+	long done = 0;
 	u64 at;
 	int ret;
 
@@ -22,43 +24,47 @@ static int pvvas_range_each(struct pvvas_ioc_range *arg,
 	if (IS_ERR(seg))
 		return PTR_ERR(seg);
 	ret = pvvas_range_check(seg, arg);
-	for (at = 0; at < arg->length && !ret; at += PAGE_SIZE) {
-		ret = fatal_signal_pending(current) ? -EINTR :
-		      one(seg, at, arg);
+	for (at = 0; at < arg->length && !ret; at += done) {
+		done = fatal_signal_pending(current) ? -EINTR :
+		       some(seg, at, arg);
+		ret = min(done, 0L);
 		cond_resched();
 	}
 	pvvas_seg_drop(seg);
 	return ret;
 }
 
-static int pvvas_populate_one(struct pvvas_seg *seg, u64 at,
-			      struct pvvas_ioc_range *arg)
+/* One page, or as many as come with it within the range. */
+static long pvvas_populate_some(struct pvvas_seg *seg, u64 at,
+				struct pvvas_ioc_range *arg)
 {
-	int ret;
+	pgoff_t from = (seg->base - seg->start + arg->offset) >> PAGE_SHIFT;
+	pgoff_t index = from + (at >> PAGE_SHIFT);
+	long ret;
 
 	do {
 		pvvas_clone_wait(seg->memory);
-		ret = pvvas_page_fault(seg, seg->base - seg->start +
-				       arg->offset + at, 0, GFP_KERNEL |
-				       __GFP_RETRY_MAYFAIL, true);
+		ret = pvvas_page_populate(seg, index, from + (arg->length >>
+					  PAGE_SHIFT) - 1);
 	} while (ret == -EINPROGRESS && !fatal_signal_pending(current));
-	return ret;
+	return ret < 0 ? ret : ret << PAGE_SHIFT;
 }
 
 int pvvas_seg_populate(struct pvvas_ioc_range *arg)
 {
 	if (arg->addr)
 		return -EINVAL;
-	return pvvas_range_each(arg, pvvas_populate_one);
+	return pvvas_range_each(arg, pvvas_populate_some);
 }
 
-static int pvvas_fill_one(struct pvvas_seg *seg, u64 at,
-			  struct pvvas_ioc_range *arg)
+static long pvvas_fill_one(struct pvvas_seg *seg, u64 at,
+			   struct pvvas_ioc_range *arg)
 {
 	struct pvvas_seg *mem = seg->memory;
 	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
-	struct page *page = pvvas_page_alloc(mem, gfp, 0);
 	u64 offset = seg->base - seg->start + arg->offset + at;
+	pgoff_t index = offset >> PAGE_SHIFT;
+	struct page *page = pvvas_page_alloc(mem, index, gfp, 0);
 	int ret = 0;
 
 	if (!page)
@@ -67,12 +73,12 @@ static int pvvas_fill_one(struct pvvas_seg *seg, u64 at,
 			   PAGE_SIZE))
 		ret = -EFAULT;
 	if (!ret)
-		ret = pvvas_page_store(mem, offset >> PAGE_SHIFT, page, gfp);
+		ret = pvvas_page_store(mem, index, page, gfp);
 	if (!ret)
 		arg->done++;
 	else
 		pvvas_page_put(page);
-	return ret == -EEXIST ? 0 : ret;
+	return ret && ret != -EEXIST ? ret : PAGE_SIZE;
 }
 
 int pvvas_seg_fill(struct pvvas_ioc_range *arg)
@@ -83,23 +89,25 @@ int pvvas_seg_fill(struct pvvas_ioc_range *arg)
 int pvvas_seg_pager(struct pvvas_ioc_seg_pager *arg)
 {
 	struct pvvas_seg *seg;
+	struct pvvas_seg *mem;
 	bool zeroes;
-	int ret = 0;
 
 	if (arg->on > 1 || arg->reserved)
 		return -EINVAL;
 	seg = pvvas_seg_hold(arg->seg, PVVAS_READ | PVVAS_WRITE);
 	if (IS_ERR(seg))
 		return PTR_ERR(seg);
-	xa_lock_irq(&seg->memory->pages);
-	seg->memory->pager = arg->on;
-	zeroes = seg->memory->zeroes;
-	xa_unlock_irq(&seg->memory->pages);
+	mem = seg->memory;
+	xa_lock_irq(&mem->pages);
+	mem->pager = arg->on;
+	zeroes = mem->zeroes;
+	xa_unlock_irq(&mem->pages);
 	/* Readers saw zeroes where the pager is to be asked from now on. */
 	if (arg->on && zeroes)
-		ret = pvvas_faces_refuse(seg->memory, 0);
+		pvvas_faces_refuse(mem, 0, (mem->end - mem->start) >> PAGE_SHIFT,
+				   0);
 	pvvas_seg_drop(seg);
-	return ret;
+	return 0;
 }
 
 int pvvas_seg_stat(struct pvvas_ioc_seg_stat *arg)

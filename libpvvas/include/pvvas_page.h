@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Pages of segments: protect them, hear of refused accesses, know which were
- * written, show them twice, fill them.  Included by pvvas.h.
+ * Pages of segments: what kind they are, protect them, hear of refused accesses,
+ * know which were written, show them twice, fill them, give them back.  Included
+ * by pvvas.h.
  *
  * What is said here holds for the segment in every VAS and every process.  A
  * protection allows no more than the attachment does.  Addresses are those of
@@ -14,10 +15,58 @@
 #define PVVAS_PAGE_H
 
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/*
+ * struct seg_options.flags.  Without SEG_HUGE or SEG_SMALL a touch brings one page,
+ * and where pages are touched in order 64 KiB, and 2 MiB where such a page is at hand.
+ */
+#define SEG_HUGE	(1U << 0)	/* any touch brings 2 MiB where they fit */
+#define SEG_SMALL	(1U << 1)	/* a touch brings one page of 4 KiB */
+#define SEG_POPULATE	(1U << 2)	/* all memory now: -ENOMEM now */
+#define SEG_LOCK	(1U << 3)	/* likewise, within RLIMIT_MEMLOCK */
+#define SEG_DUMP	(1U << 4)	/* core dumps hold it */
+#define SEG_HUGETLB	(1U << 5)	/* its memory is @memory */
+
+/* struct seg_options.policy: where memory comes from */
+#define SEG_NUMA_DEFAULT	0	/* as the thread's that touches it */
+#define SEG_NUMA_PREFERRED	1	/* one node, if it has any */
+#define SEG_NUMA_BIND		2	/* these nodes, or none */
+#define SEG_NUMA_INTERLEAVE	3	/* these nodes in turn */
+
+/**
+ * struct seg_options - what a segment's memory shall be
+ * @size: sizeof(struct seg_options), set by the caller
+ * @flags: SEG_*
+ * @policy: SEG_NUMA_*
+ * @nodes: with a policy: a bit for each NUMA node of it
+ * @memory: with SEG_HUGETLB: as many bytes of hugetlbfs, mapped writable in this
+ *	process, which are the segment's from then on as well
+ */
+struct seg_options {
+	size_t size;
+	uint32_t flags;
+	uint32_t policy;
+	uint64_t nodes;
+	void *memory;
+};
+
+/**
+ * seg_alloc_with - seg_alloc() with options
+ * @options: NULL for none
+ *
+ * Besides the errors of seg_alloc(): -EINVAL: options that there are not, or not
+ * together; -E2BIG: of a later library; -ENOMEM: SEG_POPULATE, SEG_LOCK: there is
+ * not as much; -EPERM: SEG_LOCK: RLIMIT_MEMLOCK; -EFAULT: SEG_HUGETLB: @memory is
+ * not there; -EOPNOTSUPP: the backend in use has it not.
+ */
+int seg_alloc_with(const char *name, void *base, size_t size, mode_t perms,
+		   const struct seg_options *options);
 
 /**
  * seg_protect - what accesses to a range of pages are allowed at most
@@ -43,7 +92,8 @@ int seg_unprot(int sid, void *page);
  *
  * Returns how many: those written since a call told of them, which writes what
  * it tells of down as clean.  Before the first call of all, every page that has
- * memory counts as written.  If it returns @max there may be more: call again.
+ * memory counts as written, also one that came with its neighbour; from then on a
+ * touch brings one page.  If it returns @max there may be more: call again.
  */
 int seg_dirty(int sid, void *addr, size_t length, void **pages, size_t max);
 

@@ -4,14 +4,57 @@
  */
 #include <errno.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "internal.h"
 #include "lockset.h"
 
-PVVAS_EXPORT int seg_alloc(const char *name, void *base, size_t size,
-			   mode_t perms)
+_Static_assert(SEG_NUMA_PREFERRED == PVVAS_NUMA_PREFERRED &&
+	       SEG_NUMA_BIND == PVVAS_NUMA_BIND &&
+	       SEG_NUMA_INTERLEAVE == PVVAS_NUMA_INTERLEAVE, "policies");
+
+/* Options as they are known here, or -errno. */
+static int read_options(const struct seg_options *options,
+			struct pvvas_ioc_create *arg)
+{
+	static const struct {
+		uint32_t ours, theirs;
+	} flags[] = {
+		{ SEG_HUGE, PVVAS_CREATE_HUGE },
+		{ SEG_SMALL, PVVAS_CREATE_SMALL },
+		{ SEG_POPULATE, PVVAS_CREATE_POPULATE },
+		{ SEG_LOCK, PVVAS_CREATE_LOCK },
+		{ SEG_DUMP, PVVAS_CREATE_DUMP },
+		{ SEG_HUGETLB, PVVAS_CREATE_HUGETLB },
+	};
+	const char *more = (const char *)options;
+	struct seg_options known = { 0 };
+	size_t i;
+
+	if (!options)
+		return 0;
+	if (options->size < sizeof(options->size))
+		return -EINVAL;
+	for (i = sizeof(known); i < options->size; i++)
+		if (more[i])
+			return -E2BIG;
+	memcpy(&known, options, options->size < sizeof(known) ?
+	       options->size : sizeof(known));
+	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if (known.flags & flags[i].ours)
+			arg->flags |= flags[i].theirs;
+		known.flags &= ~flags[i].ours;
+	}
+	arg->policy = known.policy;
+	arg->nodes = known.nodes;
+	arg->memory = (uintptr_t)known.memory;
+	return known.flags ? -EINVAL : 0;
+}
+
+PVVAS_EXPORT int seg_alloc_with(const char *name, void *base, size_t size,
+				mode_t perms, const struct seg_options *options)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	struct pvvas_ioc_create arg = {
@@ -26,10 +69,18 @@ PVVAS_EXPORT int seg_alloc(const char *name, void *base, size_t size,
 	    (uintptr_t)base % page)
 		return -EINVAL;
 	arg.length = (size + page - 1) / page * page;
-	err = name ? pvvas_check_name(name) : 0;
+	err = read_options(options, &arg);
+	if (!err && name)
+		err = pvvas_check_name(name);
 	if (!err)
 		err = pvvas_call(PVVAS_IOC_SEG_CREATE, &arg);
 	return err ? err : (int)arg.id;
+}
+
+PVVAS_EXPORT int seg_alloc(const char *name, void *base, size_t size,
+			   mode_t perms)
+{
+	return seg_alloc_with(name, base, size, perms, NULL);
 }
 
 PVVAS_EXPORT int seg_find(const char *name)

@@ -118,7 +118,24 @@ static int check_range(struct pvvas_ioc_create *arg)
 	return 0;
 }
 
-static int make_segment_file(struct soft_object *obj)
+/* The kernel chooses the pages of a file; what says more than how large is not here. */
+static int check_segment(struct pvvas_ioc_create *arg)
+{
+	const uint32_t hints = PVVAS_CREATE_HUGE | PVVAS_CREATE_SMALL;
+	const uint32_t others = PVVAS_CREATE_LOCK | PVVAS_CREATE_DUMP |
+				PVVAS_CREATE_HUGETLB;
+
+	if ((arg->flags & hints) == hints ||
+	    arg->flags & ~(hints | others | PVVAS_CREATE_POPULATE) ||
+	    arg->policy > PVVAS_NUMA_INTERLEAVE || !arg->policy != !arg->nodes ||
+	    (arg->memory && !(arg->flags & PVVAS_CREATE_HUGETLB)))
+		return -EINVAL;
+	if (arg->flags & others || arg->policy)
+		return -EOPNOTSUPP;
+	return check_range(arg);
+}
+
+static int make_segment_file(struct soft_object *obj, bool populate)
 {
 	int fd, err = 0;
 
@@ -130,6 +147,8 @@ static int make_segment_file(struct soft_object *obj)
 		return fd;
 	if (ftruncate(fd, (off_t)obj->length) < 0)
 		err = -errno;
+	else if (populate && fallocate(fd, 0, 0, (off_t)obj->length) < 0)
+		err = errno == ENOSPC ? -ENOMEM : -errno;
 	close(fd);
 	return err;
 }
@@ -164,13 +183,10 @@ int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 	uint32_t id;
 	int err;
 
-	if (arg->flags)
-		return -EINVAL;
-	if (kind == PVVAS_KIND_SEG) {
-		err = check_range(arg);
-		if (err)
-			return err;
-	}
+	err = kind == PVVAS_KIND_SEG ? check_segment(arg) :
+	      arg->flags ? -EINVAL : 0;
+	if (err)
+		return err;
 	if (name && by_name(kind, name))
 		return -EEXIST;
 	o = new_object(&id);
@@ -190,7 +206,8 @@ int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 		set_name(o, name);
 	else
 		o->owner = soft_self;
-	err = kind == PVVAS_KIND_SEG ? make_segment_file(o) : 0;
+	err = kind == PVVAS_KIND_SEG ?
+	      make_segment_file(o, arg->flags & PVVAS_CREATE_POPULATE) : 0;
 	if (err)
 		soft_free(o);
 	else

@@ -22,7 +22,9 @@ static const struct command {
 } commands[] = {
 	{ "ls", cmd_ls, "[vas | seg] [--idle]", "list them" },
 	{ "stat", cmd_stat, "vas|seg NAME", "all about one" },
-	{ "create", cmd_create, "vas NAME [-m MODE] | seg NAME SIZE [-m MODE] [-b BASE]",
+	{ "create", cmd_create, "vas NAME [-m MODE] | seg NAME SIZE [-m MODE] [-b BASE]\n"
+	  "      [--huge | --small] [--populate] [--lock] [--dump]\n"
+	  "      [--prefer NODE | --bind NODES | --interleave NODES]",
 	  "make one" },
 	{ "rm", cmd_rm, "vas|seg NAME...", "take names away" },
 	{ "chmod", cmd_chmod, "MODE vas|seg NAME...", "change modes" },

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -11,8 +12,75 @@
 
 #include "tool.h"
 
+/* "0,2-3": a bit for each; false if it is no such list */
+static bool node_list(const char *text, uint64_t *nodes)
+{
+	unsigned long from, to;
+	char *end;
+
+	*nodes = 0;
+	do {
+		if (*text < '0' || *text > '9')
+			return false;
+		from = to = strtoul(text, &end, 10);
+		if (*end == '-') {
+			if (end[1] < '0' || end[1] > '9')
+				return false;
+			to = strtoul(end + 1, &end, 10);
+		}
+		if (from > to || to > 63)
+			return false;
+		for (; from <= to; from++)
+			*nodes |= 1ULL << from;
+		text = end + 1;
+	} while (*end == ',');
+	return !*end;
+}
+
+/* What stands alone. */
+static bool create_flag(const char *word, struct seg_options *options)
+{
+	static const struct {
+		const char *word;
+		uint32_t flag;
+	} flags[] = {
+		{ "--huge", SEG_HUGE }, { "--small", SEG_SMALL },
+		{ "--populate", SEG_POPULATE }, { "--lock", SEG_LOCK },
+		{ "--dump", SEG_DUMP },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if (strcmp(word, flags[i].word))
+			continue;
+		options->flags |= flags[i].flag;
+		return true;
+	}
+	return false;
+}
+
+/* What has a list of nodes. */
+static bool create_policy(const char *word, const char *nodes,
+			  struct seg_options *options)
+{
+	static const char * const policies[] = {
+		[SEG_NUMA_PREFERRED] = "--prefer",
+		[SEG_NUMA_BIND] = "--bind",
+		[SEG_NUMA_INTERLEAVE] = "--interleave",
+	};
+	uint32_t i;
+
+	for (i = SEG_NUMA_PREFERRED; i <= SEG_NUMA_INTERLEAVE; i++)
+		if (!strcmp(word, policies[i]) && !options->policy) {
+			options->policy = i;
+			return node_list(nodes, &options->nodes);
+		}
+	return false;
+}
+
 int cmd_create(int argc, char **argv)
 {
+	struct seg_options options = { .size = sizeof(options) };
 	uint64_t base = 0, size = 0;
 	enum tool_kind kind;
 	mode_t mode = 0600;
@@ -23,18 +91,24 @@ int cmd_create(int argc, char **argv)
 	first = kind == TOOL_SEG ? 3 : 2;
 	if (kind == TOOL_SEG && (argc < 3 || !tool_size(argv[2], &size)))
 		return tool_usage();
-	for (i = first; i < argc; i += 2) {
-		if (i + 1 == argc)
-			return tool_usage();
-		if (!strcmp(argv[i], "-m") && tool_mode(argv[i + 1], &mode))
+	for (i = first; i < argc; i++) {
+		if (kind == TOOL_SEG && create_flag(argv[i], &options))
 			continue;
-		if (!strcmp(argv[i], "-b") && kind == TOOL_SEG &&
-		    tool_size(argv[i + 1], &base))
+		if (++i == argc)
+			return tool_usage();
+		if (!strcmp(argv[i - 1], "-m") && tool_mode(argv[i], &mode))
+			continue;
+		if (kind == TOOL_SEG && !strcmp(argv[i - 1], "-b") &&
+		    tool_size(argv[i], &base))
+			continue;
+		if (kind == TOOL_SEG &&
+		    create_policy(argv[i - 1], argv[i], &options))
 			continue;
 		return tool_usage();
 	}
 	id = kind == TOOL_VAS ? vas_create(argv[1], mode) :
-		seg_alloc(argv[1], (void *)(uintptr_t)base, size, mode);
+		seg_alloc_with(argv[1], (void *)(uintptr_t)base, size, mode,
+			       &options);
 	if (id < 0)
 		return tool_error(id, "%s %s", argv[0], argv[1]);
 	printf(tool_json ? "{\"id\":%d}\n" : "%d\n", id);

@@ -329,7 +329,7 @@ static unsigned long fill_range(union arg *a)
 		PVVAS_IOC_SEG_PROTECT, PVVAS_IOC_SEG_DIRTY,
 		PVVAS_IOC_SEG_POPULATE, PVVAS_IOC_SEG_FILL,
 	};
-	unsigned long request = requests[below(4)];
+	unsigned long request = requests[below(5)];
 
 	a->range.seg = an_id(known.seg, secret_seg, open_seg);
 	a->range.offset = below(4) ? below(64) * 4096UL : odd_number();

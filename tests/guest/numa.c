@@ -37,12 +37,12 @@ static long kib_free(int node)
 	return kib;
 }
 
-static int try_to_create(unsigned int flags, int node)
+static int try_with(unsigned int flags, uint32_t policy, uint64_t nodes)
 {
 	struct pvvas_ioc_create arg = {
 		.size = sizeof(arg), .mode = 0600, .base = (uintptr_t)BASE,
-		.length = SIZE, .flags = flags | PVVAS_CREATE_NODE,
-		.node = node,
+		.length = SIZE, .flags = flags, .policy = policy,
+		.nodes = nodes,
 	};
 	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC), ret;
 
@@ -52,6 +52,11 @@ static int try_to_create(unsigned int flags, int node)
 	if (ret > 0)
 		tcase_track_seg(ret);
 	return ret;
+}
+
+static int try_to_create(unsigned int flags, int node)
+{
+	return try_with(flags, PVVAS_NUMA_PREFERRED, 1ULL << node);
 }
 
 static int create(unsigned int flags, int node)
@@ -117,6 +122,58 @@ static void pages_taken_at_first_touch_are_of_node_1(void)
 	at_first_touch_from(1);
 }
 
+/* So many bytes from each, give or take what is on its way. */
+static void took_from_both(const long before[2])
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		long took = before[i] - kib_free(i);
+
+		tcase_note("%ld KiB from node %d", took, i);
+		check(took > (long)(SIZE / 1024 / 8 * 3));
+		check(took < (long)(SIZE / 1024 / 8 * 5));
+	}
+}
+
+static void interleaved(unsigned int flags)
+{
+	long before[2] = { kib_free(0), kib_free(1) };
+
+	check_id(try_with(flags | PVVAS_CREATE_POPULATE, PVVAS_NUMA_INTERLEAVE,
+			  3));
+	took_from_both(before);
+}
+
+static void interleaved_pages_are_of_both_nodes(void)
+{
+	interleaved(PVVAS_CREATE_SMALL);
+}
+
+static void interleaved_extents_are_of_both_nodes(void)
+{
+	interleaved(0);
+}
+
+/* More than a node has: nothing comes from the other one. */
+static void bound_pages_are_of_their_nodes_or_not_at_all(void)
+{
+	struct pvvas_ioc_create arg = {
+		.size = sizeof(arg), .mode = 0600, .base = (uintptr_t)BASE,
+		.length = 384 * MIB, .flags = PVVAS_CREATE_POPULATE,
+		.policy = PVVAS_NUMA_BIND, .nodes = 2,
+	};
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+	long before[2] = { kib_free(0), kib_free(1) };
+
+	check(fd >= 0);
+	check_eq(ioctl(fd, PVVAS_IOC_SEG_CREATE, &arg), -1);
+	check_eq(errno, ENOMEM);
+	close(fd);
+	check_id(try_with(PVVAS_CREATE_POPULATE, PVVAS_NUMA_BIND, 2));
+	took_from(1, before);
+}
+
 static void in_cpuset(void *arg)
 {
 	int node = *(int *)arg;
@@ -147,6 +204,9 @@ static const struct tcase cases[] = {
 	CASE(pages_taken_at_once_are_of_node_1),
 	CASE(pages_taken_at_first_touch_are_of_node_0),
 	CASE(pages_taken_at_first_touch_are_of_node_1),
+	CASE(interleaved_pages_are_of_both_nodes),
+	CASE(interleaved_extents_are_of_both_nodes),
+	CASE(bound_pages_are_of_their_nodes_or_not_at_all),
 	CASE(a_node_that_the_cpuset_has_not_is_refused),
 };
 

@@ -27,11 +27,32 @@ static void enter(int to)
 	check_eq(vas_current(), to);
 }
 
+/* A VAS that shows a segment of 4 MiB, of a kind. */
+static int vas_with(uint32_t flags)
+{
+	int vid = tcase_vas(NULL, 0600);
+
+	sid = tcase_seg_with(NULL, BASE, 4 * MIB, 0600, flags);
+	check_eq(seg_attach(vid, sid), 0);
+	return vid;
+}
+
+static void scene_with(uint32_t flags)
+{
+	vh = check_id(vas_attach(vas_with(flags)));
+	enter(vh);
+}
+
 /* A segment, and this thread in a VAS that shows it. */
 static void scene(void)
 {
-	vh = check_id(vas_attach(tcase_vas_with_seg(BASE, 4 * MIB, &sid)));
-	enter(vh);
+	scene_with(0);
+}
+
+/* The same where a touch brings one page: for cases that count pages. */
+static void scene_of_small_pages(void)
+{
+	scene_with(SEG_SMALL);
 }
 
 static void refused(struct tcase_fault f, void *addr)
@@ -67,7 +88,7 @@ static void pages_without_memory_are_protected_too(void)
 {
 	struct seg_stat stat = { .size = sizeof(stat) };
 
-	scene();
+	scene_of_small_pages();
 	check_eq(seg_prot1(sid, BASE + 8 * PAGE, PROT_NONE), 0);
 	refused(tcase_try_write(BASE + 8 * PAGE), BASE + 8 * PAGE);
 	BASE[7 * PAGE] = 1;
@@ -295,7 +316,7 @@ static void dirty_tells_of_written_pages_once(void)
 	void *pages[64];
 	int i;
 
-	scene();
+	scene_of_small_pages();
 	for (i = 0; i < 8; i++)
 		BASE[i * PAGE] = 1;
 	check_eq(dirty(pages, 64), 8);
@@ -321,7 +342,7 @@ static void writes_of_system_calls_are_dirty_too(void)
 	void *pages[4];
 	int fd[2];
 
-	scene();
+	scene_of_small_pages();
 	BASE[PAGE] = 1;
 	check_eq(dirty(pages, 4), 1);
 	check_eq(pipe(fd), 0);
@@ -341,7 +362,7 @@ static void write_one(void *arg)
 
 static void writes_of_other_processes_are_dirty_too(void)
 {
-	int vid = tcase_vas_with_seg(BASE, 4 * MIB, &sid);
+	int vid = vas_with(SEG_SMALL);
 	void *pages[200];
 	int i;
 
@@ -359,7 +380,7 @@ static void writes_of_other_processes_are_dirty_too(void)
 
 static void map2_shows_the_same_memory_with_its_own_protection(void)
 {
-	int vid = tcase_vas_with_seg(BASE, 4 * MIB, &sid), face;
+	int vid = vas_with(SEG_SMALL), face;
 	char *other;
 	size_t size;
 	void *pages[4];
@@ -471,7 +492,7 @@ static void a_pager_gives_pages_their_content(void)
 	char data[2 * PAGE];
 	int i;
 
-	scene();
+	scene_of_small_pages();
 	BASE[0] = 99;
 	check_eq(seg_pager(sid, 1), 0);
 	check_eq(BASE[0], 99);
@@ -505,7 +526,7 @@ static void populate_takes_memory_at_once(void)
 {
 	struct seg_stat stat = { .size = sizeof(stat) };
 
-	scene();
+	scene_of_small_pages();
 	BASE[5 * PAGE] = 7;
 	check_eq(seg_ctl(sid, SEG_CTL_POPULATE, BASE + PAGE, 16 * PAGE), 0);
 	check_eq(seg_ctl(sid, SEG_CTL_STAT, &stat), 0);
@@ -515,12 +536,52 @@ static void populate_takes_memory_at_once(void)
 	enter(VAS_HOME);
 }
 
+/*
+ * What comes with a page is told of at first, and from then on a page comes alone:
+ * also where no page was before.
+ */
+static void after_the_first_dirty_a_touch_brings_one_page(void)
+{
+	void *pages[1024];
+	int n, i, found = 0;
+
+	scene();
+	BASE[5 * PAGE] = 1;
+	n = dirty(pages, 1024);
+	for (i = 0; i < n; i++)
+		found += pages[i] == BASE + 5 * PAGE;
+	check_eq(found, 1);
+	check_eq(dirty(pages, 1024), 0);
+	BASE[3 * MIB + 7 * PAGE] = 1;
+	check_eq(dirty(pages, 1024), 1);
+	check(pages[0] == BASE + 3 * MIB + 7 * PAGE);
+	check_eq(*(volatile char *)(BASE + 3 * MIB + 8 * PAGE), 0);
+	check_eq(dirty(pages, 1024), 0);
+	enter(VAS_HOME);
+}
+
+/* Nothing comes that the pager has not given, however much would fit. */
+static void a_pager_is_asked_for_every_page(void)
+{
+	static char data[PAGE];
+
+	scene();
+	check_eq(seg_pager(sid, 1), 0);
+	data[0] = 3;
+	check_eq(seg_fill(sid, BASE + 4 * PAGE, data, PAGE), 1);
+	check_eq(*(volatile char *)(BASE + 4 * PAGE), 3);
+	check_eq(tcase_try_read(BASE + 5 * PAGE).sig, SIGSEGV);
+	check_eq(tcase_try_write(BASE + 3 * PAGE).sig, SIGSEGV);
+	check_eq(seg_populate(sid, BASE, 4 * MIB), -ENXIO);
+	enter(VAS_HOME);
+}
+
 static void seg_ctl_does_the_same(void)
 {
 	struct seg_stat stat = { .size = 1 };
 	void *pages[4];
 
-	scene();
+	scene_of_small_pages();
 	check_eq(seg_ctl(sid, SEG_CTL_STAT, &stat), -EINVAL);
 	BASE[0] = 1;
 	check_eq(seg_ctl(sid, SEG_CTL_PROTECT, BASE, PAGE, PROT_READ), 0);
@@ -577,6 +638,8 @@ static const struct tcase cases[] = {
 	CASE(a_second_face_outlives_the_first),
 	CASE(a_pager_gives_pages_their_content),
 	CASE(populate_takes_memory_at_once),
+	CASE(after_the_first_dirty_a_touch_brings_one_page),
+	CASE(a_pager_is_asked_for_every_page),
 	CASE(seg_ctl_does_the_same),
 	CASE(changing_traps_on_and_on_takes_no_memory),
 };

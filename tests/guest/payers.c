@@ -307,7 +307,7 @@ static void reading_where_nothing_is_costs_the_owner_nothing(void)
 	static const char data[PAGE] = "f";
 	struct pair *pair = new_pair();
 	int vid = tcase_vas(pair->name, 0644), vh, face;
-	int sid = tcase_seg(NULL, BASE, SIZE, 0644);
+	int sid = tcase_seg_with(NULL, BASE, SIZE, 0644, SEG_SMALL);
 	pid_t reader;
 	size_t at;
 

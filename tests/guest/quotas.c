@@ -301,15 +301,22 @@ static void the_machine_has_so_many_links(void)
 	with("max_links", 3, 524288, fill_links);
 }
 
-static int seg_attached(size_t size)
+static int seg_attached_with(size_t size, uint32_t flags)
 {
-	int vid = check_id(vas_create(NULL, 0600));
-	int sid = check_id(seg_alloc(NULL, BASE, size, 0600)), vh;
+	struct seg_options options = { .size = sizeof(options), .flags = flags };
+	int vid = check_id(vas_create(NULL, 0600)), sid, vh;
+
+	sid = check_id(seg_alloc_with(NULL, BASE, size, 0600, &options));
 
 	check_eq(seg_attach(vid, sid), 0);
 	vh = check_id(vas_attach(vid));
 	check_eq(vas_switch(vh), 0);
 	return sid;
+}
+
+static int seg_attached(size_t size)
+{
+	return seg_attached_with(size, 0);
 }
 
 static void touch(size_t from, size_t to)
@@ -427,7 +434,7 @@ static void sparse_in_cgroup(void *arg)
 
 	(void)arg;
 	cgroup_enter("small");
-	seg_attached(size);
+	seg_attached_with(size, SEG_SMALL);
 	BASE[0] = 1;
 	before = cgroup_bytes("small");
 	for (at = 0; at < size; at += 8UL << 30)

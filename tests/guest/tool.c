@@ -107,6 +107,13 @@ static void exit_statuses_mean_something(void)
 	check_eq(pvvas("cp seg:no-such-segment /tmp/file"), 3);
 	check_eq(pvvas("cp a b"), 2);
 	check_eq(pvvas("create vas x -b 0"), 2);
+	check_eq(pvvas("create vas x --huge"), 2);
+	check_eq(pvvas("create seg x 4K --tiny"), 2);
+	check_eq(pvvas("create seg x 4K --bind"), 2);
+	check_eq(pvvas("create seg x 4K --bind 2-1"), 2);
+	check_eq(pvvas("create seg x 4K --bind 0,64"), 2);
+	check_eq(pvvas("create seg x 4K --bind 0 --prefer 0"), 2);
+	check_eq(pvvas("create seg x 4K --huge --small"), 1);
 	check_eq(pvvas("--help"), 0);
 	check(strstr(output, "chmod MODE"));
 	check_eq(pvvas("ls --json"), 0);

@@ -97,12 +97,19 @@ int tcase_vas(const char *name, mode_t mode)
 	return vid;
 }
 
-int tcase_seg(const char *name, void *base, size_t size, mode_t mode)
+int tcase_seg_with(const char *name, void *base, size_t size, mode_t mode,
+		   uint32_t flags)
 {
-	int sid = check_id(seg_alloc(name, base, size, mode));
+	struct seg_options options = { .size = sizeof(options), .flags = flags };
+	int sid = check_id(seg_alloc_with(name, base, size, mode, &options));
 
 	track(sid, true);
 	return sid;
+}
+
+int tcase_seg(const char *name, void *base, size_t size, mode_t mode)
+{
+	return tcase_seg_with(name, base, size, mode, 0);
 }
 
 const char *tcase_name(const char *stem)

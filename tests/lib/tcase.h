@@ -73,6 +73,8 @@ void tcase_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Objects, deleted after the case whatever becomes of it. */
 int tcase_vas(const char *name, mode_t mode);
 int tcase_seg(const char *name, void *base, size_t size, mode_t mode);
+int tcase_seg_with(const char *name, void *base, size_t size, mode_t mode,
+		   uint32_t flags);	/* SEG_* */
 void tcase_track_vas(int vid);
 void tcase_track_seg(int sid);
 /* A name of this case only; a static buffer for each of 8 calls. */

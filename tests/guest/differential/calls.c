@@ -248,16 +248,22 @@ static void do_seg_alloc(const unsigned int *r)
 	mode_t mode = some_mode(r[1]);
 	uintptr_t base = some_base(r[2]);
 	size_t size = some_size(r[3]);
+	/* whether there are 2 MiB at hand no model can tell */
+	struct seg_options options = {
+		.size = sizeof(options),
+		.flags = size >= BLOCK || r[4] & 1 ? SEG_SMALL : 0,
+	};
 	int ret;
 
-	say("seg_alloc(%s, %#lx, %#zx, %o)", shown(name), base, size, mode);
-	ret = seg_alloc(name, (void *)base, size, mode);
+	say("seg_alloc_with(%s, %#lx, %#zx, %o, %u)", shown(name), base, size,
+	    mode, options.flags);
+	ret = seg_alloc_with(name, (void *)base, size, mode, &options);
 	if (!agree(ret, m_seg_alloc(m, name, base, size, mode)))
 		return;
 	new_id(ret, &last_seg);
 	if (!base)
 		base = chosen_base(ret, (size + PAGE - 1) / PAGE);
-	m_seg_made(m, ret, name, base, size, mode);
+	m_seg_made(m, ret, name, base, size, mode, options.flags);
 }
 
 static void do_seg_delete(const unsigned int *r)

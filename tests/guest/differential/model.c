@@ -328,13 +328,14 @@ static struct m_seg *new_seg(struct model *m, int sid, const char *name,
 }
 
 void m_seg_made(struct model *m, int sid, const char *name, uintptr_t base,
-		size_t size, mode_t mode)
+		size_t size, mode_t mode, uint32_t flags)
 {
 	struct m_seg *s = new_seg(m, sid, name, base,
 				  (size + PAGE - 1) / PAGE, mode);
 
 	s->memory = calloc(1, sizeof(*s->memory));
 	s->memory->refs = 1;
+	s->memory->small = flags & SEG_SMALL;
 	s->first = true;
 }
 
@@ -445,6 +446,7 @@ void m_seg_cloned(struct model *m, int from, int sid, const char *name,
 
 	to->memory = calloc(1, sizeof(*to->memory));
 	to->memory->refs = 1;
+	to->memory->small = s->memory->small;
 	to->first = true;
 	for (i = 0; i < s->pages; i++) {
 		to->memory->page[i].there = s->memory->page[i].there;

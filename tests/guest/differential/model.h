@@ -35,6 +35,7 @@ struct m_memory {
 	int refs;
 	bool tracking;
 	bool pager;
+	bool small;	/* a touch brings one page */
 	struct m_page page[M_PAGES];
 };
 
@@ -102,7 +103,7 @@ int m_vas_clone(struct model *m, int vid, const char *name, mode_t mode);
 int m_seg_alloc(struct model *m, const char *name, uintptr_t base, size_t size,
 		mode_t mode);
 void m_seg_made(struct model *m, int sid, const char *name, uintptr_t base,
-		size_t size, mode_t mode);
+		size_t size, mode_t mode, uint32_t flags);
 /* Has what this process attached to the handle the place of a public link? */
 bool m_hidden(struct model *m, const struct m_att *a, const struct m_link *l);
 void m_link(struct model *m, int target, int sid, int prot);

@@ -52,6 +52,36 @@ static void there(struct m_memory *mem, struct m_page *p, bool written)
 		p->clean = false;
 }
 
+/*
+ * Driver: where two pages before it are there, or two behind it, the rest of its
+ * 64 KiB in that direction comes with the page, as far as it is in the segment, if
+ * nothing of it is there and nothing is decided page by page.
+ */
+static void around(const struct m_seg *s, size_t i)
+{
+	const size_t nr = 16, skew = s->base / PAGE % nr;
+	size_t first = (i + skew) / nr * nr, end = first + nr - skew, k;
+	struct m_memory *mem = s->memory;
+
+	first = first < skew ? 0 : first - skew;
+	end = end < s->pages ? end : s->pages;
+	if (mem->small || mem->pager || mem->tracking)
+		return;
+	if (i >= 2 && mem->page[i - 1].there && mem->page[i - 2].there)
+		first = i;
+	else if (i + 2 < s->pages && mem->page[i + 1].there &&
+		 mem->page[i + 2].there)
+		end = i + 1;
+	else
+		return;
+	for (k = first; k < end; k++)
+		if (mem->page[k].there ||
+		    s->rights[k] != (PROT_READ | PROT_WRITE))
+			return;
+	for (k = first; k < end; k++)
+		mem->page[k].there = true;
+}
+
 bool m_access(struct model *m, uintptr_t addr, bool write)
 {
 	int rights = 0;
@@ -65,6 +95,8 @@ bool m_access(struct model *m, uintptr_t addr, bool write)
 	/* Driver: reading where there is no page makes one for writers alone. */
 	if (!p->there && !write && !m->soft && !(m_mode(&s->obj) & PROT_WRITE))
 		return true;
+	if (!m->soft)
+		around(s, (addr - s->base) / PAGE);
 	there(s->memory, p, write);
 	return true;
 }

@@ -72,10 +72,11 @@ struct pvvas_ioc_info {
  * @base: in/out, segments only: virtual address, page aligned; 0 lets the
  *	driver choose
  * @length: segments only: bytes, a multiple of the page size
- * @node: with PVVAS_CREATE_NODE: the NUMA node that its pages come from, one of
- *	the caller's cpuset; else 0
+ * @policy: segments only: PVVAS_NUMA_*
  * @reserved: 0
  * @memory: with PVVAS_CREATE_HUGETLB: address of the memory; else 0
+ * @nodes: a bit for each NUMA node of the policy, of the caller's cpuset and below
+ *	64; 0 with PVVAS_NUMA_DEFAULT
  */
 struct pvvas_ioc_create {
 	__u32 size;
@@ -86,28 +87,39 @@ struct pvvas_ioc_create {
 	__u64 base;
 	__u64 length;
 	/* since version 1.1: a struct that ends here means zeroes */
-	__s32 node;
+	__u32 policy;
 	__u32 reserved;
 	/* since version 1.2 */
 	__u64 memory;
+	/* since version 1.3 */
+	__u64 nodes;
 };
+
+/* Where pages come from, as far as there is any memory: */
+#define PVVAS_NUMA_DEFAULT	0	/* from where its thread that takes one does */
+#define PVVAS_NUMA_PREFERRED	1	/* one node first */
+#define PVVAS_NUMA_BIND		2	/* these nodes only */
+#define PVVAS_NUMA_INTERLEAVE	3	/* these nodes in turn, by place */
 
 /* PVVAS_IOC_SEG_CREATE: all pages now (-ENOMEM now) rather than at first touch */
 #define PVVAS_CREATE_POPULATE	(1U << 0)
-/* pages of 2 MiB where they fit and there are any, at first touch too */
+/*
+ * Any touch takes 2 MiB where they fit, with an effort to have them; else up to 64 KiB.
+ * Without it: only a touch behind two pages that are there, and without the effort.
+ */
 #define PVVAS_CREATE_HUGE	(1U << 1)
-/* pages come from @node, if it has any */
-#define PVVAS_CREATE_NODE	(1U << 2)
 /* populated, and never swapped; within RLIMIT_MEMLOCK or with CAP_IPC_LOCK */
-#define PVVAS_CREATE_LOCK	(1U << 3)
+#define PVVAS_CREATE_LOCK	(1U << 2)
 /* core dumps of processes that attach it hold it */
-#define PVVAS_CREATE_DUMP	(1U << 4)
+#define PVVAS_CREATE_DUMP	(1U << 3)
 /*
  * @memory, @length bytes of hugetlbfs mapped writable in this process, is the
  * segment's from now on as well, and until it goes.  Base and length are
- * multiples of 2 MiB.  With none of the other flags; it cannot be cloned.
+ * multiples of 2 MiB.  With no other flag and no policy; it cannot be cloned.
  */
-#define PVVAS_CREATE_HUGETLB	(1U << 5)
+#define PVVAS_CREATE_HUGETLB	(1U << 4)
+/* A touch takes the page that is touched alone.  Not with PVVAS_CREATE_HUGE. */
+#define PVVAS_CREATE_SMALL	(1U << 5)
 
 /**
  * struct pvvas_ioc_name - PVVAS_IOC_VAS_FIND, _SEG_FIND, _VAS_PUBLISH,
