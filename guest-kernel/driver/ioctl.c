@@ -241,6 +241,11 @@ static int pvvas_do_seg_fill(union pvvas_arg *arg)
 	return pvvas_seg_fill(&arg->range);
 }
 
+static int pvvas_do_seg_discard(union pvvas_arg *arg)
+{
+	return pvvas_seg_discard(&arg->range);
+}
+
 static int pvvas_do_seg_pager(union pvvas_arg *arg)
 {
 	return pvvas_seg_pager(&arg->pager);
@@ -372,6 +377,7 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_FILL)] = { 48, 0, pvvas_do_seg_fill },
 	[_IOC_NR(PVVAS_IOC_SEG_PAGER)] = { 16, 0, pvvas_do_seg_pager },
 	[_IOC_NR(PVVAS_IOC_SEG_STAT)] = { 48, 0, pvvas_do_seg_stat },
+	[_IOC_NR(PVVAS_IOC_SEG_DISCARD)] = { 48, 0, pvvas_do_seg_discard },
 	[_IOC_NR(PVVAS_IOC_SEG_WAIT)] = { 32, 0, pvvas_do_seg_wait },
 	[_IOC_NR(PVVAS_IOC_SEG_WAKE)] = { 32, 0, pvvas_do_seg_wake },
 };

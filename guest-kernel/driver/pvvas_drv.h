@@ -475,6 +475,9 @@ int pvvas_seg_dirty(struct pvvas_ioc_range *arg);
 int pvvas_range_check(const struct pvvas_seg *seg,
 		      const struct pvvas_ioc_range *arg);
 
+/* discard.c */
+int pvvas_seg_discard(struct pvvas_ioc_range *arg);
+
 /* selfpage.c */
 int pvvas_seg_populate(struct pvvas_ioc_range *arg);
 int pvvas_seg_fill(struct pvvas_ioc_range *arg);

@@ -260,6 +260,7 @@ int seg_range(int sid, void **base, size_t *size);
 #define SEG_CTL_PAGER_ON	0x5300000b	/* nothing */
 #define SEG_CTL_PAGER_OFF	0x5300000c	/* nothing */
 #define SEG_CTL_STAT		0x5300000d	/* struct seg_stat * */
+#define SEG_CTL_DISCARD		0x5300000f	/* void *, size_t */
 /*
  * By the segment's owner: its lock is as new, after -ENOTRECOVERABLE or instead
  * of SEG_CTL_CONSISTENT.  -EBUSY: a thread has it exclusively.

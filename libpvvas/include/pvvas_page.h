@@ -165,6 +165,15 @@ int seg_pager(int sid, int on);
  */
 int seg_fill(int sid, void *addr, const void *data, size_t length);
 
+/**
+ * seg_discard - give the memory of a range back, and the content with it
+ *
+ * The next access finds zeroes, or asks the pager; clones keep what they have.
+ * seg_dirty() does not tell of it.  -EINVAL: a segment of SEG_LOCK.  -EOPNOTSUPP:
+ * one of SEG_HUGETLB.
+ */
+int seg_discard(int sid, void *addr, size_t length);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Pages of segments: protect, dirty, populate, fill.  All of it may be called
+ * Pages of segments: protect, dirty, populate, fill, discard.  All of it may be called
  * by the function of seg_trap(), in a signal handler.
  */
 #include <errno.h>
@@ -128,6 +128,15 @@ PVVAS_EXPORT int seg_populate(int sid, void *addr, size_t length)
 	int err = range_of(sid, addr, length, &arg, &base);
 
 	return err ? err : pvvas_call(PVVAS_IOC_SEG_POPULATE, &arg);
+}
+
+PVVAS_EXPORT int seg_discard(int sid, void *addr, size_t length)
+{
+	struct pvvas_ioc_range arg;
+	uint64_t base;
+	int err = range_of(sid, addr, length, &arg, &base);
+
+	return err ? err : pvvas_call(PVVAS_IOC_SEG_DISCARD, &arg);
 }
 
 PVVAS_EXPORT int seg_pager(int sid, int on)

@@ -234,6 +234,27 @@ static int fill(const struct soft_object *seg, struct pvvas_ioc_range *arg,
 	return err;
 }
 
+/* The memory goes, and what was known of it as clean stays as it was. */
+static int discard(const struct soft_object *seg,
+		   const struct pvvas_ioc_range *arg)
+{
+	int fd = soft_segment_file(seg, O_RDWR), err = 0;
+	const struct soft_object *o;
+
+	if (fd < 0)
+		return fd;
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      (off_t)arg->offset, (off_t)arg->length) < 0)
+		err = -errno;
+	close(fd);
+	/* the pages are gone in all faces of the memory */
+	for (o = soft_reg->objects;
+	     seg->pager && o < soft_reg->objects + SOFT_OBJECTS; o++)
+		if (o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
+			soft_range_changed(o, arg->offset, arg->length);
+	return err;
+}
+
 static int range_call(unsigned long request, struct pvvas_ioc_range *arg)
 {
 	struct soft_object *seg;
@@ -254,6 +275,8 @@ static int range_call(unsigned long request, struct pvvas_ioc_range *arg)
 		return dirty(seg, arg);
 	case PVVAS_IOC_SEG_POPULATE:
 		return fill(seg, arg, NULL);
+	case PVVAS_IOC_SEG_DISCARD:
+		return discard(seg, arg);
 	default:
 		return fill(seg, arg, (const char *)(uintptr_t)arg->addr);
 	}
@@ -301,6 +324,7 @@ int soft_page_call(unsigned long request, void *arg)
 	case PVVAS_IOC_SEG_DIRTY:
 	case PVVAS_IOC_SEG_POPULATE:
 	case PVVAS_IOC_SEG_FILL:
+	case PVVAS_IOC_SEG_DISCARD:
 		return range_call(request, arg);
 	case PVVAS_IOC_SEG_PAGER:
 		return set_pager(arg);

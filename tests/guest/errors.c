@@ -26,6 +26,7 @@ static void segments_that_are_not_there_are_enoent(void)
 	check_eq(seg_dirty(NOTHING, BASE, 4096, &found, 1), -ENOENT);
 	check_eq(seg_populate(NOTHING, BASE, 4096), -ENOENT);
 	check_eq(seg_fill(NOTHING, BASE, page, 4096), -ENOENT);
+	check_eq(seg_discard(NOTHING, BASE, 4096), -ENOENT);
 	check_eq(seg_pager(NOTHING, 1), -ENOENT);
 	check_eq(seg_map2(NOTHING, NULL), -ENOENT);
 	check_eq(seg_clone(NOTHING), -ENOENT);
@@ -53,6 +54,7 @@ static void pages_of_segments_that_may_only_be_read_are_eacces(void)
 	check_eq(seg_dirty(sid, BASE, 4096, &found, 1), -EACCES);
 	check_eq(seg_populate(sid, BASE, 4096), -EACCES);
 	check_eq(seg_fill(sid, BASE, page, 4096), -EACCES);
+	check_eq(seg_discard(sid, BASE, 4096), -EACCES);
 	check_eq(seg_pager(sid, 1), -EACCES);
 	check_eq(seg_map2(sid, NULL), -EACCES);
 	check_eq(seg_attach_prot(tcase_vas(NULL, 0600), sid,

@@ -328,6 +328,7 @@ static unsigned long fill_range(union arg *a)
 	static const unsigned long requests[] = {
 		PVVAS_IOC_SEG_PROTECT, PVVAS_IOC_SEG_DIRTY,
 		PVVAS_IOC_SEG_POPULATE, PVVAS_IOC_SEG_FILL,
+		PVVAS_IOC_SEG_DISCARD,
 	};
 	unsigned long request = requests[below(5)];
 
@@ -501,7 +502,8 @@ static void nothing_gained(unsigned long request, const union arg *a)
 		check((request == PVVAS_IOC_SEG_MAP2 ? a->clone.source :
 		       a->pager.seg) != (uint32_t)open_seg);
 	if (request == PVVAS_IOC_SEG_PROTECT || request == PVVAS_IOC_SEG_DIRTY ||
-	    request == PVVAS_IOC_SEG_POPULATE || request == PVVAS_IOC_SEG_FILL)
+	    request == PVVAS_IOC_SEG_POPULATE || request == PVVAS_IOC_SEG_FILL ||
+	    request == PVVAS_IOC_SEG_DISCARD)
 		check(a->range.seg != (uint32_t)secret_seg &&
 		      a->range.seg != (uint32_t)open_seg);
 }

@@ -287,6 +287,7 @@ static void pages_of_hugetlbfs_become_a_segment(void)
 	clone.source = (unsigned int)sid;
 	check_eq(ioctl(device(), PVVAS_IOC_SEG_CLONE, &clone), -1);
 	check_eq(errno, EOPNOTSUPP);
+	check_eq(seg_discard(sid, BASE, MIB), -EOPNOTSUPP);
 	check_eq(vas_switch(VAS_HOME), 0);
 
 	/* what is no such memory, or not all there, or asked for wrongly */

@@ -505,6 +505,18 @@ static void do_fill(const unsigned int *r)
 	next_value += 8;
 }
 
+static void do_discard(const unsigned int *r)
+{
+	int sid = some_seg(r[0]);
+	uintptr_t at = some_page(r[1], sid);
+	size_t length = some_length(r[2], sid);
+
+	say("seg_discard(%d, %#lx, %#zx)", sid, at, length);
+	agree_exactly(r[3] & 1 ? seg_discard(sid, (void *)at, length) :
+		      seg_ctl(sid, SEG_CTL_DISCARD, (void *)at, length),
+		      m_discard(m, sid, at, length));
+}
+
 static void do_pager(const unsigned int *r)
 {
 	int sid = some_seg(r[0]), on = r[1] % 3 == 0;
@@ -521,7 +533,7 @@ static void (*const calls_of[])(const unsigned int *r) = {
 	do_seg_attach, do_seg_attach, do_seg_attach, do_seg_detach,
 	do_seg_clone, do_seg_map2, do_setattr, do_switch, do_switch, do_access,
 	do_access, do_access, do_access, do_protect, do_dirty, do_populate,
-	do_fill, do_pager,
+	do_fill, do_discard, do_pager,
 };
 
 _Static_assert(ARRAY_SIZE(calls_of) == NR_CALLS, "all of them");

@@ -133,6 +133,7 @@ int m_populate(struct model *m, int sid, uintptr_t addr, size_t length);
 /* Pages filled: each with @value plus its number. */
 int m_fill(struct model *m, int sid, uintptr_t addr, size_t length,
 	   uint64_t value);
+int m_discard(struct model *m, int sid, uintptr_t addr, size_t length);
 int m_pager(struct model *m, int sid, bool on);
 
 #endif /* DIFFERENTIAL_MODEL_H */

@@ -218,6 +218,22 @@ int m_fill(struct model *m, int sid, uintptr_t addr, size_t length,
 	return err ? err : n;
 }
 
+int m_discard(struct model *m, int sid, uintptr_t addr, size_t length)
+{
+	struct m_seg *s = m_seg(m, sid);
+	int err = m_range(m, sid, addr, length);
+	size_t i;
+
+	for (i = 0; !err && i < pages_of(length); i++) {
+		struct m_page *p = &s->memory->page[first_of(s, addr) + i];
+
+		p->there = false;
+		p->clean = false;
+		p->value = 0;
+	}
+	return err;
+}
+
 int m_pager(struct model *m, int sid, bool on)
 {
 	struct m_seg *s = m_seg(m, sid);

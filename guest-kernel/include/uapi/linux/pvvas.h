@@ -398,7 +398,7 @@ struct pvvas_ioc_clone {
 };
 
 /**
- * struct pvvas_ioc_range - PVVAS_IOC_SEG_PROTECT, _DIRTY, _POPULATE, _FILL
+ * struct pvvas_ioc_range - PVVAS_IOC_SEG_PROTECT, _DIRTY, _POPULATE, _FILL, _DISCARD
  * @size: sizeof(struct pvvas_ioc_range)
  * @seg: a segment that the caller may write to
  * @offset: bytes from the segment's base, a multiple of the page size
@@ -412,7 +412,9 @@ struct pvvas_ioc_clone {
  * DIRTY tells which pages were written to since it last told of them, and only
  * of as many as there is room for.  After -EFAULT all that it has looked at counts
  * as written to.  FILL puts data where there is no memory yet, page by page, and
- * leaves what is there alone.
+ * leaves what is there alone.  DISCARD gives memory back: the next access finds
+ * zeroes, or asks the pager; -EOPNOTSUPP for memory of hugetlbfs, -EINVAL for a
+ * segment that is locked into memory.
  */
 struct pvvas_ioc_range {
 	__u32 size;
@@ -655,6 +657,7 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_SEG_FILL	_IOWR(PVVAS_IOC_TYPE, 54, struct pvvas_ioc_range)
 #define PVVAS_IOC_SEG_PAGER	_IOWR(PVVAS_IOC_TYPE, 55, struct pvvas_ioc_seg_pager)
 #define PVVAS_IOC_SEG_STAT	_IOWR(PVVAS_IOC_TYPE, 56, struct pvvas_ioc_seg_stat)
+#define PVVAS_IOC_SEG_DISCARD	_IOWR(PVVAS_IOC_TYPE, 57, struct pvvas_ioc_range)
 #define PVVAS_IOC_SEG_WAIT	_IOWR(PVVAS_IOC_TYPE, 64, struct pvvas_ioc_wait)
 #define PVVAS_IOC_SEG_WAKE	_IOWR(PVVAS_IOC_TYPE, 65, struct pvvas_ioc_wait)
 
