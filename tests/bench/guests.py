@@ -9,6 +9,7 @@ PROGRAMS = {
     "frame": "bench-frame",
     "switching": "bench-switching",
     "building": "bench-building",
+    "filling": "bench-filling",
     "gups": "bench-gups",
     "kv": "bench-kv",
     "index": "bench-index",

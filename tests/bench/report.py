@@ -224,6 +224,25 @@ def targets(results):
         add(f"{name}: {unit}", main_figure(row) if row else None, instructions, "at most")
         for counter, most in counters.items():
             add(f"{name}: {counter}", row["counters"][counter] if row else None, most, "at most", counted=True)
+
+    def filling(name, counter=None, fragmented=0, memory="vas"):
+        row = f.find("filling", name, memory=memory, fragmented=fragmented)
+        if row is None:
+            return None
+        return row["counters"][counter] if counter else main_figure(row)
+
+    for text, name, beside, limit, exits, fragmented in (
+            ("first touch in order over anonymous memory with THP", "touch_in_order", "anonymous_thp", 1.1, 0.01, 0),
+            ("the same where there are no 2 MiB, without THP", "touch_in_order", "anonymous_small", 1.5, 0.3, 1),
+            ("populate over MADV_POPULATE_WRITE with THP", "populate", "anonymous_thp", 1.2, None, 0),
+            ("populate where there are no 2 MiB, without THP", "populate", "anonymous_small", 1.2, None, 1),
+            ("read(2) of 16 MiB over that into anonymous memory with THP", "read_into", "anonymous_thp", 1.2, None, 0)):
+        add(text, ratio(filling(name, fragmented=fragmented), filling(name, fragmented=fragmented, memory=beside)), limit,
+            "at most")
+        if exits:
+            add(f"{text}: exits of a page", filling(name, "exits", fragmented), exits, "at most", counted=True)
+    add(f"first touch at random, one page of 8: {unit}", filling("touch_at_random"), 16000, "at most")
+    add("first touch at random: exits", filling("touch_at_random", "exits"), 2.2, "at most", counted=True)
     for name in ("tables_per_view", "shadow_tables_per_view"):
         bytes_ = f.cost("building", name)
         add(f"{name}: pages", None if bytes_ is None else bytes_ / 4096, 3, "at most", counted=True)

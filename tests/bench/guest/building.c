@@ -262,13 +262,15 @@ static void attach_of_many(int nr)
 
 static void pages_on_demand(void)
 {
+	const struct seg_options options = { .size = sizeof(options),
+					     .flags = SEG_SMALL };
 	struct scene s = { .size = 128 * MIB };
 	size_t size;
 
 	if (!bench_wanted(GROUP, "demand_page"))
 		return;
 	s.vid = bench_id(vas_create(NULL, 0600));
-	s.sid = bench_id(seg_alloc(NULL, NULL, s.size, 0600));
+	s.sid = bench_id(seg_alloc_with(NULL, NULL, s.size, 0600, &options));
 	bench_id(seg_range(s.sid, (void **)&s.base, &size));
 	bench_id(seg_attach(s.vid, s.sid));
 	s.vh = bench_id(vas_attach(s.vid));

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What it costs to fill memory for the first time: segments beside anonymous memory
+ * with and without pages of 2 MiB, files in memory and hugetlbfs.  Each batch fills
+ * memory that was made for it; figures are for each page of 4 KiB.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "bench.h"
+
+#define GROUP	"filling"
+#define PAGE	4096UL
+#define BLOCK	(2 * MIB)
+#define SPARSE	8	/* one page of so many is touched at random */
+
+enum kind { ANON_THP, ANON_SMALL, MEMFD, HUGETLB, VAS, VAS_SMALL, VAS_HUGE,
+	    NR_KINDS };
+
+static const char *const kind_names[NR_KINDS] = {
+	"anonymous_thp", "anonymous_small", "memfd", "hugetlbfs", "vas",
+	"vas_small", "vas_huge",
+};
+
+struct area {
+	enum kind kind;
+	size_t size;
+	bool from_child;	/* another process fills it first */
+	bool filled;		/* so does this one */
+	char *base;
+	void *mapping;
+	int vid, sid, vh;
+	int file;		/* what read() reads */
+	uint32_t *order;	/* of pages that are touched at random */
+	size_t touches;
+};
+
+static bool is_vas(const struct area *a)
+{
+	return a->kind >= VAS;
+}
+
+static void touch_in_order(unsigned long n, void *arg)
+{
+	const struct area *a = arg;
+	size_t at;
+
+	(void)n;
+	for (at = 0; at < a->size; at += PAGE)
+		((volatile char *)a->base)[at] = 1;
+}
+
+static void touch_at_random(unsigned long n, void *arg)
+{
+	const struct area *a = arg;
+	size_t i;
+
+	(void)n;
+	for (i = 0; i < a->touches; i++)
+		((volatile char *)a->base)[a->order[i] * PAGE] = 1;
+}
+
+static void *touch_half(void *arg)
+{
+	const struct area *half = arg;
+
+	if (is_vas(half))
+		bench_id(vas_switch(half->vh));
+	touch_in_order(1, arg);
+	if (is_vas(half))
+		bench_id(vas_switch(VAS_HOME));
+	return NULL;
+}
+
+static void touch_by_two(unsigned long n, void *arg)
+{
+	struct area half[2];
+	pthread_t thread[2];
+	int i;
+
+	(void)n;
+	for (i = 0; i < 2; i++) {
+		half[i] = *(const struct area *)arg;
+		half[i].size /= 2;
+		half[i].base += i * half[i].size;
+		bench_check(!pthread_create(&thread[i], NULL, touch_half,
+					    &half[i]));
+	}
+	for (i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+}
+
+static void read_file(unsigned long n, void *arg)
+{
+	const struct area *a = arg;
+
+	(void)n;
+	bench_check(pread(a->file, a->base, a->size, 0) == (ssize_t)a->size);
+}
+
+static void populate(unsigned long n, void *arg)
+{
+	const struct area *a = arg;
+
+	(void)n;
+	if (is_vas(a))
+		bench_id(seg_populate(a->sid, a->base, a->size));
+	else
+		bench_check(!madvise(a->base, a->size, MADV_POPULATE_WRITE));
+}
+
+static void discard_and_touch(unsigned long n, void *arg)
+{
+	const struct area *a = arg;
+
+	if (is_vas(a))
+		bench_id(seg_discard(a->sid, a->base, a->size));
+	else
+		bench_check(!madvise(a->base, a->size, MADV_DONTNEED));
+	touch_in_order(n, arg);
+}
+
+static void make_mapping(struct area *a)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS, fd = -1;
+
+	if (a->kind == MEMFD) {
+		fd = memfd_create("bench", MFD_CLOEXEC);
+		bench_check(fd >= 0 && !ftruncate(fd, (off_t)(a->size + BLOCK)));
+		flags = MAP_SHARED;
+	} else if (a->kind == HUGETLB) {
+		flags |= MAP_HUGETLB;
+	}
+	/* room to align */
+	a->mapping = mmap(NULL, a->size + BLOCK, PROT_READ | PROT_WRITE,
+			  flags | (a->kind == HUGETLB ? MAP_NORESERVE : 0), fd,
+			  0);
+	bench_check(a->mapping != MAP_FAILED);
+	a->base = (char *)(((uintptr_t)a->mapping + BLOCK - 1) & -BLOCK);
+	if (a->kind == ANON_THP || a->kind == ANON_SMALL)
+		bench_check(!madvise(a->base, a->size, a->kind == ANON_THP ?
+				     MADV_HUGEPAGE : MADV_NOHUGEPAGE));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void make_segment(struct area *a)
+{
+	struct seg_options options = {
+		.size = sizeof(options),
+		.flags = a->kind == VAS_SMALL ? SEG_SMALL :
+			 a->kind == VAS_HUGE ? SEG_HUGE : 0,
+	};
+	size_t size;
+
+	a->vid = bench_id(vas_create(NULL, 0600));
+	a->sid = bench_id(seg_alloc_with(NULL, NULL, a->size, 0600, &options));
+	bench_id(seg_range(a->sid, (void **)&a->base, &size));
+	bench_id(seg_attach(a->vid, a->sid));
+	a->vh = bench_id(vas_attach(a->vid));
+}
+
+static void fill_in_child(struct area *a)
+{
+	pid_t pid = fork();
+	int status;
+
+	bench_check(pid >= 0);
+	if (!pid) {
+		if (is_vas(a))
+			bench_id(vas_switch(bench_id(vas_attach(a->vid))));
+		touch_in_order(1, a);
+		_exit(0);
+	}
+	bench_check(waitpid(pid, &status, 0) == pid && !status);
+}
+
+static void make(unsigned long n, void *arg)
+{
+	struct area *a = arg;
+
+	(void)n;
+	if (is_vas(a))
+		make_segment(a);
+	else
+		make_mapping(a);
+	if (a->from_child)
+		fill_in_child(a);
+	if (is_vas(a))
+		bench_id(vas_switch(a->vh));
+	if (a->filled)
+		touch_in_order(1, a);
+}
+
+static void unmake(unsigned long n, void *arg)
+{
+	struct area *a = arg;
+
+	(void)n;
+	if (!is_vas(a)) {
+		munmap(a->mapping, a->size + BLOCK);
+		return;
+	}
+	bench_id(vas_switch(VAS_HOME));
+	bench_id(vas_detach(a->vh));
+	bench_id(vas_delete(a->vid));
+	bench_id(seg_delete(a->sid));
+}
+
+static void run(const char *name, void (*op)(unsigned long, void *),
+		struct area a, bool fragmented)
+{
+	const char *params = bench_text("\"memory\": \"%s\", \"mib\": %zu, \"fragmented\": %d",
+					kind_names[a.kind], a.size / MIB,
+					fragmented);
+
+	bench_run(&(struct bench){
+		GROUP, name, params, op, make, unmake, &a,
+		BENCH_ONCE | BENCH_NO_STEP,
+		(unsigned int)(a.touches ?: a.size / PAGE), 3 });
+}
+
+/* One page of each SPARSE, in an order without order. */
+static void choose_pages(struct area *a)
+{
+	size_t pages = a->size / PAGE, i, j;
+	uint64_t state = 88172645463325252ULL;
+	uint32_t swap;
+
+	a->order = calloc(pages, sizeof(*a->order));
+	bench_check(a->order);
+	for (i = 0; i < pages; i++)
+		a->order[i] = (uint32_t)i;
+	a->touches = pages / SPARSE;
+	for (i = 0; i < a->touches; i++) {
+		state ^= state << 13;
+		state ^= state >> 7;
+		state ^= state << 17;
+		j = i + state % (pages - i);
+		swap = a->order[i];
+		a->order[i] = a->order[j];
+		a->order[j] = swap;
+	}
+}
+
+static void at_random(enum kind kind, bool fragmented)
+{
+	struct area a = { .kind = kind, .size = 128 * MIB };
+
+	choose_pages(&a);
+	run("touch_at_random", touch_at_random, a, fragmented);
+	free(a.order);
+}
+
+static int file_to_read(size_t size)
+{
+	int fd = memfd_create("source", MFD_CLOEXEC);
+	char *p;
+
+	bench_check(fd >= 0 && !ftruncate(fd, (off_t)size));
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	bench_check(p != MAP_FAILED);
+	memset(p, 1, size);
+	munmap(p, size);
+	return fd;
+}
+
+static size_t free_bytes(void)
+{
+	return (size_t)sysconf(_SC_AVPHYS_PAGES) * PAGE;
+}
+
+/*
+ * All memory that is free but for @spare bytes, each page touched, so that the host
+ * has it; of @keep of 32 pages in a row the other 16 are given back.
+ */
+static void *take_memory(size_t spare, size_t *size, bool keep)
+{
+	size_t at;
+	char *p;
+
+	*size = (free_bytes() - spare) & -BLOCK;
+	p = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		 MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	bench_check(p != MAP_FAILED);
+	bench_check(!madvise(p, *size, MADV_NOHUGEPAGE));
+	for (at = 0; at < *size; at += PAGE)
+		p[at] = 1;
+	for (at = 0; keep && at < *size; at += 32 * PAGE)
+		bench_check(!madvise(p + at, 16 * PAGE, MADV_DONTNEED));
+	return p;
+}
+
+static bool hugetlb_pool(size_t bytes)
+{
+	const char *path = "/proc/sys/vm/nr_hugepages";
+	unsigned long there = 0;
+	FILE *f = fopen(path, "w");
+
+	if (f) {
+		fprintf(f, "%lu\n", bytes / BLOCK);
+		fclose(f);
+	}
+	f = fopen(path, "r");
+	if (f) {
+		if (fscanf(f, "%lu", &there) != 1)
+			there = 0;
+		fclose(f);
+	}
+	if (there < bytes / BLOCK)
+		bench_note("  no %zu MiB of hugetlbfs are to be had",
+			   bytes / MIB);
+	return there >= bytes / BLOCK;
+}
+
+static void all_of_kind(enum kind kind, int file)
+{
+	const struct area large = { .kind = kind, .size = 256 * MIB };
+	const struct area small = { .kind = kind, .size = 64 * MIB };
+	struct area a;
+
+	run("touch_in_order", touch_in_order, large, false);
+	run("touch_in_order_by_two_threads", touch_by_two, small, false);
+	at_random(kind, false);
+	a = (struct area){ .kind = kind, .size = 16 * MIB, .file = file };
+	run("read_into", read_file, a, false);
+	run("populate", populate, small, false);
+	a = small;
+	a.filled = true;
+	run("discard_and_touch_in_order", discard_and_touch, a, false);
+	if (kind < MEMFD)
+		return;
+	/* what is private to a process no other one fills */
+	a = small;
+	a.from_child = true;
+	if (kind != HUGETLB)
+		run("touch_what_another_has_filled", touch_in_order, a, false);
+}
+
+int main(int argc, char **argv)
+{
+	static const enum kind kinds[] = { ANON_SMALL, VAS, VAS_SMALL, MEMFD };
+	size_t size, i;
+	enum kind kind;
+	void *taken;
+	int file;
+
+	bench_init(argc, argv);
+	file = file_to_read(16 * MIB);
+	taken = take_memory(24 * MIB, &size, false);
+	munmap(taken, size);
+	for (kind = 0; kind < NR_KINDS; kind++) {
+		if (kind == HUGETLB && !hugetlb_pool(256 * MIB))
+			continue;
+		all_of_kind(kind, file);
+		if (kind == HUGETLB)
+			hugetlb_pool(0);
+	}
+	/* no 2 MiB in one piece */
+	taken = take_memory(24 * MIB, &size, true);
+	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const struct area a = { .kind = kinds[i], .size = 64 * MIB };
+
+		run("touch_in_order", touch_in_order, a, true);
+		run("populate", populate, a, true);
+		at_random(kinds[i], true);
+	}
+	munmap(taken, size);
+	return 0;
+}
