@@ -48,19 +48,33 @@ monitor() {
 	tr -d '\r' </tmp/answers | cat - /tmp/qemu.log >/tmp/said
 	return $ended
 }
-# window BITS ADDRESS GIB: of a CPU with so many address bits; microvm takes the host's
+# window BITS ADDRESS GIB [OPTION...]: of a CPU with so many address bits; microvm takes the host's
 window() {
-	what="q35 host,-vmx,kvm-pvvas=on,host-phys-bits=off,phys-bits=$1"
+	what="q35 host,-vmx,kvm-pvvas=on,host-phys-bits=off,phys-bits=$1 ${4:-}"
 	monitor "info pvvas" && grep -qx "window: $2, $3 GiB" /tmp/said
+}
+# upper BITS: where it is then, and its GiB: not beyond what the host's CPU and four levels of tables reach
+upper() {
+	reach=$(($1 < host_bits ? $1 : host_bits))
+	reach=$((reach < 48 ? reach : 48))
+	printf '0x%x %d' $((1 << (reach - 1))) $((reach > 44 ? 8192 : 1 << (reach - 31)))
 }
 
 on=host,-vmx,kvm-pvvas=on
-echo 1..17
+host_bits=$(sed -n 's/^address sizes.*: \([0-9]*\) bits physical.*/\1/p' /proc/cpuinfo | head -n 1)
+echo 1..19
 
 window 39 0x4000000000 256
 result $? the_window_is_the_upper_half_of_a_small_cpu
-window 40 0x8000000000 512
+# shellcheck disable=SC2046 # two words
+window 40 $(upper 40)
 result $? the_window_is_the_upper_half_of_a_named_model
+# 4 and 300 GiB, one for the module, one to align it, and q35's hole of 32
+window 39 0x5480000000 174 "-m 128M,slots=1,maxmem=300G"
+result $? the_window_of_a_small_cpu_is_above_much_memory
+# shellcheck disable=SC2046 # two words
+window 52 $(upper 52)
+result $? the_window_is_where_the_hosts_cpu_reaches
 
 what="microvm $on"
 printf '{"execute":"qmp_capabilities"}{"execute":"query-pvvas"}{"execute":"quit"}' >/tmp/commands
@@ -84,7 +98,10 @@ result $? a_window_that_the_cpu_cannot_address_is_refused
 says "into the window of kvm-pvvas at 0x40000000" microvm "$on,kvm-pvvas-window=0x40000000,kvm-pvvas-window-size=1G" &&
 	says "into the window of kvm-pvvas at 0x40000000" q35 "$on,kvm-pvvas-window=0x40000000,kvm-pvvas-window-size=1G"
 result $? memory_in_the_window_is_refused
-says "into the window of kvm-pvvas at 0x4000000000: lower maxmem" q35 "$on,host-phys-bits=off,phys-bits=39" -m 128M,slots=1,maxmem=300G
+says "into the window of kvm-pvvas at 0x4000000000: lower maxmem" q35 "$on,host-phys-bits=off,phys-bits=39,kvm-pvvas-window=0x4000000000" \
+	-m 128M,slots=1,maxmem=300G &&
+	says "into the window of kvm-pvvas at 0x6d80000000: lower maxmem or the 64-bit PCI hole" q35 "$on,host-phys-bits=off,phys-bits=39" \
+		-m 128M,slots=1,maxmem=400G -global q35-pcihost.pci-hole64-size=100G
 result $? memory_that_may_be_plugged_into_the_window_is_refused
 
 says "kvm-pvvas=on excludes vmx=on" microvm host,vmx=on,kvm-pvvas=on

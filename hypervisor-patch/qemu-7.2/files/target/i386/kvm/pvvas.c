@@ -15,6 +15,7 @@
 #include "qemu/units.h"
 #include "exec/address-spaces.h"
 #include "exec/memory.h"
+#include "hw/boards.h"
 #include "hw/i386/e820_memory_layout.h"
 #include "migration/vmstate.h"
 #include "monitor/hmp-target.h"
@@ -27,6 +28,8 @@
 
 #define WINDOW_UNIT GiB
 #define MAX_WINDOW_SIZE (8 * TiB)
+#define MIN_WINDOW_SIZE (2 * GiB) /* the driver's own, and one for segments */
+#define MAX_PCI_HOLE (32 * GiB)  /* that of q35, if nothing else is asked for */
 #define MAX_WINDOW_BITS 48   /* what four levels of page tables reach */
 #define DEFAULT_PHYS_BITS 40 /* of CPU models, see x86_cpu_realizefn() */
 
@@ -354,17 +357,42 @@ static void explain_refusal(const struct kvm_pvvas_config *config, Error **errp)
 }
 
 /*
- * Where nothing else is asked for, the window is in the upper half of what this
- * CPU addresses, as far as four levels of page tables reach.  KVM's own
- * defaults are those of the host's CPU, which may address more.
+ * What this CPU and the host's, of which models know nothing, both address, as
+ * far as four levels of page tables reach.
+ */
+static unsigned window_bits(X86CPU *cpu)
+{
+    unsigned host_bits = kvm_arch_get_supported_cpuid(kvm_state, 0x80000008, 0,
+                                                      R_EAX) & 0xff;
+    unsigned bits = cpu->phys_bits ?: DEFAULT_PHYS_BITS;
+
+    return MIN(MIN(bits, host_bits ?: DEFAULT_PHYS_BITS), MAX_WINDOW_BITS);
+}
+
+/*
+ * Where a machine's memory and 64-bit PCI hole will end, at most, unless the
+ * user asks for a larger hole.  The machine itself decides later; what it says
+ * then, kvm_pvvas_reserve_window() checks.
+ */
+static uint64_t end_of_memory(void)
+{
+    return ROUND_UP(4 * GiB + current_machine->maxram_size, GiB) +
+           (1 + current_machine->ram_slots) * GiB + MAX_PCI_HOLE;
+}
+
+/*
+ * Where nothing else is asked for, the window is the upper half of what can be
+ * addressed, or what of that is above the machine's memory.  KVM's own defaults
+ * are those of the host's CPU, which may address more.
  */
 static bool place_window(X86CPU *cpu, struct kvm_pvvas_config *config,
                          Error **errp)
 {
-    unsigned bits = MIN(cpu->phys_bits ?: DEFAULT_PHYS_BITS, MAX_WINDOW_BITS);
+    unsigned bits = window_bits(cpu);
     uint64_t limit = 1ULL << bits;
+    uint64_t lowest = MIN(end_of_memory(), limit - MIN_WINDOW_SIZE);
 
-    config->window_gpa = cpu->pvvas_window ?: limit / 2;
+    config->window_gpa = cpu->pvvas_window ?: MAX(limit / 2, lowest);
     config->window_size = cpu->pvvas_window_size ?:
                           MIN(limit - MIN(config->window_gpa, limit),
                               MAX_WINDOW_SIZE);
@@ -379,9 +407,10 @@ static bool place_window(X86CPU *cpu, struct kvm_pvvas_config *config,
     if (config->window_gpa >= limit ||
         config->window_size > limit - config->window_gpa) {
         error_setg(errp, "the window of kvm-pvvas (0x%" PRIx64 ", size 0x%"
-                   PRIx64 ") is beyond the %u address bits that the CPU has "
-                   "and a window may have: move it, or set phys-bits or "
-                   "host-phys-bits=on", (uint64_t)config->window_gpa,
+                   PRIx64 ") is beyond the %u address bits that the CPU and "
+                   "the host's have and a window may have: move it, or set "
+                   "phys-bits or host-phys-bits=on",
+                   (uint64_t)config->window_gpa,
                    (uint64_t)config->window_size, bits);
         return false;
     }
