@@ -514,7 +514,7 @@ static void a_core_of_a_sparse_segment_is_there_soon(void)
 	pid_t pid;
 	int fd;
 
-	put("/proc/sys/kernel/core_pattern", "/tmp/core.%p");
+	file_put("/proc/sys/kernel/core_pattern", "/tmp/core.%p");
 	pid = tcase_spawn(die_with_sparse_core, NULL);
 	tcase_join_killed(pid, SIGABRT);
 	snprintf(path, sizeof(path), "/tmp/core.%d", pid);
