@@ -139,7 +139,7 @@ static void structs_bring_their_size(void **state)
 static void unknown_attributes_are_refused(void **state)
 {
 	struct vas_attr va = { .size = sizeof(va), .valid = 1U << 31 };
-	struct seg_attr sa = { .size = sizeof(sa), .valid = 1U << 3 };
+	struct seg_attr sa = { .size = sizeof(sa), .valid = VAS_ATTR_EXPIRY << 1 };
 
 	(void)state;
 	assert_int_equal(vas_ctl(VAS_CTL_SETATTR, 1, &va), -EINVAL);
