@@ -280,7 +280,7 @@ out:
  * table is missing.
  */
 int pvvas_tree_set_pages(struct pvvas_tree *tree, pgoff_t first,
-			 struct page *run, struct page **pages, u32 nr)
+			 struct page *run, struct page * const *pages, u32 nr)
 {
 	u64 gpa = pvvas_tree_gpa(tree, first), *pmd, *table, old;
 	u32 i, at = pvvas_pte_index(gpa), lost = 0;

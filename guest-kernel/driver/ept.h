@@ -198,7 +198,7 @@ int pvvas_tree_split(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp);
 int pvvas_tree_set(struct pvvas_tree *tree, pgoff_t index, struct page *page,
 		   u32 prot);
 int pvvas_tree_set_pages(struct pvvas_tree *tree, pgoff_t first,
-			 struct page *run, struct page **pages, u32 nr);
+			 struct page *run, struct page * const *pages, u32 nr);
 int pvvas_tree_set_block(struct pvvas_tree *tree, pgoff_t first,
 			 struct page *page);
 void pvvas_tree_refuse(struct pvvas_tree *tree, pgoff_t first, u64 count,

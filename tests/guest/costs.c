@@ -86,11 +86,15 @@ static void a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits(void)
 	for (i = 0; i < TURNS; i++)
 		whole_life();
 	after = counters();
-	tcase_note("%d turns: %lu hypercalls, %lu exits", TURNS,
-		   after.hv_hypercalls - before.hv_hypercalls,
+	tcase_note("%d turns: %lu hypercalls, %lu faults in views, %lu exits",
+		   TURNS, after.hv_hypercalls - before.hv_hypercalls,
+		   after.hv_view_faults - before.hv_view_faults,
 		   after.hv_exits - before.hv_exits);
 	check(after.hv_hypercalls - before.hv_hypercalls <= TURNS + SLACK);
-	check(after.hv_exits - before.hv_exits <= 3 * TURNS + 2 * SLACK);
+	check(after.hv_view_faults - before.hv_view_faults <= 2 * TURNS + SLACK);
+	/* Those of all CPUs: with more than one they wake each other, too. */
+	if (tcase_nr_cpus() == 1)
+		check(after.hv_exits - before.hv_exits <= 3 * TURNS + 2 * SLACK);
 }
 
 static void attach_and_detach(int vid)
@@ -176,7 +180,8 @@ static void attaching_costs_the_same_for_1_and_2000_segments(void)
 	one = least_of_attaching(vas_of_many(1, BLOCK));
 	many = least_of_attaching(vas_of_many(MANY, BLOCK));
 	tcase_note("1 segment %lu, %d segments %lu", one, MANY, many);
-	check(many <= one + one / 10);
+	/* Emulated CPUs take turns, which each other's counter sees. */
+	check(many <= one + one / (tcase_nr_cpus() == 1 ? 10 : 4));
 }
 
 /* The most that one question for the next segment takes, of some. */

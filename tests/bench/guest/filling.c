@@ -279,16 +279,19 @@ static size_t free_bytes(void)
 	return (size_t)sysconf(_SC_AVPHYS_PAGES) * PAGE;
 }
 
+/* What the kernel wants to keep free, and more. */
+#define SPARE	(96 * MIB)
+
 /*
- * All memory that is free but for @spare bytes, each page touched, so that the host
- * has it; of @keep of 32 pages in a row the other 16 are given back.
+ * All memory that is free but for SPARE, each page touched, so that the host has it;
+ * of 32 pages in a row, if @keep, 16 are given back.
  */
-static void *take_memory(size_t spare, size_t *size, bool keep)
+static void *take_memory(size_t *size, bool keep)
 {
 	size_t at;
 	char *p;
 
-	*size = (free_bytes() - spare) & -BLOCK;
+	*size = (free_bytes() - SPARE) & -BLOCK;
 	p = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
 		 MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	bench_check(p != MAP_FAILED);
@@ -297,6 +300,37 @@ static void *take_memory(size_t spare, size_t *size, bool keep)
 		p[at] = 1;
 	for (at = 0; keep && at < *size; at += 32 * PAGE)
 		bench_check(!madvise(p + at, 16 * PAGE, MADV_DONTNEED));
+	return p;
+}
+
+/* Pieces of 2 MiB and more that are free. */
+static unsigned long large_pieces(void)
+{
+	unsigned long n[11], sum = 0;
+	FILE *f = fopen("/proc/buddyinfo", "r");
+
+	bench_check(f);
+	while (fscanf(f, "Node %*d, zone %*s %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu ",
+		      &n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7],
+		      &n[8], &n[9], &n[10]) == 11)
+		sum += n[9] + n[10];
+	fclose(f);
+	return sum;
+}
+
+/* Those that are left, as pages of 2 MiB. */
+static void *take_large_pieces(size_t *size)
+{
+	char *p;
+	size_t at;
+
+	*size = 2 * SPARE;
+	p = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		 MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	bench_check(p != MAP_FAILED && !madvise(p, *size, MADV_HUGEPAGE));
+	for (at = 0; at < *size && large_pieces(); at += BLOCK)
+		p[at] = 1;
+	bench_note("  %lu pieces of 2 MiB are left", large_pieces());
 	return p;
 }
 
@@ -349,14 +383,14 @@ static void all_of_kind(enum kind kind, int file)
 int main(int argc, char **argv)
 {
 	static const enum kind kinds[] = { ANON_SMALL, VAS, VAS_SMALL, MEMFD };
-	size_t size, i;
+	size_t size, large_size, i;
+	void *taken, *large;
 	enum kind kind;
-	void *taken;
 	int file;
 
 	bench_init(argc, argv);
 	file = file_to_read(16 * MIB);
-	taken = take_memory(24 * MIB, &size, false);
+	taken = take_memory(&size, false);
 	munmap(taken, size);
 	for (kind = 0; kind < NR_KINDS; kind++) {
 		if (kind == HUGETLB && !hugetlb_pool(256 * MIB))
@@ -366,7 +400,8 @@ int main(int argc, char **argv)
 			hugetlb_pool(0);
 	}
 	/* no 2 MiB in one piece */
-	taken = take_memory(24 * MIB, &size, true);
+	taken = take_memory(&size, true);
+	large = take_large_pieces(&large_size);
 	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		const struct area a = { .kind = kinds[i], .size = 64 * MIB };
 
@@ -374,6 +409,7 @@ int main(int argc, char **argv)
 		run("populate", populate, a, true);
 		at_random(kinds[i], true);
 	}
+	munmap(large, large_size);
 	munmap(taken, size);
 	return 0;
 }
