@@ -138,10 +138,14 @@ int pvvas_seg_clone(struct pvvas_ioc_clone *arg)
  */
 static int pvvas_face_join(struct pvvas_seg *face, struct pvvas_seg *mem)
 {
-	int ret = 0;
+	struct list_head *pos;
+	int ret = 0, n = 0;
 
 	mutex_lock(&pvvas_lock);
-	if (list_count_nodes(&mem->faces) >= PVVAS_MAX_FACES) {
+	/* list_count_nodes() is not in each 6.1. */
+	list_for_each(pos, &mem->faces)
+		n++;
+	if (n >= PVVAS_MAX_FACES) {
 		ret = -ENOSPC;
 	} else {
 		kref_get(&mem->obj.ref);

@@ -29,16 +29,6 @@
 #endif
 
 #if !PVVAS_KERNEL_6_12
-static inline size_t list_count_nodes(struct list_head *head)
-{
-	struct list_head *pos;
-	size_t n = 0;
-
-	list_for_each(pos, head)
-		n++;
-	return n;
-}
-
 static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set,
 				vm_flags_t clear)
 {

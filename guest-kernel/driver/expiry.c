@@ -6,7 +6,7 @@
  * Objects that are without users and will expire are in a queue by time, and the
  * work is due when the first of them is.  pvvas_lock is held.
  */
-#include <linux/timekeeping.h>
+#include <linux/ktime.h>
 #include <linux/workqueue.h>
 #include "pvvas_drv.h"
 
