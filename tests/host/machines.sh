@@ -20,9 +20,9 @@ failed=0
 for program; do
 	n=$((n + 1))
 	if grep -q "^machine: $program 0" /out/machines/console; then
-		echo "ok $n - ${program}_passes"
+		echo "ok $n - $(echo "$program" | tr ' ' _)_passes"
 	else
-		echo "not ok $n - ${program}_passes"
+		echo "not ok $n - $(echo "$program" | tr ' ' _)_passes"
 		failed=1
 	fi
 done
