@@ -100,6 +100,41 @@ static void a_reader_that_unmaps_the_lock_and_dies_has_let_go(void)
 	tcase_join(pid);
 }
 
+/* By a process that may not attach the segment, and has got its descriptor. */
+static void use_what_was_passed_on(void *arg)
+{
+	struct attacker *given = arg;
+	struct attacker a = { .dev = open("/dev/pvvas", O_RDWR) };
+	struct pvvas_ioc_lock_thread me = { .size = sizeof(me) };
+
+	become_nobody();
+	check_id(vas_attach(check_id(vas_create(NULL, 0600))));
+	check_eq(call(&a, PVVAS_IOC_LOCK_THREAD, &me), 0);
+	a.open = given->open;
+	check_eq(call_lock(&a, PVVAS_IOC_LOCK_TAKE, 0), -ENOENT);
+	check(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, a.open.fd,
+		   0) == MAP_FAILED && errno == EACCES);
+	check(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, a.open.fd, 0) !=
+	      MAP_FAILED);
+	map_array(&a, 1);
+	check_eq(call_lock(&a, PVVAS_IOC_LOCK_TAKE, PVVAS_LOCK_EXCLUSIVE),
+		 -EACCES);
+	check_eq(call_lock(&a, PVVAS_IOC_LOCK_TAKE, 0), 0);
+}
+
+static void a_descriptor_that_is_passed_on_gives_the_rights_that_it_had(void)
+{
+	struct stage *s = new_stage();
+	int vh = check_id(vas_attach(s->vid)), vid = tcase_vas(NULL, 0600);
+	struct attacker a;
+
+	check_eq(seg_attach_prot(vid, s->sid, PROT_READ), 0);
+	a = attack(s, vid);
+	check_eq(a.open.rights, PVVAS_READ);
+	tcase_join(tcase_spawn(use_what_was_passed_on, &a));
+	works(vh);
+}
+
 /* Hold it in every element but the one that is the lock's. */
 static void hold_elsewhere(void *arg)
 {
@@ -514,6 +549,7 @@ static void a_death_is_told_beside_a_lock_that_is_kept_busy(void)
 
 static const struct tcase cases[] = {
 	CASE(a_reader_that_unmaps_the_lock_and_dies_has_let_go),
+	CASE(a_descriptor_that_is_passed_on_gives_the_rights_that_it_had),
 	CASE(a_hold_counts_in_its_own_element_alone),
 	CASE(made_lockable_again_a_segment_is_rid_of_a_former_writer),
 	CASE(who_waits_goes_to_the_new_lock),
