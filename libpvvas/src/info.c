@@ -18,6 +18,7 @@ PVVAS_EXPORT int pvvas_version(void)
 PVVAS_EXPORT int pvvas_window(void **base, size_t *size)
 {
 	struct pvvas_ioc_info info = { .size = sizeof(info) };
+	uint64_t here;
 	int err;
 
 	if (!base || !size)
@@ -26,8 +27,9 @@ PVVAS_EXPORT int pvvas_window(void **base, size_t *size)
 	if (err)
 		return err;
 	*base = (void *)(uintptr_t)info.window_va;
-	*size = info.window_size;
-	return 0;
+	err = pvvas_window_here(info.window_size, &here);
+	*size = here;
+	return err;
 }
 
 static int probe_hypervisor(void)

@@ -34,7 +34,8 @@ _Static_assert(VAS_WINDOW_FIRST == PVVAS_WINDOW_FIRST, "one window");
 static _Atomic int fd = -1;
 static pthread_mutex_t fd_lock = PTHREAD_MUTEX_INITIALIZER;	/* guards changes */
 static dev_t device;		/* of fd when it was first opened */
-static uint64_t window_size;
+static uint64_t window_whole;
+static uint64_t window_size;	/* of that, what is mapped here */
 
 /*
  * Slot plus one of each attachment, by index of the handle; the entry of
@@ -71,7 +72,7 @@ static int check_device(int f)
 	if (info.window_va != PVVAS_WINDOW_VA)
 		return -EPROTO;
 	device = st.st_rdev;
-	window_size = info.window_size;
+	window_whole = info.window_size;
 	return 0;
 }
 
@@ -124,8 +125,12 @@ static int kernel_prepare(void)
 {
 	size_t bytes = SLOTS_TABLES * PVVAS_HANDLE_INDICES * sizeof(uint16_t);
 	uint16_t *table;
+	int err;
 	void *p;
 
+	err = pvvas_window_here(window_whole, &window_size);
+	if (err)
+		return err;
 	p = mmap((void *)PVVAS_WINDOW_VA, window_size, PROT_READ | PROT_WRITE,
 		 MAP_SHARED | MAP_FIXED_NOREPLACE, fd_to_map(), 0);
 	if (p == MAP_FAILED)

@@ -128,10 +128,15 @@ static int attach(int vid_or_vh, int sid, unsigned int prot)
 		.seg = (uint32_t)sid,
 		.prot = prot,
 	};
+	size_t length;
+	void *base;
 	int err;
 
 	if (vid_or_vh <= 0 || sid <= 0)
 		return -EINVAL;
+	if (arg.target & PVVAS_HANDLE && !seg_range(sid, &base, &length) &&
+	    !pvvas_window_has((uintptr_t)base, length))
+		return -ERANGE;
 	err = pvvas_call(PVVAS_IOC_SEG_ATTACH, &arg);
 	if (!err && arg.target & PVVAS_HANDLE)
 		err = seg_links_changed(vid_or_vh);

@@ -26,7 +26,7 @@ struct shown {
 static struct shown shown[MAX_SHOWN];
 static unsigned int nr_shown;
 static uint64_t seen_changes;
-static bool window_reserved;
+static uint64_t window_size;	/* what is reserved; 0: nothing yet */
 
 static int soft_open(void)
 {
@@ -61,9 +61,13 @@ static int reserve(uint64_t base, uint64_t length, int flags)
 
 static int soft_prepare(void)
 {
-	int err = reserve(PVVAS_WINDOW_VA, SOFT_WINDOW, MAP_FIXED_NOREPLACE);
+	uint64_t size;
+	int err = pvvas_window_here(SOFT_WINDOW, &size);
 
-	window_reserved = !err;
+	if (!err)
+		err = reserve(PVVAS_WINDOW_VA, size, MAP_FIXED_NOREPLACE);
+	if (!err)
+		window_size = size;
 	return err;
 }
 
@@ -81,7 +85,9 @@ static int show(const struct soft_object *seg, uint32_t rights)
 	int prot = PROT_READ | (rights & PVVAS_WRITE ? PROT_WRITE : 0);
 	int fd, err = 0;
 
-	if (!(rights & PVVAS_READ))
+	/* what another process has attached meanwhile may lie beyond the window */
+	if (!(rights & PVVAS_READ) ||
+	    !pvvas_window_has(seg->base, seg->length))
 		return 0;
 	if (nr_shown == MAX_SHOWN)
 		return -ENOSPC;
@@ -301,9 +307,9 @@ static void soft_forget(int vh)
 
 static void soft_forked(void)
 {
-	if (window_reserved)
-		munmap((void *)PVVAS_WINDOW_VA, SOFT_WINDOW);
-	window_reserved = false;
+	if (window_size)
+		munmap((void *)PVVAS_WINDOW_VA, window_size);
+	window_size = 0;
 	nr_shown = 0;
 	pvvas_process_cookie = VAS_HOME;
 	soft_registry_close();

@@ -84,9 +84,10 @@ PVVAS_EXPORT int vas_attach(int vid)
 		err = pvvas_call(PVVAS_IOC_VAS_ATTACH, &arg);
 	if (err)
 		return err;
+	err = pvvas_window_shows((int)arg.handle);
 	if (arg.flags & PVVAS_ATTACH_NO_LOCKS)
 		lockset_forget((int)arg.handle);
-	else
+	else if (!err)
 		err = lockset_update((int)arg.handle);
 	if (err) {
 		vas_detach((int)arg.handle);

@@ -360,18 +360,33 @@ def without_views_that_is_what_is_told():
     refused(5, "pvvas: vas v: this machine's hypervisor", "create", "vas", "v", env=kernel)
     p = run("doctor", env=kernel)
     lines = p.stdout.decode().splitlines()
-    assert p.returncode == 5 and len(lines) == 8, p
-    assert [x.split()[0] for x in lines[::2]] == ["no"] * 4
+    assert p.returncode == 5 and len(lines) == 10, p
+    assert [x.split()[0] for x in lines[::2]] == ["no"] * 5
     assert [x.split(None, 1)[1] for x in lines[::2]] == ["KVM offers views to this machine", "/dev/pvvas answers",
-                                                         "a switch is one instruction", "each thread is in its own VAS"]
+                                                         "a switch is one instruction", "each thread is in its own VAS",
+                                                         "a process like this one can attach a VAS"]
     assert [x.strip() for x in lines[1::2]] == [
         "start the virtual machine with -cpu ...,kvm-pvvas=on on a host whose KVM has it",
         "load the module pvvas; may this user open /dev/pvvas?", "the software backend is in use, or none",
-        "the software backend is in use, or none"]
+        "the software backend is in use, or none", "the hypervisor offers no views"]
     p = run("--json", "doctor")
     answers = json.loads(p.stdout)
     jsonschema.validate(answers, {"$ref": "#/$defs/doctor", "$defs": SCHEMA["$defs"]})
-    assert p.returncode == 5 and answers == {"hypervisor": "no", "driver": "no", "switch": "no", "threads": "no"}
+    assert p.returncode == 5 and answers == {"hypervisor": "no", "driver": "no", "switch": "no", "threads": "no",
+                                             "window": "yes", "reason": ""}
+
+
+def the_doctor_names_the_limit_that_is_in_the_way():
+    def window(limit, **env):
+        p = run("--json", "doctor", env=env, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+        answers = json.loads(p.stdout)
+        jsonschema.validate(answers, {"$ref": "#/$defs/doctor", "$defs": SCHEMA["$defs"]})
+        return answers["window"], answers["reason"]
+    assert window(resource.RLIM_INFINITY) == ("yes", "")
+    answer, reason = window(4 << 30)
+    assert answer == "no" and reason.startswith("RLIMIT_AS (ulimit -v) is less") and "PVVAS_WINDOW=" in reason
+    assert window(4 << 30, PVVAS_WINDOW="1G") == ("yes", "")
+    assert window(4 << 30, PVVAS_WINDOW="much") == ("no", "PVVAS_WINDOW is no size")
 
 
 def contents(seed, size, holes):
@@ -543,7 +558,7 @@ def output_that_goes_nowhere_is_an_error():
     assert p.returncode == 1 and p.stderr == b"pvvas: stdout: No space left on device\n", p
 
 
-CASES = [json_is_what_the_schema_says, only_what_nothing_uses_is_idle, objects_expire_as_told, what_grows_is_on_top, counters_in_text_are_those_of_json,
+CASES = [json_is_what_the_schema_says, only_what_nothing_uses_is_idle, objects_expire_as_told, what_grows_is_on_top, the_doctor_names_the_limit_that_is_in_the_way, counters_in_text_are_those_of_json,
          processes_are_asked_of_the_driver, names_without_control_characters_are_names, json_of_a_vas_has_its_segments,
          owner_and_group_are_told_apart, text_has_what_json_has,
          sizes_and_modes_are_read_exactly, wrong_command_lines_are_told, help_lists_each_command, what_is_not_there_is_told_by_name,
