@@ -226,7 +226,7 @@ static void run(const char *name, void (*op)(unsigned long, void *),
 	bench_run(&(struct bench){
 		GROUP, name, params, op, make, unmake, &a,
 		BENCH_ONCE | BENCH_NO_STEP,
-		(unsigned int)(a.touches ?: a.size / PAGE), 3 });
+		(unsigned int)(a.touches ?: a.size / PAGE), 1 });
 }
 
 /* One page of each SPARSE, in an order without order. */
@@ -254,7 +254,7 @@ static void choose_pages(struct area *a)
 
 static void at_random(enum kind kind, bool fragmented)
 {
-	struct area a = { .kind = kind, .size = 128 * MIB };
+	struct area a = { .kind = kind, .size = 64 * MIB };
 
 	choose_pages(&a);
 	run("touch_at_random", touch_at_random, a, fragmented);
@@ -295,7 +295,8 @@ static void *take_memory(size_t *size, bool keep)
 	p = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_PRIVATE |
 		 MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	bench_check(p != MAP_FAILED);
-	bench_check(!madvise(p, *size, MADV_NOHUGEPAGE));
+	bench_check(!madvise(p, *size, keep ? MADV_NOHUGEPAGE :
+			     MADV_HUGEPAGE));
 	for (at = 0; at < *size; at += PAGE)
 		p[at] = 1;
 	for (at = 0; keep && at < *size; at += 32 * PAGE)
@@ -358,8 +359,8 @@ static bool hugetlb_pool(size_t bytes)
 
 static void all_of_kind(enum kind kind, int file)
 {
-	const struct area large = { .kind = kind, .size = 256 * MIB };
-	const struct area small = { .kind = kind, .size = 64 * MIB };
+	const struct area large = { .kind = kind, .size = 128 * MIB };
+	const struct area small = { .kind = kind, .size = 32 * MIB };
 	struct area a;
 
 	run("touch_in_order", touch_in_order, large, false);
@@ -393,7 +394,7 @@ int main(int argc, char **argv)
 	taken = take_memory(&size, false);
 	munmap(taken, size);
 	for (kind = 0; kind < NR_KINDS; kind++) {
-		if (kind == HUGETLB && !hugetlb_pool(256 * MIB))
+		if (kind == HUGETLB && !hugetlb_pool(160 * MIB))
 			continue;
 		all_of_kind(kind, file);
 		if (kind == HUGETLB)
@@ -403,7 +404,7 @@ int main(int argc, char **argv)
 	taken = take_memory(&size, true);
 	large = take_large_pieces(&large_size);
 	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		const struct area a = { .kind = kinds[i], .size = 64 * MIB };
+		const struct area a = { .kind = kinds[i], .size = 32 * MIB };
 
 		run("touch_in_order", touch_in_order, a, true);
 		run("populate", populate, a, true);
