@@ -116,12 +116,14 @@ static uint64_t *room_before_nothing(unsigned int rows)
 
 static void pages_that_nobody_was_told_of_stay_written(void)
 {
-	int sid, vid = tcase_vas_with_seg(BASE, 4 * MIB, &sid), i;
+	int sid = tcase_seg_with(NULL, BASE, 4 * MIB, 0600, SEG_SMALL);
+	int vid = tcase_vas(NULL, 0600), i;
 	struct pvvas_ioc_range arg = { .size = sizeof(arg),
 				       .seg = (uint32_t)sid,
 				       .length = 4 * MIB, .arg = PAGES };
 	static void *found[PAGES + 1];
 
+	check_eq(seg_attach(vid, sid), 0);
 	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
 	for (i = 0; i < PAGES; i++)
 		BASE[i * (int)PAGE] = 1;
