@@ -75,8 +75,8 @@ static void whole_life(void)
 
 static void a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits(void)
 {
+	int i, cpus = tcase_nr_cpus();
 	struct pvvas_stats before, after;
-	int i;
 
 	tcase_need(PVVAS_FEATURE_SWITCH);
 	tcase_pin(0);
@@ -93,7 +93,7 @@ static void a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits(void)
 	check(after.hv_hypercalls - before.hv_hypercalls <= TURNS + SLACK);
 	check(after.hv_view_faults - before.hv_view_faults <= 2 * TURNS + SLACK);
 	/* Those of all CPUs: with more than one they wake each other, too. */
-	if (tcase_nr_cpus() == 1)
+	if (cpus == 1)
 		check(after.hv_exits - before.hv_exits <= 3 * TURNS + 2 * SLACK);
 }
 
@@ -173,6 +173,7 @@ static uint64_t least_of_attaching(int vid)
 
 static void attaching_costs_the_same_for_1_and_2000_segments(void)
 {
+	int cpus = tcase_nr_cpus();
 	uint64_t one, many;
 
 	tcase_need(PVVAS_FEATURE_SWITCH);
@@ -181,7 +182,7 @@ static void attaching_costs_the_same_for_1_and_2000_segments(void)
 	many = least_of_attaching(vas_of_many(MANY, BLOCK));
 	tcase_note("1 segment %lu, %d segments %lu", one, MANY, many);
 	/* Emulated CPUs take turns, which each other's counter sees. */
-	check(many <= one + one / (tcase_nr_cpus() == 1 ? 10 : 4));
+	check(many <= one + one / (cpus == 1 ? 10 : 4));
 }
 
 /* The most that one question for the next segment takes, of some. */
