@@ -155,13 +155,24 @@ static void make_huge_ones(void *arg)
 	(void)s;
 }
 
+/* Run fn(arg) with a small quota, which goes before the case can fail. */
+static void with_8_mib(void (*fn)(void *arg), void *arg)
+{
+	siginfo_t info;
+	pid_t pid;
+
+	put_value(QUOTAS, "max_memory_mib", "8");
+	pid = tcase_spawn(fn, arg);
+	waitid(P_PID, pid, &info, WEXITED | WNOWAIT);
+	put_value(QUOTAS, "max_memory_mib", "0");
+	tcase_join(pid);
+}
+
 static void segments_without_pages_are_held_to_the_quota(void)
 {
 	struct scene *s = new_scene();
 
-	put_value(QUOTAS, "max_memory_mib", "8");
-	tcase_join(tcase_spawn(make_huge_ones, s));
-	put_value(QUOTAS, "max_memory_mib", "0");
+	with_8_mib(make_huge_ones, s);
 }
 
 static void read_own(void *arg)
@@ -190,9 +201,7 @@ static void tables_are_held_to_the_quota(void)
 {
 	struct scene *s = new_scene();
 
-	put_value(QUOTAS, "max_memory_mib", "8");
-	tcase_join(tcase_spawn(read_own, s));
-	put_value(QUOTAS, "max_memory_mib", "0");
+	with_8_mib(read_own, s);
 }
 
 /* A page in each block: as many tables as pages, and fewer are allowed. */
@@ -220,9 +229,7 @@ static void fill_with_tables(void *arg)
 
 static void tables_beyond_the_quota_are_enospc(void)
 {
-	put_value(QUOTAS, "max_memory_mib", "8");
-	tcase_join(tcase_spawn(fill_with_tables, NULL));
-	put_value(QUOTAS, "max_memory_mib", "0");
+	with_8_mib(fill_with_tables, NULL);
 }
 
 /*
