@@ -418,6 +418,10 @@ static void what_is_no_memory_is_what_it_is_without_views(void)
 	check_eq(v->run->exit_reason, KVM_EXIT_MMIO);
 	check_eq(vcpu_run_once(v), 0);
 	vm_ram(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 2 * SIZE, PAGE, 0);
+	/* the latest address that an exit has told of is another */
+	t1[0][6] = 0;
+	invalidate(&t1[0][6], 1);
+	check_eq(vcpu_try_peek(v, AT(6)), PF_VECTOR);
 	t1[0][5] = 0;
 	check_eq(vcpu_try_peek(v, AT(5)), PF_VECTOR);
 	check_eq(v->g->cr2, AT(5));
