@@ -253,11 +253,12 @@ static void *run_for_ever(void *arg)
 /* Killed with vCPUs in views; hostcase.c looks at what is left. */
 static void a_killed_process_leaves_nothing(void)
 {
-	int status, i, round;
+	int status, i, round, ready[2];
 	pthread_t t;
 	pid_t pid;
 
 	for (round = 0; round < 3; round++) {
+		check_eq(pipe(ready), 0);
 		pid = fork();
 		if (!pid) {
 			vm = vm_new(3);
@@ -268,8 +269,13 @@ static void a_killed_process_leaves_nothing(void)
 				pthread_create(&t, NULL, run_for_ever,
 					       &vm->vcpus[i]);
 			}
+			check_eq(write(ready[1], "", 1), 1);
 			pause();
 		}
+		/* views are there, and vCPUs in them */
+		check_eq(read(ready[0], &status, 1), 1);
+		close(ready[0]);
+		close(ready[1]);
 		usleep(10000);
 		kill(pid, SIGKILL);
 		check_eq(waitpid(pid, &status, 0), pid);
