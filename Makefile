@@ -88,7 +88,13 @@ test-long: setup ## the tests that take long or need two emulated CPUs
 	@images/setup/all tools
 	@tests/run --group long $(TESTS)
 
-bench: setup ## benchmarks of everything, in one boot: docs/benchmarks.md (ONLY, REPEAT, BASELINE)
+apps: setup ## Redis, SAMtools and others on address spaces: tests/apps, docs/applications.md
+	@tests/apps/build
+
+test-apps: apps ## their tests, and their own suites; or some: TESTS
+	@tests/run --group apps $(TESTS)
+
+bench: setup ## benchmarks of everything, in one boot: docs/benchmarks.md (ONLY, REPEAT, BASELINE); ONLY=apps: of the applications
 	@ONLY="$(ONLY)" REPEAT="$(REPEAT)" BASELINE="$(BASELINE)" tests/bench/run
 
 test-libvirt: setup ## the test guest under a libvirt daemon, and libvirt's own suites for what the patches change

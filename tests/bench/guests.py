@@ -17,6 +17,10 @@ PROGRAMS = {
 }
 IN_MAIN = [g for g in PROGRAMS if g != "bystanders"]
 
+# applications of tests/apps that have a benchmark: group apps, or the name of one; only when asked for, as they have to be built
+APPS_DIR = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "apps")
+APPS = sorted(a for a in os.listdir(APPS_DIR) if os.path.exists(os.path.join(APPS_DIR, a, "bench")))
+
 # name, which KVM modules, options of run-guest, groups, further patterns that restrict them
 GUESTS = [
     ("main", "patched", "--mem 768 --pvvas on", IN_MAIN, None),
@@ -59,9 +63,17 @@ echo "quiet after $seconds s" >&2
 """
 
 
+def apps_wanted(only):
+    words = only.replace(",", " ").split()
+    return [a for a in APPS if any(w == "apps" or w.split("/")[0] == a for w in words)]
+
+
 def group_wanted(group, only):
     """Can a pattern mean something of this group? The programs look at the names themselves."""
     words = only.replace(",", " ").split()
+    words = [w for w in words if w != "apps" and w.split("/")[0] not in APPS] if apps_wanted(only) else words
+    if not words and only.strip():
+        return False
     return not words or any(fnmatch.fnmatch(group, w.split("/")[0]) or ("/" not in w and w not in PROGRAMS) for w in words)
 
 
@@ -106,6 +118,18 @@ def write_jobs(folder, only, repeat):
             loaded = kvm
         host.append(f"run-guest --name {name} --job /jobs/{name} {options} --add /bench:bench --timeout 3600 "
                     f"|| echo $? >/out/{name}/failed")
+    for name in apps_wanted(only):
+        names.append(name)
+        wanted = " ".join(name if w == "apps" else w for w in only.replace(",", " ").split())
+        with open(os.path.join(folder, name), "w") as f:
+            f.write(GUEST_JOB.format(first=""))
+            f.write("export PATH=$PATH:/apps/bin LD_LIBRARY_PATH=$LD_LIBRARY_PATH:/apps/lib\n")
+            f.write(f"echo '{name}' >&2\nbench-{name} -o {shlex.quote(wanted)} -r {repeat} || exit 1\n")
+        if loaded != "patched":
+            host.append(CHANGE_KVM.format("patched"))
+            loaded = "patched"
+        host.append(f"run-guest --name {name} --job /jobs/{name} --mem 1024 --pvvas on --add /bench:bench --add /{name}:apps "
+                    f"--timeout 3600 || echo $? >/out/{name}/failed")
     host.append("exit 0")
     with open(os.path.join(folder, "host"), "w") as f:
         f.write("\n".join(host) + "\n")
