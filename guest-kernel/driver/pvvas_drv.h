@@ -140,7 +140,7 @@ struct pvvas_vas {
  * @start: @base rounded down to PVVAS_BLOCK: offsets count from here
  * @end: end of the segment rounded up to PVVAS_BLOCK
  * @tree: its tables (ept.c)
- * @order: in the list of all segments, sorted by base
+ * @placed: among all segments by address, once @end is set; with @placed_last
  * @memory: whose pages it shows: itself, or the one that it is a second face of
  * @faces: in @memory: all that show its pages; @face is the node of it
  * @pages: in @memory: page number from @start -> struct page, with the marks
@@ -176,7 +176,8 @@ struct pvvas_seg {
 	u64 start;
 	u64 end;
 	struct pvvas_tree *tree;
-	struct list_head order;
+	struct rb_node placed;
+	u64 placed_last;
 	struct pvvas_seg *memory;
 	struct list_head faces;
 	struct list_head face;
@@ -425,10 +426,14 @@ struct pvvas_seg *pvvas_seg_fault_begin(u64 tree);
 void pvvas_seg_fault_end(struct pvvas_seg *seg);
 struct page *pvvas_seg_page_get(struct pvvas_seg *seg, pgoff_t index);
 struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode);
-int pvvas_seg_place(struct pvvas_seg *seg);
 int pvvas_seg_make(struct pvvas_seg *seg);
 struct pvvas_seg *pvvas_seg_hold(u32 id, u32 rights);
 void pvvas_seg_drop(struct pvvas_seg *seg);
+
+/* place.c; pvvas_lock held */
+u64 pvvas_window_end(void);
+int pvvas_seg_place(struct pvvas_seg *seg);
+void pvvas_seg_unplace(struct pvvas_seg *seg);
 
 /* page.c */
 #define PVVAS_COW	XA_MARK_0	/* a clone may have the page, too */

@@ -14,16 +14,8 @@
 #include "compat.h"
 #include "ept.h"
 
-/* All segments by base, those being created included; under pvvas_lock. */
-static LIST_HEAD(pvvas_segs);
-
 /* Number of a tree -> segment; its lock is taken with interrupts off. */
 static DEFINE_XARRAY_FLAGS(pvvas_segs_by_tree, XA_FLAGS_LOCK_IRQ);
-
-static u64 pvvas_window_end(void)
-{
-	return PVVAS_WINDOW_VA + pvvas_window.size;
-}
 
 #define PVVAS_CREATE_ALL	(PVVAS_CREATE_POPULATE | PVVAS_CREATE_HUGE | \
 				 PVVAS_CREATE_LOCK | PVVAS_CREATE_DUMP | \
@@ -79,53 +71,6 @@ static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 	return 0;
 }
 
-/* The first hole of all segments that live now, or of one user's; 0: none. */
-static u64 pvvas_seg_hole(u64 length, u64 align, const struct pvvas_user *user)
-{
-	u64 base = ALIGN(PVVAS_WINDOW_FIRST, align);
-	struct pvvas_seg *seg;
-
-	list_for_each_entry(seg, &pvvas_segs, order) {
-		if (user && seg->obj.charged != user)
-			continue;
-		if (seg->start >= ALIGN(base + length, PVVAS_BLOCK))
-			break;
-		if (seg->end > base)
-			base = ALIGN(seg->end, align);
-	}
-	return base <= pvvas_window_end() - length ? base : 0;
-}
-
-/*
- * A space shows a GiB that holds one segment only by one entry: so a segment gets
- * such places for itself as long as there are any.
- */
-static u64 pvvas_seg_pick(u64 length, const struct pvvas_user *user)
-{
-	return pvvas_seg_hole(length, PUD_SIZE, user) ?:
-	       pvvas_seg_hole(length, PVVAS_BLOCK, user);
-}
-
-int pvvas_seg_place(struct pvvas_seg *seg)
-{
-	struct pvvas_seg *next;
-
-	if (!seg->base)
-		seg->base = pvvas_seg_pick(seg->length, NULL);
-	/* A sparse segment costs nothing: none may take all places from others. */
-	if (!seg->base)
-		seg->base = pvvas_seg_pick(seg->length, seg->obj.charged);
-	if (!seg->base)
-		return -ENOSPC;
-	seg->start = ALIGN_DOWN(seg->base, PVVAS_BLOCK);
-	seg->end = ALIGN(seg->base + seg->length, PVVAS_BLOCK);
-	list_for_each_entry(next, &pvvas_segs, order)
-		if (next->start > seg->start)
-			break;
-	list_add_tail(&seg->order, &next->order);
-	return 0;
-}
-
 /* Its tables. */
 int pvvas_seg_make(struct pvvas_seg *seg)
 {
@@ -154,7 +99,6 @@ struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode)
 	}
 	seg->base = base;
 	seg->length = length;
-	INIT_LIST_HEAD(&seg->order);
 	seg->memory = seg;
 	seg->unique = pvvas_unique();
 	INIT_LIST_HEAD(&seg->clones);
@@ -262,7 +206,7 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 	struct pvvas_seg *mem = seg->memory;
 
 	pvvas_quota_forget(seg);
-	list_del(&seg->order);
+	pvvas_seg_unplace(seg);
 	xa_lock_irq(&mem->pages);
 	list_del(&seg->face);
 	xa_unlock_irq(&mem->pages);

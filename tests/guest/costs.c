@@ -185,6 +185,40 @@ static void attaching_costs_the_same_for_1_and_2000_segments(void)
 	check(many <= one + one / (cpus == 1 ? 10 : 4));
 }
 
+/* The least that making a segment and taking it away again takes. */
+static uint64_t least_of_making(void *base)
+{
+	uint64_t least = UINT64_MAX, t;
+	int i;
+
+	for (i = 0; i < TURNS; i++) {
+		t = ticks();
+		check_eq(seg_delete(check_id(seg_alloc(NULL, base, BLOCK, 0600))),
+			 0);
+		t = ticks() - t;
+		if (t < least)
+			least = t;
+	}
+	return least;
+}
+
+static void making_a_segment_costs_the_same_beside_2000_others(void)
+{
+	uint64_t first, there, anywhere;
+	int i;
+
+	tcase_pin(0);
+	first = least_of_making(NULL);
+	for (i = 0; i < MANY; i++)
+		tcase_seg(NULL, NULL, BLOCK, 0600);
+	anywhere = least_of_making(NULL);
+	there = least_of_making(BASE + MANY * 1024 * MIB);
+	tcase_note("the first %lu, beside %d anywhere %lu, at an address %lu",
+		   first, MANY, anywhere, there);
+	check(anywhere <= first + first / 3);
+	check(there <= first + first / 3);
+}
+
 /* The most that one question for the next segment takes, of some. */
 static uint64_t most_of_asking(int vh)
 {
@@ -406,6 +440,7 @@ static const struct tcase cases[] = {
 	CASE(a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits),
 	CASE(attaching_and_detaching_costs_at_most_2_hypercalls),
 	CASE_SECONDS(attaching_costs_the_same_for_1_and_2000_segments, 120),
+	CASE_SECONDS(making_a_segment_costs_the_same_beside_2000_others, 120),
 	CASE_SECONDS(asking_what_a_view_shows_is_cheap_whatever_it_hides, 120),
 	CASE_SECONDS(when_threads_are_in_all_slots_cpus_are_asked_once, 120),
 	CASE(a_detached_view_shows_nothing_to_who_enters_its_slot),
