@@ -327,6 +327,11 @@ void tcase_join(pid_t pid)
 		tcase_fail(__FILE__, __LINE__, "a process failed");
 }
 
+void tcase_run(void (*fn)(void *arg), void *arg)
+{
+	tcase_join(tcase_spawn(fn, arg));
+}
+
 void tcase_join_killed(pid_t pid, int sig)
 {
 	int status;

@@ -85,6 +85,8 @@ int tcase_vas_with_seg(void *base, size_t size, int *sid);
 /* Another process: runs fn(arg), and exits with 0 unless it fails. */
 pid_t tcase_spawn(void (*fn)(void *arg), void *arg);
 void tcase_join(pid_t pid);
+/* Both of them. */
+void tcase_run(void (*fn)(void *arg), void *arg);
 /* Wait for a process that shall be killed by this signal. */
 void tcase_join_killed(pid_t pid, int sig);
 /* Memory that all processes of the case share. */
