@@ -246,6 +246,9 @@ def targets(results):
                 exits, "at most", counted=True)
     add(f"first touch at random, one page of 8: {unit}", filling("touch_at_random"), 16000, "at most")
     add("first touch at random: exits", filling("touch_at_random", "exits"), 2.2, "at most", counted=True)
+    by = [f.find("filling", "touch_in_order_by_threads", "eight", memory="vas", threads=n) for n in (8, 1)]
+    add(f"first touch in order by 8 threads on 8 vCPUs over one: {unit}",
+        ratio(*(main_figure(row) if row else None for row in by)), 1.3, "at most")
     for name in ("tables_per_view", "shadow_tables_per_view"):
         bytes_ = f.cost("building", name)
         add(f"{name}: pages", None if bytes_ is None else bytes_ / 4096, 3, "at most", counted=True)

@@ -22,6 +22,7 @@
 #define PAGE	4096UL
 #define BLOCK	(2 * MIB)
 #define SPARSE	8	/* one page of so many is touched at random */
+#define MOST_THREADS	8
 
 enum kind { ANON_THP, ANON_SMALL, MEMFD, HUGETLB, VAS, VAS_SMALL, VAS_HUGE,
 	    NR_KINDS };
@@ -42,6 +43,8 @@ struct area {
 	int file;		/* what read() reads */
 	uint32_t *order;	/* of pages that are touched at random */
 	size_t touches;
+	int threads;
+	int cpu;
 };
 
 static bool is_vas(const struct area *a)
@@ -69,33 +72,40 @@ static void touch_at_random(unsigned long n, void *arg)
 		((volatile char *)a->base)[a->order[i] * PAGE] = 1;
 }
 
-static void *touch_half(void *arg)
+static void *touch_part(void *arg)
 {
-	const struct area *half = arg;
+	const struct area *part = arg;
+	cpu_set_t cpu;
 
-	if (is_vas(half))
-		bench_id(vas_switch(half->vh));
+	CPU_ZERO(&cpu);
+	CPU_SET(part->cpu, &cpu);
+	bench_check(!pthread_setaffinity_np(pthread_self(), sizeof(cpu), &cpu));
+	if (is_vas(part))
+		bench_id(vas_switch(part->vh));
 	touch_in_order(1, arg);
-	if (is_vas(half))
+	if (is_vas(part))
 		bench_id(vas_switch(VAS_HOME));
 	return NULL;
 }
 
-static void touch_by_two(unsigned long n, void *arg)
+/* Each thread on a processor of its own. */
+static void touch_by_threads(unsigned long n, void *arg)
 {
-	struct area half[2];
-	pthread_t thread[2];
+	const struct area *a = arg;
+	struct area part[MOST_THREADS];
+	pthread_t thread[MOST_THREADS];
 	int i;
 
 	(void)n;
-	for (i = 0; i < 2; i++) {
-		half[i] = *(const struct area *)arg;
-		half[i].size /= 2;
-		half[i].base += i * half[i].size;
-		bench_check(!pthread_create(&thread[i], NULL, touch_half,
-					    &half[i]));
+	for (i = 0; i < a->threads; i++) {
+		part[i] = *a;
+		part[i].cpu = i;
+		part[i].size /= (size_t)a->threads;
+		part[i].base += (size_t)i * part[i].size;
+		bench_check(!pthread_create(&thread[i], NULL, touch_part,
+					    &part[i]));
 	}
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < a->threads; i++)
 		pthread_join(thread[i], NULL);
 }
 
@@ -364,7 +374,6 @@ static void all_of_kind(enum kind kind, int file)
 	struct area a;
 
 	run("touch_in_order", touch_in_order, large, false);
-	run("touch_in_order_by_two_threads", touch_by_two, small, false);
 	at_random(kind, false);
 	a = (struct area){ .kind = kind, .size = 16 * MIB, .file = file };
 	run("read_into", read_file, a, false);
@@ -381,18 +390,40 @@ static void all_of_kind(enum kind kind, int file)
 		run("touch_what_another_has_filled", touch_in_order, a, false);
 }
 
+/* What one thread touches, and then by as many as there are processors. */
+static void by_threads(enum kind kind, int cpus)
+{
+	struct area a = { .kind = kind, .size = 256 * MIB };
+
+	for (a.threads = 1; a.threads <= cpus && a.threads <= MOST_THREADS;
+	     a.threads *= 2)
+		bench_run(&(struct bench){
+			GROUP, "touch_in_order_by_threads",
+			bench_text("\"memory\": \"%s\", \"mib\": %zu, \"threads\": %d",
+				   kind_names[kind], a.size / MIB, a.threads),
+			touch_by_threads, make, unmake, &a,
+			BENCH_ONCE | BENCH_NO_STEP,
+			(unsigned int)(a.size / PAGE), 1 });
+}
+
 int main(int argc, char **argv)
 {
 	static const enum kind kinds[] = { ANON_SMALL, VAS, VAS_SMALL, MEMFD };
+	static const enum kind shared[] = { ANON_THP, ANON_SMALL, MEMFD, VAS };
+	int file, cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	size_t size, large_size, i;
 	void *taken, *large;
 	enum kind kind;
-	int file;
 
 	bench_init(argc, argv);
-	file = file_to_read(16 * MIB);
 	taken = take_memory(&size, false);
 	munmap(taken, size);
+	if (cpus > 1) {
+		for (i = 0; i < sizeof(shared) / sizeof(shared[0]); i++)
+			by_threads(shared[i], cpus);
+		return 0;
+	}
+	file = file_to_read(16 * MIB);
 	for (kind = 0; kind < NR_KINDS; kind++) {
 		if (kind == HUGETLB && !hugetlb_pool(160 * MIB))
 			continue;
