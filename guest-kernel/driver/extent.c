@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * More than the page that is asked for: 2 MiB, where they fit and are to be had
- * without effort, else 64 KiB.
+ * without effort, else 64 KiB or more.
  *
- * A touch brings more where pages are touched one after the other: anonymous memory
- * has 2 MiB from the beginning, and pays for 512 pages where one is used.  What is
+ * A touch brings more where pages are touched one after the other, and no more than lie
+ * behind it: anonymous memory has 2 MiB from the beginning, and pays for 512 pages where
+ * one is used.  What is
  * asked for as a range, or with PVVAS_CREATE_HUGE, comes as large as it fits.
  *
  * The pages of an extent are stored under the lock of the segment's pages at once,
@@ -166,6 +167,18 @@ static int pvvas_extent_try(struct pvvas_seg *seg, pgoff_t first, pgoff_t last,
 	return ret;
 }
 
+/* 2^@order pages around @index, of those from @from to @to: @order, or -errno. */
+static int pvvas_extent_around(struct pvvas_seg *seg, pgoff_t index,
+			       pgoff_t from, pgoff_t to, unsigned int order)
+{
+	pgoff_t first = round_down(index, 1UL << order);
+	int ret = pvvas_extent_try(seg, max(from, first),
+				   min(to, first + (1UL << order) - 1), order,
+				   PVVAS_GFP_LIGHT);
+
+	return ret ?: order;
+}
+
 /*
  * Pages around @index, of those from @from to @to, which are within the segment.
  * The order of the extent, all pages of which are there now and shown with all
@@ -189,11 +202,22 @@ int pvvas_extent_fill(struct pvvas_seg *seg, pgoff_t index, pgoff_t from,
 	if (ret == -ENOMEM && seg->memory->huge && !effort &&
 	    !(gfp & __GFP_HIGH))
 		return -EAGAIN;
-	first = max(from, round_down(index, PVVAS_AROUND));
-	last = min(to, round_down(index, PVVAS_AROUND) + PVVAS_AROUND - 1);
-	ret = pvvas_extent_try(seg, first, last, PVVAS_AROUND_ORDER,
-			       PVVAS_GFP_LIGHT);
-	return ret ?: PVVAS_AROUND_ORDER;
+	return pvvas_extent_around(seg, index, from, to, PVVAS_AROUND_ORDER);
+}
+
+/* Of an extent from @index on: twice as large as the one before it, if that is there. */
+static unsigned int pvvas_extent_order(struct xarray *pages, pgoff_t index,
+				       pgoff_t from)
+{
+	unsigned int order = PVVAS_AROUND_ORDER;
+	unsigned long nr = 2UL << order;
+
+	while (order + 1 < PMD_ORDER && IS_ALIGNED(index, nr) &&
+	       index >= from + nr && xa_load(pages, index - nr)) {
+		order++;
+		nr *= 2;
+	}
+	return order;
 }
 
 /*
@@ -205,12 +229,18 @@ int pvvas_extent_touch(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
 	pgoff_t from = (seg->base - seg->start) >> PAGE_SHIFT;
 	pgoff_t to = from + (seg->length >> PAGE_SHIFT) - 1;
 	struct xarray *pages = &seg->memory->pages;
+	int ret = -EBUSY;
 
 	if (seg->memory->huge)
 		return pvvas_extent_fill(seg, index, from, to, gfp);
 	if (index >= from + 2 && xa_load(pages, index - 1) &&
-	    xa_load(pages, index - 2))
-		return pvvas_extent_fill(seg, index, index, to, gfp);
+	    xa_load(pages, index - 2)) {
+		if (!IS_ALIGNED(index, PVVAS_BLOCK_PAGES))
+			ret = pvvas_extent_around(seg, index, index, to,
+				pvvas_extent_order(pages, index, from));
+		return ret >= 0 ? ret :
+		       pvvas_extent_fill(seg, index, index, to, gfp);
+	}
 	if (index + 2 <= to && xa_load(pages, index + 1) &&
 	    xa_load(pages, index + 2))
 		return pvvas_extent_fill(seg, index, from, index, gfp);

@@ -24,7 +24,7 @@ extern "C" {
 
 /*
  * struct seg_options.flags.  Without SEG_HUGE or SEG_SMALL a touch brings one page,
- * and where pages are touched in order 64 KiB, and 2 MiB where such a page is at hand.
+ * and where pages are touched in order 64 KiB to 2 MiB, if such a page is at hand.
  */
 #define SEG_HUGE	(1U << 0)	/* any touch brings 2 MiB where they fit */
 #define SEG_SMALL	(1U << 1)	/* a touch brings one page of 4 KiB */
