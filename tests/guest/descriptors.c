@@ -146,6 +146,14 @@ static void where_no_descriptor_is_left_the_error_says_so(void)
 static int other;
 static volatile sig_atomic_t handled, wrong;
 
+/* Once: also where the handler takes longer than that, the program goes on. */
+static void ring_soon(void)
+{
+	struct itimerval soon = { .it_value = { 0, 300 } };
+
+	check_eq(setitimer(ITIMER_REAL, &soon, NULL), 0);
+}
+
 static void switch_in_handler(int sig)
 {
 	int before = vas_current();
@@ -154,11 +162,12 @@ static void switch_in_handler(int sig)
 	if (vas_switch(other) || BASE[0] != 'o' || vas_switch(before))
 		wrong = 1;
 	handled++;
+	ring_soon();
 }
 
 static void a_signals_handler_may_switch_at_any_moment(void)
 {
-	struct itimerval often = { { 0, 300 }, { 0, 300 } }, never = { 0 };
+	struct itimerval never = { 0 };
 	struct sigaction sa = { .sa_handler = switch_in_handler,
 				.sa_flags = SA_RESTART };
 	int i;
@@ -170,7 +179,7 @@ static void a_signals_handler_may_switch_at_any_moment(void)
 	check_eq(vas_switch(vh), 0);
 	BASE[0] = 'v';
 	check_eq(sigaction(SIGALRM, &sa, NULL), 0);
-	check_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+	ring_soon();
 	for (i = 0; i < 2000000 && handled < 500 && !wrong; i++) {
 		check_eq(vas_switch(VAS_HOME), 0);
 		check_eq(vas_switch(vh), 0);
