@@ -17,27 +17,40 @@
 static char output[4096];
 
 /* Where the examples are, in the guest or beside the library. */
-static void run(const char *command, const char *expected)
+static const char *folder(void)
 {
-	const char *libs = getenv("LD_LIBRARY_PATH");
-	char path[1024];
+	return access("/usr/lib/pvvas/examples", X_OK) ||
+	       getenv("LD_LIBRARY_PATH") ?
+	       "$LD_LIBRARY_PATH/examples" : "/usr/lib/pvvas/examples";
+}
+
+static void run_to(int exit_status, const char *command, const char *expected)
+{
+	char line[1024];
 	int status;
 	size_t n;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "%s/%s 2>&1",
-		 access("/usr/lib/pvvas/examples", X_OK) || libs ?
-		 "$LD_LIBRARY_PATH/examples" : "/usr/lib/pvvas/examples",
-		 command);
-	f = popen(path, "r");
+	snprintf(line, sizeof(line), "E=%s; { %s; } 2>&1", folder(), command);
+	f = popen(line, "r");
 	check(f);
 	n = fread(output, 1, sizeof(output) - 1, f);
 	output[n] = '\0';
 	status = pclose(f);
-	if (status || !strstr(output, expected))
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != exit_status ||
+	    !strstr(output, expected))
 		tcase_note("%s", output);
-	check_eq(status, 0);
+	check(WIFEXITED(status));
+	check_eq(WEXITSTATUS(status), exit_status);
 	check(strstr(output, expected));
+}
+
+static void run(const char *command, const char *expected)
+{
+	char line[512];
+
+	snprintf(line, sizeof(line), "$E/%s", command);
+	run_to(0, line, expected);
 }
 
 static void two_spaces_at_one_address(void)
@@ -91,6 +104,14 @@ static void a_condition_variable_in_a_segment(void)
 	run("condition", "1000 items, sum 500500");
 }
 
+static void standard_containers_outlive_their_process(void)
+{
+	run("containers add to be or not to be", "");
+	run("containers add that is not all", "");
+	run("containers show", "not: 1 2\nor: 1\nthat: 2\nto: 1 1\n");
+	run("containers delete", "");
+}
+
 static const struct tcase cases[] = {
 	CASE(two_spaces_at_one_address),
 	CASE(the_figure_of_the_paper),
@@ -101,6 +122,7 @@ static const struct tcase cases[] = {
 	CASE(two_processes_one_after_the_other),
 	CASE(a_list_that_everybody_changes),
 	CASE(a_condition_variable_in_a_segment),
+	CASE(standard_containers_outlive_their_process),
 };
 
 TCASE_MAIN(cases, 0)
