@@ -112,6 +112,51 @@ static void standard_containers_outlive_their_process(void)
 	run("containers delete", "");
 }
 
+static void a_second_process_carries_a_lua_state_on(void)
+{
+	run("lua-state 'function twice(x) return 2 * x end  word = \"kept\"'", "");
+	run("lua-state 'squares = coroutine.wrap(function() "
+	    "for i = 1, 9 do coroutine.yield(i * i) end end) print(squares())'",
+	    "1\n");
+	/* a coroutine goes on in the process after the one that began it */
+	run("lua-state 'print(squares(), twice(21), word:upper())'",
+	    "4\t42\tKEPT\n");
+	run_to(1, "$E/lua-state 'error(\"oops\")'", "command:1: oops");
+	run("lua-state 'collectgarbage() print(squares())'", "9\n");
+	/* another file: its functions are not where the state says */
+	run_to(1, "cp $E/lua-state /tmp/lua-state.$$; /tmp/lua-state.$$ 'x = 1'; "
+	       "s=$?; rm /tmp/lua-state.$$; exit $s",
+	       "another program made this state");
+	run("lua-state delete", "");
+}
+
+static void a_second_process_carries_a_database_on(void)
+{
+	run("sqlite-heap 'create table t(x integer primary key, y); "
+	    "create index i on t(y); "
+	    "with recursive c(x) as (select 1 union all select x + 1 from c "
+	    "where x < 2000) insert into t select x, hex(x) from c'", "");
+	run("sqlite-heap 'select count(*), max(y) from t'", "2000|393939\n");
+	/* even what is not committed yet */
+	run("sqlite-heap 'begin; delete from t where x > 1'", "");
+	run("sqlite-heap 'select count(*) from t; rollback'", "1\n");
+	run("sqlite-heap 'select count(*) from t; pragma integrity_check'",
+	    "2000\nok\n");
+	run_to(1, "$E/sqlite-heap 'select * from none'", "no such table");
+	run("sqlite-heap delete", "");
+}
+
+static void a_pager_compresses_what_is_not_in_use(void)
+{
+	run("compress", "512 pages: 32 in memory, the others in a quarter of "
+	    "their size\n1536 in, 1504 out\n");
+}
+
+static void each_node_has_a_replica_at_one_address(void)
+{
+	run("numa-replicas", "CPU 0, node 0: all found at 0x200040000000\n");
+}
+
 static const struct tcase cases[] = {
 	CASE(two_spaces_at_one_address),
 	CASE(the_figure_of_the_paper),
@@ -123,6 +168,10 @@ static const struct tcase cases[] = {
 	CASE(a_list_that_everybody_changes),
 	CASE(a_condition_variable_in_a_segment),
 	CASE(standard_containers_outlive_their_process),
+	CASE(a_second_process_carries_a_lua_state_on),
+	CASE(a_second_process_carries_a_database_on),
+	CASE(a_pager_compresses_what_is_not_in_use),
+	CASE(each_node_has_a_replica_at_one_address),
 };
 
 TCASE_MAIN(cases, 0)
