@@ -120,5 +120,8 @@ typedef void pvvas_heap_visit(struct seg_heap_trace *t, void *block,
 int pvvas_heap_collect(const struct pvvas_heap *h, bool count_only,
 		       pvvas_heap_visit *visit, void *arg, uint64_t *bytes);
 void pvvas_heap_reach(struct seg_heap_trace *t, const void *p);
+/* Any aligned word of these bytes that is an address in a block may lead to it. */
+void pvvas_heap_reach_words(struct seg_heap_trace *t, const void *words,
+			    size_t size);
 
 #endif /* PVVAS_HEAP_H */

@@ -139,6 +139,32 @@ PVVAS_EXPORT int seg_heap_stat(int sid, struct seg_heap_stat *stat)
 	return err;
 }
 
+/* Of a larger block only what has memory is read: it may be mostly holes. */
+#define SPARSE_MIN	(64UL << 10)
+
+static void reach_memory(struct seg_heap_trace *t, void *block, size_t size,
+			 void *arg)
+{
+	const struct seg_heap *sh = arg;
+	size_t at = (size_t)((char *)block - sh->heap.base), end = at + size;
+	size_t n = size, length;
+	void *base;
+	int err = 0;
+
+	while (at < end) {
+		if (size > SPARSE_MIN)
+			err = seg_next_data(sh->sid, &at, &n);
+		/* There is none from here on, but not because the segment is gone. */
+		if (at >= end || (err == -ENOENT &&
+				  !seg_range(sh->sid, &base, &length)))
+			return;
+		if (err || n > end - at)
+			n = end - at;
+		pvvas_heap_reach_words(t, sh->heap.base + at, n);
+		at += n;
+	}
+}
+
 PVVAS_EXPORT int64_t seg_heap_collect(int sid, unsigned int flags,
 				      seg_heap_visit *visit, void *arg)
 {
@@ -151,6 +177,10 @@ PVVAS_EXPORT int64_t seg_heap_collect(int sid, unsigned int flags,
 	sh = heap_of_seg(sid);
 	if (!sh)
 		return -errno;
+	if (!visit) {
+		visit = reach_memory;
+		arg = (void *)sh;
+	}
 	err = pvvas_heap_collect(&sh->heap, flags & SEG_HEAP_COUNT, visit, arg,
 				 &bytes);
 	return err ? err : (int64_t)bytes;

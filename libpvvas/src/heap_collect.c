@@ -140,17 +140,22 @@ void pvvas_heap_reach(struct seg_heap_trace *t, const void *p)
 	t->todo[t->nr_todo++] = (uint64_t)(r - t->runs) << 5 | i;
 }
 
-/* Any word that is an address in the heap may be a pointer. */
-static void reach_all(struct seg_heap_trace *t, void *block, size_t size,
-		      void *arg)
+void pvvas_heap_reach_words(struct seg_heap_trace *t, const void *words,
+			    size_t size)
 {
-	const uint64_t *p = block;
+	const uint64_t *p = words;
 	size_t i;
 
-	(void)arg;
 	for (i = 0; i < size / sizeof(*p); i++)
 		pvvas_heap_reach(t, (void *)(uintptr_t)
 				 __atomic_load_n(&p[i], __ATOMIC_RELAXED));
+}
+
+static void reach_all(struct seg_heap_trace *t, void *block, size_t size,
+		      void *arg)
+{
+	(void)arg;
+	pvvas_heap_reach_words(t, block, size);
 }
 
 static void follow(struct seg_heap_trace *t, pvvas_heap_visit *visit, void *arg)

@@ -339,6 +339,40 @@ static void what_nothing_leads_to_is_collected(void)
 	check(((struct chain *)*seg_root(sid))->next->next);
 }
 
+static uint64_t resident(void)
+{
+	struct seg_stat stat = { .size = sizeof(stat) };
+
+	check_eq(seg_ctl(sid, SEG_CTL_STAT, &stat), 0);
+	return stat.resident;
+}
+
+#define HOLES	(100 * MIB)
+
+static void a_large_block_is_searched_where_it_has_memory(void)
+{
+	char **block, *last;
+	uint64_t before;
+
+	enter(HOLES + 16 * MIB);
+	block = seg_malloc(sid, HOLES);
+	*seg_root(sid) = block;
+	block[0] = seg_malloc(sid, 100);
+	block[HOLES / 2 / sizeof(*block)] = seg_malloc(sid, 100);
+	last = seg_malloc(sid, 100);
+	block[HOLES / sizeof(*block) - 1] = last;
+	check(last && seg_malloc(sid, 200));
+	before = resident();
+	check_eq(seg_heap_collect(sid, SEG_HEAP_COUNT, NULL, NULL), 208);
+	check_eq(seg_heap_collect(sid, 0, NULL, NULL), 208);
+	tcase_note("%lu KiB, then %lu", (unsigned long)before >> 10,
+		   (unsigned long)resident() >> 10);
+	check(resident() <= before + MIB);
+	check_eq(seg_usable_size(sid, block[0]), 112);
+	check_eq(seg_usable_size(sid, block[HOLES / 2 / sizeof(*block)]), 112);
+	check_eq(seg_usable_size(sid, last), 112);
+}
+
 static const struct tcase cases[] = {
 	CASE(without_a_heap_each_call_says_why),
 	CASE(a_segment_that_is_too_small_has_no_heap),
@@ -349,6 +383,7 @@ static const struct tcase cases[] = {
 	CASE(misuse_is_told_and_nothing_else),
 	CASE(a_heap_that_was_overwritten_is_no_misuse),
 	CASE(what_nothing_leads_to_is_collected),
+	CASE(a_large_block_is_searched_where_it_has_memory),
 	CASE(the_heap_of_a_vas_is_that_of_its_first_segment_with_one),
 };
 
