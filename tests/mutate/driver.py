@@ -124,6 +124,11 @@ class Driver:
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(os.path.dirname(self.original), self.folder)
         self.folder = os.path.join(self.folder, "driver")
+        # the objects to link, by their paths
+        with open(os.path.join(self.folder, "pvvas.mod")) as f:
+            objects = f.read().replace(self.original, self.folder)
+        with open(os.path.join(self.folder, "pvvas.mod"), "w") as f:
+            f.write(objects)
 
     def command(self, name):
         return saved_command(self.original, name).replace(self.original, self.folder)
@@ -160,6 +165,8 @@ class Driver:
                 return "same"
             if not self.shell(self.command("pvvas.o")) or not self.shell(self.command("pvvas.ko")):
                 return "broken"
+            if self.code(os.path.join(self.folder, "pvvas.o")) == self.code(os.path.join(self.original, "pvvas.o")):
+                raise RuntimeError(f"the module has no change of {path}")
             subprocess.run(["strip", "--strip-debug", "-o", result, os.path.join(self.folder, "pvvas.ko")], check=True)
             return None
         finally:
