@@ -242,7 +242,10 @@ struct pvvas_hc_range *pvvas_rows_get(void)
 	return this_cpu_read(pvvas_rows);
 }
 
-/* Rows for untold tables behind the @n that there are; these are in @told then. */
+/*
+ * Rows for untold tables behind the @n that there are; these are in @told then, and
+ * not in the stock until pvvas_stock_told(): that may be emptied meanwhile.
+ */
 static u32 pvvas_untold_rows(struct pvvas_hc_range *rows, u32 n,
 			     struct list_head *told)
 {
@@ -262,6 +265,7 @@ static u32 pvvas_untold_rows(struct pvvas_hc_range *rows, u32 n,
 		};
 		list_move(&page->lru, told);
 		pvvas_nr_untold--;
+		pvvas_nr_stock--;
 	}
 	spin_unlock(&pvvas_stock_lock);
 	return n;
@@ -274,9 +278,12 @@ static void pvvas_stock_told(struct list_head *told)
 	if (list_empty(told))
 		return;
 	spin_lock(&pvvas_stock_lock);
-	list_for_each_entry_safe(page, next, told, lru)
+	list_for_each_entry_safe(page, next, told, lru) {
 		list_move(&page->lru, &pvvas_stock[pvvas_page_level(page) - 1]);
+		pvvas_nr_stock++;
+	}
 	spin_unlock(&pvvas_stock_lock);
+	schedule_delayed_work(&pvvas_stock_work, HZ);
 }
 
 /* @rows: this CPU's; also what waits to be told. */
