@@ -33,6 +33,12 @@
 static DEFINE_SPINLOCK(pvvas_cloning_lock);
 static DECLARE_WAIT_QUEUE_HEAD(pvvas_cloning_wait);
 
+/*
+ * Of its own: what is copied for a cgroup above memory.high sleeps for it, and the
+ * ends of objects shall not wait for that.
+ */
+static struct workqueue_struct *pvvas_clone_wq;
+
 /* Some memories being cloned at one moment; @writer: the caller may write to all. */
 struct pvvas_moment {
 	struct work_struct work;
@@ -331,7 +337,7 @@ static int pvvas_moment_run(struct pvvas_moment *moment)
 {
 	INIT_WORK_ONSTACK(&moment->work, pvvas_moment_work);
 	init_completion(&moment->done);
-	queue_work(pvvas_wq, &moment->work);
+	queue_work(pvvas_clone_wq, &moment->work);
 	if (wait_for_completion_killable(&moment->done)) {
 		WRITE_ONCE(moment->killed, true);
 		wait_for_completion(&moment->done);
@@ -371,4 +377,16 @@ int pvvas_clone_pages(struct pvvas_clone *clones, u32 nr)
 		ret = -EINTR;
 	}
 	return ret;
+}
+
+int __init pvvas_clones_init(void)
+{
+	pvvas_clone_wq = alloc_workqueue("pvvas_clone", WQ_UNBOUND,
+					 WQ_MAX_ACTIVE);
+	return pvvas_clone_wq ? 0 : -ENOMEM;
+}
+
+void pvvas_clones_exit(void)
+{
+	destroy_workqueue(pvvas_clone_wq);
 }

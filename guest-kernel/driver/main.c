@@ -61,9 +61,12 @@ static int __init pvvas_init(void)
 	ret = pvvas_cover_init();
 	if (ret)
 		goto err_wq;
-	ret = pvvas_thread_init();
+	ret = pvvas_clones_init();
 	if (ret)
 		goto err_wq;
+	ret = pvvas_thread_init();
+	if (ret)
+		goto err_clones;
 	ret = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "pvvas:prepare",
 					pvvas_cpu_prepare, NULL);
 	if (ret < 0)
@@ -101,6 +104,8 @@ err_cpuhp:
 	cpuhp_remove_state_nocalls(pvvas_cpuhp_state);
 err_thread:
 	pvvas_thread_exit();
+err_clones:
+	pvvas_clones_exit();
 err_wq:
 	destroy_workqueue(pvvas_wq);
 err_hv:
@@ -123,6 +128,7 @@ static void __exit pvvas_exit(void)
 	pvvas_thread_exit();
 	pvvas_leftover_flush();
 	pvvas_expiry_exit();
+	pvvas_clones_exit();
 	destroy_workqueue(pvvas_wq);
 	pvvas_fixup_exit();
 	pvvas_fault_exit();

@@ -463,6 +463,8 @@ int pvvas_pages_populate(struct pvvas_seg *seg);
 int pvvas_pages_pin(struct pvvas_seg *seg, u64 addr);
 
 /* cow.c */
+int pvvas_clones_init(void);
+void pvvas_clones_exit(void);
 int pvvas_clone_wait(struct pvvas_seg *mem);
 void pvvas_clone_keep(struct pvvas_seg *mem, pgoff_t index, struct page *page);
 void pvvas_faces_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count,
