@@ -37,7 +37,7 @@
 #define SHOWN	0x5649000000000000UL
 #define SECRET	0xdead5ec000000000UL
 
-enum way { UNLINK, DELETE, PROTECT, CLONED, SOURCE, SECOND_FACE, NR_WAYS };
+enum way { UNLINK, DELETE, PROTECT, CLONED, SOURCE, SECOND_FACE, DISCARD, NR_WAYS };
 
 struct scene {
 	_Atomic int ready;
@@ -236,6 +236,21 @@ static void disturb(struct scene *s, int sid)
 	}
 }
 
+/* A part of the segment, or all of it, again and again. */
+static void discard(int sid, int vh)
+{
+	size_t first, n;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		first = i ? (size_t)rand() % PAGES : 0;
+		n = i ? 1 + (size_t)rand() % (PAGES - first) : PAGES;
+		check_eq(seg_discard(sid, BASE + first * PAGE, n * PAGE), 0);
+		refill();
+		put(vh, BASE, SHOWN, 1 + (unsigned int)rand() % 9);
+	}
+}
+
 static void one_round(struct scene *s, enum way way)
 {
 	unsigned int step = rand() % 2 ? 1 : 1 + (unsigned int)rand() % 9;
@@ -285,6 +300,9 @@ static void one_round(struct scene *s, enum way way)
 	case SOURCE:
 		put(vh, BASE, SECRET, 1);
 		break;
+	case DISCARD:
+		discard(sid, vh);
+		break;
 	default:
 		break;
 	}
@@ -294,7 +312,8 @@ static void one_round(struct scene *s, enum way way)
 		put(other, way == PROTECT ? FACE : BASE, 0, 1);
 	else if (vh)
 		put(vh, BASE, 0, 1);
-	if (way == PROTECT || way == CLONED || way == SOURCE)
+	if (way == PROTECT || way == CLONED || way == SOURCE ||
+	    way == DISCARD)
 		check_eq(seg_detach(s->vid, shown), 0);
 	if (other)
 		check_eq(vas_detach(other), 0);

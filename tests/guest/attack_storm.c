@@ -177,6 +177,41 @@ static void by_system_call(struct mine *m)
 	syscall(SYS_futex, p, 129, 1, NULL, NULL, 0);
 }
 
+static int alloc_somehow(struct mine *m, char *p)
+{
+	static const uint32_t flags[] = { SEG_HUGE, SEG_SMALL, SEG_POPULATE,
+					  SEG_DUMP, SEG_HUGE | SEG_POPULATE };
+	struct seg_options options = { .size = sizeof(options),
+				       .flags = flags[any(m, 5)] };
+
+	return seg_alloc_with(NULL, p, (1 + any(m, 1024)) * PAGE, 0600,
+			      &options);
+}
+
+static void publish_somehow(struct mine *m, int i, int k)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "storm%u", any(m, 6));
+	if (any(m, 2))
+		seg_publish(any(m, 2) ? m->sids[k] : m->s->sid, name);
+	else
+		vas_publish(any(m, 2) ? m->vids[i] : m->s->vid, name);
+	seg_delete(seg_find(name));
+	vas_delete(vas_find(name));
+}
+
+static void expire_somehow(struct mine *m, int i, int k)
+{
+	struct vas_attr va = { .size = sizeof(va), .valid = VAS_ATTR_EXPIRY,
+			       .expiry = any(m, 3) };
+	struct seg_attr sa = { .size = sizeof(sa), .valid = VAS_ATTR_EXPIRY,
+			       .expiry = any(m, 3) };
+
+	vas_ctl(VAS_CTL_SETATTR, any(m, 2) ? m->vids[i] : m->s->vid, &va);
+	seg_ctl(any(m, 2) ? m->sids[k] : m->s->sid, SEG_CTL_SETATTR, &sa);
+}
+
 static void call(struct mine *m)
 {
 	struct seg_stat stat = { .size = sizeof(stat) };
@@ -184,7 +219,7 @@ static void call(struct mine *m)
 	void *pages[8];
 	int i = (int)any(m, 4), k = (int)any(m, 6), rights;
 
-	switch (any(m, 26)) {
+	switch (any(m, 32)) {
 	case 0: m->vids[i] = vas_create(NULL, 0600); break;
 	case 1: vas_delete(m->vids[i]); break;
 	case 2: m->sids[k] = seg_alloc(NULL, p, (1 + any(m, 1024)) * PAGE, 0600); break;
@@ -207,6 +242,11 @@ static void call(struct mine *m)
 	case 22: with_threads(m); break;
 	case 23: leave_somehow(m); break;
 	case 24: by_system_call(m); break;
+	case 25: case 26: seg_discard(a_sid(m), p, (1 + any(m, 600)) * PAGE); break;
+	case 27: m->sids[k] = alloc_somehow(m, p); break;
+	case 28: publish_somehow(m, i, k); break;
+	case 29: expire_somehow(m, i, k); break;
+	case 30: seg_ctl(a_sid(m), any(m, 2) ? SEG_CTL_LOCK_ON : SEG_CTL_LOCK_OFF); break;
 	default:
 		vas_switch_try(m->vhs[i]);
 		for (k = 0; k < 8; k++)
