@@ -75,6 +75,8 @@ static void pvvas_lock_free_pages(struct pvvas_seglock *lock)
 	kfree(lock);
 }
 
+static void pvvas_lock_kick_more(struct work_struct *work);
+
 struct pvvas_seglock *pvvas_lock_new(void)
 {
 	struct pvvas_seglock *lock = kzalloc(sizeof(*lock), GFP_KERNEL_ACCOUNT);
@@ -87,6 +89,7 @@ struct pvvas_seglock *pvvas_lock_new(void)
 	INIT_LIST_HEAD(&lock->waiters);
 	INIT_LIST_HEAD(&lock->writers);
 	INIT_LIST_HEAD(&lock->maps);
+	INIT_WORK(&lock->kick_work, pvvas_lock_kick_more);
 	lock->word = pvvas_lock_page_new();
 	lock->gone = pvvas_lock_page_new();
 	ret = PTR_ERR_OR_ZERO(lock->word) ?: PTR_ERR_OR_ZERO(lock->gone);
@@ -125,30 +128,45 @@ static u32 pvvas_word_writer(u32 word)
 	return word & PVVAS_LOCK_READERS ? 0 : word & PVVAS_LOCK_OWNER;
 }
 
-/* How many threads one wakes.  Those that come in, or give up, wake more. */
+/* How many threads one wakes.  A kernel thread goes on with the others. */
 #define PVVAS_LOCK_KICK		16
 
 /*
- * Wake those who come next: the first one, and if that reads the readers behind
- * it; all, where the lock is the segment's no more.  lock->lock is held.
+ * Wake some of those who come next: the first one, and if that reads the readers
+ * behind it; all, where the lock is the segment's no more.  True: there are more.
+ * Those that are awake do not count: they may be without CPU time.
  */
-static void pvvas_lock_kick(struct pvvas_seglock *lock)
+static bool pvvas_lock_wake(struct pvvas_seglock *lock)
 {
 	bool all = READ_ONCE(*lock->gone);
 	struct pvvas_lock_waiter *w;
 	u32 n = 0;
 
 	list_for_each_entry(w, &lock->waiters, node) {
-		if (n == PVVAS_LOCK_KICK || (n && w->exclusive && !all))
-			return;
-		n++;
+		if (w->exclusive && !all &&
+		    !list_is_first(&w->node, &lock->waiters))
+			return false;
 		if (!w->woken) {
+			if (n++ == PVVAS_LOCK_KICK)
+				return true;
 			WRITE_ONCE(w->woken, true);
 			wake_up_process(w->task);
 		}
 		if (w->exclusive && !all)
-			return;
+			return false;
 	}
+	return false;
+}
+
+/* lock->lock is held. */
+static void pvvas_lock_kick(struct pvvas_seglock *lock)
+{
+	if (!pvvas_lock_wake(lock))
+		return;
+	kref_get(&lock->ref);
+	if (!queue_work(pvvas_wq, &lock->kick_work))
+		/* not the last one: the caller has one */
+		kref_put(&lock->ref, pvvas_lock_free);
 }
 
 /*
@@ -167,6 +185,17 @@ static void pvvas_lock_kick_if_free(struct pvvas_seglock *lock)
 	    (!pvvas_word_writer(READ_ONCE(*lock->word)) &&
 	     !(first->exclusive && pvvas_lock_has_readers(lock))))
 		pvvas_lock_kick(lock);
+}
+
+static void pvvas_lock_kick_more(struct work_struct *work)
+{
+	struct pvvas_seglock *lock = container_of(work, struct pvvas_seglock,
+						  kick_work);
+
+	spin_lock(&lock->lock);
+	pvvas_lock_kick_if_free(lock);
+	spin_unlock(&lock->lock);
+	pvvas_lock_put(lock);
 }
 
 /* Nobody waits before @w that it may not be in with. */

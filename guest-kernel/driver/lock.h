@@ -25,6 +25,7 @@
  * @writers: those of them that wait to write
  * @arrivals: how many there ever were
  * @maps: struct pvvas_lock_map: where readers have to be looked for
+ * @kick_work: wakes more of those who wait; has a reference while it is queued
  */
 struct pvvas_seglock {
 	struct kref ref;
@@ -36,6 +37,7 @@ struct pvvas_seglock {
 	struct list_head writers;
 	u64 arrivals;
 	struct list_head maps;
+	struct work_struct kick_work;
 };
 
 /**

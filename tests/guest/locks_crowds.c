@@ -173,6 +173,69 @@ static void a_time_limit_holds_beside_threads_without_cpu_time(void)
 	tcase_join_killed(pid, SIGKILL);
 }
 
+/* More than one release wakes. */
+#define STARVED	40
+#define CGROUPS	"/tmp/cgroup"
+
+static void wait_in_a_starved_crowd(void *arg)
+{
+	struct stage *s = arg;
+
+	cgroup_enter("starved");
+	gather(s, wait_to_read, STARVED);
+	reach(&s->step, 1);
+	start(run_always, 2);
+	for (;;)
+		pause();
+}
+
+static void read_behind_them(void *arg)
+{
+	struct stage *s = arg;
+	int vh;
+
+	become_nobody();
+	vh = check_id(vas_attach(s->read_vid));
+	tcase_pin(tcase_nr_cpus() - 1);
+	atomic_store(&s->ready, 2);
+	check_eq(vas_switch_timed(vh, LIMIT), 0);
+	atomic_store(&s->step, (int)now_ms());
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+/* Another reader is in as soon as the writer is out. */
+static void readers_without_cpu_time_are_in_no_other_readers_way(void)
+{
+	struct stage *s = new_stage();
+	int vh = check_id(vas_attach(s->vid)), ms;
+	pid_t starved, other;
+
+	cgroup_make("starved", "max");
+	put_value(CGROUPS, "cgroup.subtree_control", "+cpu");
+	check_eq(vas_switch(vh), 0);
+	starved = tcase_spawn(wait_in_a_starved_crowd, s);
+	reach(&s->ready, 1);
+	/* until all of them wait */
+	usleep(1500000);
+	put_value(CGROUPS "/starved", "cpu.max", "1000 1000000");
+	atomic_store(&s->step, 1);
+	usleep(100000);
+	other = tcase_spawn(read_behind_them, s);
+	reach(&s->ready, 2);
+	/* it looks by itself a second after it began to wait */
+	usleep(200000);
+	ms = (int)now_ms();
+	check_eq(vas_switch(VAS_HOME), 0);
+	tcase_join(other);
+	ms = atomic_load(&s->step) - ms;
+	tcase_note("%d ms", ms);
+	put_value(CGROUPS "/starved", "cpu.max", "max 1000000");
+	check_eq(kill(starved, SIGKILL), 0);
+	tcase_join_killed(starved, SIGKILL);
+	cgroup_remove("starved");
+	check(ms < 400);
+}
+
 /* A quarter of max_memory_mib is for tables. */
 #define QUOTA_KIB	4096L
 
@@ -247,6 +310,7 @@ static void locks_that_are_no_segments_more_are_held_to_the_quota(void)
 static const struct tcase cases[] = {
 	CASE(a_writer_leaves_at_once_whoever_waits),
 	CASE(a_time_limit_holds_beside_threads_without_cpu_time),
+	CASE(readers_without_cpu_time_are_in_no_other_readers_way),
 	CASE(arrays_of_threads_are_held_to_the_quota),
 	CASE(locks_that_are_no_segments_more_are_held_to_the_quota),
 };
