@@ -10,8 +10,15 @@
 #define PVVAS_SEG_START(seg)	((seg)->start)
 #define PVVAS_SEG_LAST(seg)	((seg)->end - 1)
 
+/* Some of what this defines is not needed. */
 INTERVAL_TREE_DEFINE(struct pvvas_seg, placed, u64, placed_last,
-		     PVVAS_SEG_START, PVVAS_SEG_LAST, static, pvvas_placed)
+		     PVVAS_SEG_START, PVVAS_SEG_LAST, static __maybe_unused,
+		     pvvas_placed)
+
+/* The same, of those for whom one user is charged. */
+INTERVAL_TREE_DEFINE(struct pvvas_seg, users, u64, users_last,
+		     PVVAS_SEG_START, PVVAS_SEG_LAST, static __maybe_unused,
+		     pvvas_users)
 
 /* All segments, those being created included. */
 static struct rb_root_cached pvvas_segs = RB_ROOT_CACHED;
@@ -30,21 +37,21 @@ u64 pvvas_window_end(void)
 	return PVVAS_WINDOW_VA + pvvas_window.size;
 }
 
-/* The first segment, of @user or of all, that has some of these addresses. */
+/*
+ * The first segment, of @user or of all, that has some of these addresses.  Another
+ * user may have any number that lie there.
+ */
 static struct pvvas_seg *pvvas_seg_among(u64 start, u64 last,
-					 const struct pvvas_user *user)
+					 struct pvvas_user *user)
 {
-	struct pvvas_seg *seg = pvvas_placed_iter_first(&pvvas_segs, start,
-							last);
-
-	while (seg && user && seg->obj.charged != user)
-		seg = pvvas_placed_iter_next(seg, start, last);
-	return seg;
+	if (user)
+		return pvvas_users_iter_first(pvvas_user_segs(user), start, last);
+	return pvvas_placed_iter_first(&pvvas_segs, start, last);
 }
 
 /* The first hole from @from on, of all segments or of one user's; 0: none. */
 static u64 pvvas_seg_hole(u64 from, u64 length, u64 align,
-			  const struct pvvas_user *user)
+			  struct pvvas_user *user)
 {
 	u64 base = ALIGN(max(from, PVVAS_WINDOW_FIRST), align);
 	struct pvvas_seg *seg;
@@ -77,7 +84,7 @@ static u64 pvvas_seg_pick(u64 length)
 	return 0;
 }
 
-static u64 pvvas_seg_pick_for(u64 length, const struct pvvas_user *user)
+static u64 pvvas_seg_pick_for(u64 length, struct pvvas_user *user)
 {
 	return pvvas_seg_hole(0, length, PUD_SIZE, user) ?:
 	       pvvas_seg_hole(0, length, PVVAS_BLOCK, user);
@@ -95,6 +102,7 @@ int pvvas_seg_place(struct pvvas_seg *seg)
 	seg->start = ALIGN_DOWN(seg->base, PVVAS_BLOCK);
 	seg->end = ALIGN(seg->base + seg->length, PVVAS_BLOCK);
 	pvvas_placed_insert(seg, &pvvas_segs);
+	pvvas_users_insert(seg, pvvas_user_segs(seg->obj.charged));
 	return 0;
 }
 
@@ -105,6 +113,7 @@ void pvvas_seg_unplace(struct pvvas_seg *seg)
 	if (!seg->end)
 		return;
 	pvvas_placed_remove(seg, &pvvas_segs);
+	pvvas_users_remove(seg, pvvas_user_segs(seg->obj.charged));
 	for (i = 0; i < ARRAY_SIZE(pvvas_aligns); i++)
 		pvvas_full_below[i] = min(pvvas_full_below[i], seg->start);
 }

@@ -141,6 +141,7 @@ struct pvvas_vas {
  * @end: end of the segment rounded up to PVVAS_BLOCK
  * @tree: its tables (ept.c)
  * @placed: among all segments by address, once @end is set; with @placed_last
+ * @users: likewise, among those for whom @obj.charged is; with @users_last
  * @memory: whose pages it shows: itself, or the one that it is a second face of
  * @faces: in @memory: all that show its pages; @face is the node of it
  * @pages: in @memory: page number from @start -> struct page, with the marks
@@ -178,6 +179,8 @@ struct pvvas_seg {
 	struct pvvas_tree *tree;
 	struct rb_node placed;
 	u64 placed_last;
+	struct rb_node users;
+	u64 users_last;
 	struct pvvas_seg *memory;
 	struct list_head faces;
 	struct list_head face;
@@ -573,6 +576,7 @@ enum pvvas_quota { PVVAS_QUOTA_OBJECTS, PVVAS_QUOTA_ATTACHMENTS,
 		   PVVAS_NR_QUOTAS };
 
 struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind);
+struct rb_root_cached *pvvas_user_segs(struct pvvas_user *user);
 void pvvas_quota_uncharge(struct pvvas_user *user, enum pvvas_quota kind);
 int pvvas_quota_lock(struct pvvas_user *user, u64 bytes);
 int pvvas_quota_ranges(struct pvvas_seg *seg, u32 more);

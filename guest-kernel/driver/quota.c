@@ -27,6 +27,7 @@ struct pvvas_user {
 	u32 count[PVVAS_NR_QUOTAS];
 	u32 ranges;		/* at most, of pages with protections */
 	u64 locked;		/* bytes of segments made with PVVAS_CREATE_LOCK */
+	struct rb_root_cached segs;	/* by address (place.c) */
 	atomic64_t bytes;
 };
 
@@ -140,6 +141,7 @@ static struct pvvas_user *pvvas_user_find(kuid_t uid)
 	if (!user)
 		return NULL;
 	user->uid = uid;
+	user->segs = RB_ROOT_CACHED;
 	hash_add(pvvas_users, &user->node, __kuid_val(uid));
 	return user;
 }
@@ -150,6 +152,11 @@ static void pvvas_user_put(struct pvvas_user *user)
 		return;
 	hash_del(&user->node);
 	kfree(user);
+}
+
+struct rb_root_cached *pvvas_user_segs(struct pvvas_user *user)
+{
+	return &user->segs;
 }
 
 /* 0, -EDQUOT (the user's limit) or -ENOSPC (the machine's). */

@@ -70,11 +70,16 @@ static long microseconds(void)
 	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static void be_nobody(void)
+static void be(int uid)
 {
 	check_eq(setgroups(0, NULL), 0);
-	check_eq(setgid(NOBODY), 0);
-	check_eq(setuid(NOBODY), 0);
+	check_eq(setgid((gid_t)uid), 0);
+	check_eq(setuid((uid_t)uid), 0);
+}
+
+static void be_nobody(void)
+{
+	be(NOBODY);
 }
 
 static long available(void)
@@ -352,17 +357,59 @@ static void a_readers_slow_clone_does_not_hold_up_the_owners(void)
 	check(took < 2000000);
 }
 
+/* One user has all addresses, and many segments at those of another one. */
+#define MANY	3000
+
+static void take_all_places(void *arg)
+{
+	static const size_t sizes[] = { TIB, 64 * GIB, GIB, BLOCK };
+	struct scene *s = arg;
+	unsigned int i;
+	int sid;
+
+	be_nobody();
+	for (i = 0; i < 4; i++)
+		while ((sid = seg_alloc(NULL, NULL, sizes[i], 0600)) > 0)
+			;
+	check_eq(sid, -ENOSPC);
+	for (i = 0; i < MANY; i++)
+		check_id(seg_alloc(NULL, BASE, MANY * BLOCK, 0600));
+	pass(s);
+	await(s, 2);
+}
+
+static void find_a_place(void *arg)
+{
+	struct scene *s = arg;
+	unsigned int i;
+	long took;
+
+	be(NOBODY + 1);
+	for (i = 0; i < MANY; i++)
+		check_id(seg_alloc(NULL, BASE + i * BLOCK, BLOCK, 0600));
+	took = microseconds();
+	for (i = 0; i < 3; i++)
+		check_id(seg_alloc(NULL, NULL, BLOCK, 0600));
+	atomic_store(&s->slowest, (microseconds() - took) / 3);
+}
+
+static void a_place_is_found_soon_among_segments_of_others(void)
+{
+	struct scene *s = new_scene();
+	pid_t other = tcase_spawn(take_all_places, s);
+
+	await(s, 1);
+	tcase_join(tcase_spawn(find_a_place, s));
+	pass(s);
+	tcase_join(other);
+	tcase_note("%ld us", atomic_load(&s->slowest));
+	check(atomic_load(&s->slowest) < 100000);
+}
+
 /*
  * Two users, each with a segment that the other one may read, in one VAS that both
  * clone, with two processes each.
  */
-
-static void be(int uid)
-{
-	check_eq(setgroups(0, NULL), 0);
-	check_eq(setgid((gid_t)uid), 0);
-	check_eq(setuid((uid_t)uid), 0);
-}
 
 static void clone_often(struct scene *s)
 {
@@ -461,6 +508,7 @@ static const struct tcase cases[] = {
 	CASE(tables_beyond_the_quota_are_enospc),
 	CASE_SECONDS(a_cgroup_that_waits_for_memory_keeps_nobody_else_waiting, 120),
 	CASE_SECONDS(a_readers_slow_clone_does_not_hold_up_the_owners, 120),
+	CASE_SECONDS(a_place_is_found_soon_among_segments_of_others, 120),
 	CASE(two_users_clone_a_vas_with_segments_of_both),
 	CASE(what_is_protected_is_not_read_by_way_of_proc),
 };
