@@ -4,7 +4,7 @@
  *
  * First every page of the source is made read-only, while faults in user mode
  * wait: what a thread has seen of another thread's writes before is in the clone
- * then.  From then on nothing waits.  The clone takes one page after the other;
+ * then.  From then on nothing waits.  The clone takes some pages after the other;
  * a write to a page that it does not have yet, by a program or by the kernel for
  * one, gives it the page first.
  *
@@ -48,6 +48,25 @@ struct pvvas_moment {
 	bool writer;
 	bool killed;
 	int ret;
+};
+
+/* Pages that are shared, or copied, at once: powers of two, within a node. */
+#define PVVAS_SHARED_AT_ONCE	XA_CHUNK_SIZE
+#define PVVAS_COPIED_AT_ONCE	16
+
+/**
+ * struct pvvas_batch - pages that a clone takes at once
+ * @first: number of the first one; @last: of the last one
+ * @nr_spares: of @spares, pages to copy to
+ * @index: of @pages, those that it takes
+ */
+struct pvvas_batch {
+	unsigned long first;
+	unsigned long last;
+	u32 nr_spares;
+	struct page *spares[PVVAS_COPIED_AT_ONCE];
+	pgoff_t index[PVVAS_SHARED_AT_ONCE];
+	struct page *pages[PVVAS_SHARED_AT_ONCE];
 };
 
 /* Until the moment is over; -ERESTARTSYS if the thread is killed. */
@@ -152,44 +171,140 @@ void pvvas_faces_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count,
 /* Mark every page as shared, and make it read-only wherever it is shown. */
 static void pvvas_clone_freeze(struct pvvas_seg *mem)
 {
-	unsigned long index = 0, seen = 0;
+	XA_STATE(xas, &mem->pages, 0);
+	unsigned long seen = 0;
+	struct page *page;
 
-	while (xa_find(&mem->pages, &index, ULONG_MAX, XA_PRESENT)) {
-		xa_set_mark(&mem->pages, index, PVVAS_COW);
-		index++;
-		if (!(++seen % 1024))
-			cond_resched();
+	xas_lock_irq(&xas);
+	xas_for_each(&xas, page, ULONG_MAX) {
+		if (xas_retry(&xas, page))
+			continue;
+		xas_set_mark(&xas, PVVAS_COW);
+		if (++seen % 1024)
+			continue;
+		xas_pause(&xas);
+		xas_unlock_irq(&xas);
+		cond_resched();
+		xas_lock_irq(&xas);
 	}
+	xas_unlock_irq(&xas);
 	/* What a face that comes now shows is read-only already. */
 	pvvas_faces_refuse(mem, 0, (mem->end - mem->start) >> PAGE_SHIFT,
 			   PVVAS_PROT_READ);
 }
 
-/* The page at @index, unless it has come after the moment. */
-static int pvvas_clone_share_one(struct pvvas_clone *clone, pgoff_t index,
-				 struct page **spare)
+/* As many pages to copy to as the batch may take; -ENOMEM if there is none. */
+static int pvvas_batch_spares(struct pvvas_clone *clone,
+			      struct pvvas_batch *batch, gfp_t gfp)
 {
-	struct pvvas_seg *mem = clone->from->memory, *to = clone->to;
-	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
-	struct page *page;
-	int ret = 0;
+	struct xarray *pages = &clone->from->memory->pages;
+	unsigned long index = batch->first;
+	struct page *spare;
+	u32 wanted = 0;
 
-	if (clone->copies && !*spare) {
-		*spare = pvvas_page_alloc(to, index, gfp, 0);
-		if (!*spare)
-			return -ENOMEM;
+	for (; xa_find(pages, &index, batch->last, PVVAS_COW); index++)
+		wanted++;
+	while (batch->nr_spares < wanted) {
+		spare = pvvas_page_alloc(clone->to, batch->first, gfp, 0);
+		if (!spare)
+			return batch->nr_spares ? 0 : -ENOMEM;
+		batch->spares[batch->nr_spares++] = spare;
 	}
-	if (!xa_load(&to->pages, index))
-		ret = xa_reserve_irq(&to->pages, index, gfp | __GFP_NOWARN);
+	return 0;
+}
+
+/*
+ * What the clone lacks of the batch, but for what has come after the moment; the
+ * batch goes on behind it.  With the locks of both sides.
+ */
+static u32 pvvas_batch_gather(const struct pvvas_clone *clone,
+			      struct pvvas_batch *batch)
+{
+	XA_STATE(xas, &clone->from->memory->pages, batch->first);
+	struct page *page;
+	u32 n = 0;
+
+	xas_for_each_marked(&xas, page, batch->last, PVVAS_COW) {
+		if (xa_load(&clone->to->pages, xas.xa_index))
+			continue;
+		if (clone->copies && n == batch->nr_spares) {
+			batch->first = xas.xa_index;
+			return n;
+		}
+		batch->index[n] = xas.xa_index;
+		batch->pages[n++] = page;
+	}
+	batch->first = batch->last + 1;
+	return n;
+}
+
+/* With the locks of both sides; a node for them is there. */
+static int pvvas_batch_store(const struct pvvas_clone *clone,
+			     struct pvvas_batch *batch, u32 n)
+{
+	XA_STATE(xas, &clone->to->pages, 0);
+	struct page *page;
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		page = clone->copies ? batch->spares[batch->nr_spares - 1] :
+				       batch->pages[i];
+		xas_set(&xas, batch->index[i]);
+		xas_store(&xas, page);
+		if (xas_error(&xas))
+			return xas_error(&xas);
+		if (clone->copies) {
+			copy_page(page_address(page),
+				  page_address(batch->pages[i]));
+			batch->nr_spares--;
+		} else {
+			get_page(page);
+			xas_set_mark(&xas, PVVAS_COW);
+		}
+		atomic64_add(PAGE_SIZE, &clone->to->resident);
+	}
+	return 0;
+}
+
+/* With the lock of the source's pages. */
+static int pvvas_batch_take(struct pvvas_clone *clone, struct pvvas_batch *batch)
+{
+	struct pvvas_seg *to = clone->to;
+	s64 before = atomic64_read(&to->resident), bytes;
+	int ret;
+	u32 n;
+
+	xa_lock_nested(&to->pages, SINGLE_DEPTH_NESTING);
+	n = pvvas_batch_gather(clone, batch);
+	bytes = (s64)n << PAGE_SHIFT;
+	ret = pvvas_quota_memory(to->obj.charged, to->obj.free, bytes);
+	if (!ret) {
+		ret = pvvas_batch_store(clone, batch, n);
+		bytes -= atomic64_read(&to->resident) - before;
+		pvvas_quota_memory_back(to->obj.charged, bytes);
+	}
+	xa_unlock(&to->pages);
+	return ret;
+}
+
+/* The pages of the batch, or the first ones; it goes on behind them. */
+static int pvvas_clone_share_some(struct pvvas_clone *clone,
+				  struct pvvas_batch *batch)
+{
+	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
+	struct pvvas_seg *mem = clone->from->memory, *to = clone->to;
+	int ret = clone->copies ? pvvas_batch_spares(clone, batch, gfp) : 0;
+
+	/* A node for all of them, as a batch is in one. */
+	if (!ret)
+		ret = xa_reserve_irq(&to->pages, batch->last,
+				     gfp | __GFP_NOWARN);
 	if (ret)
 		return ret;
 	xa_lock_irq(&mem->pages);
-	page = xa_load(&mem->pages, index);
-	if (clone->error)
-		ret = clone->error;
-	else if (page && xa_get_mark(&mem->pages, index, PVVAS_COW))
-		ret = pvvas_clone_take(clone, index, page, spare);
+	ret = clone->error ?: pvvas_batch_take(clone, batch);
 	xa_unlock_irq(&mem->pages);
+	xa_cmpxchg_irq(&to->pages, batch->last, XA_ZERO_ENTRY, NULL, 0);
 	return ret;
 }
 
@@ -205,19 +320,20 @@ static int pvvas_clone_stop(const struct pvvas_clone *clone, const bool *killed)
 static int pvvas_clone_share(struct pvvas_clone *clone, const bool *killed)
 {
 	struct mem_cgroup *old = set_active_memcg(clone->to->memcg);
-	struct pvvas_seg *mem = clone->from->memory;
-	struct page *spare = NULL;
-	unsigned long index = 0;
-	int ret = 0;
+	u32 most = clone->copies ? PVVAS_COPIED_AT_ONCE : PVVAS_SHARED_AT_ONCE;
+	struct xarray *pages = &clone->from->memory->pages;
+	struct pvvas_batch *batch = kzalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT);
+	int ret = batch ? 0 : -ENOMEM;
 
-	for (; !ret && xa_find(&mem->pages, &index, ULONG_MAX, PVVAS_COW);
-	     index++) {
+	while (!ret && xa_find(pages, &batch->first, ULONG_MAX, PVVAS_COW)) {
+		batch->last = batch->first | (most - 1);
 		ret = pvvas_clone_stop(clone, killed) ?:
-		      pvvas_clone_share_one(clone, index, &spare);
+		      pvvas_clone_share_some(clone, batch);
 		cond_resched();
 	}
-	if (spare)
-		pvvas_page_put(spare);
+	while (batch && batch->nr_spares)
+		pvvas_page_put(batch->spares[--batch->nr_spares]);
+	kfree(batch);
 	set_active_memcg(old);
 	return ret;
 }

@@ -16,9 +16,14 @@
  *
  * Whatever an extent fails for (memory, the limit of a cgroup, a quota), a smaller
  * one or the page alone may succeed: that is tried next, and its error counts.
+ *
+ * Pages that come with their content (PVVAS_IOC_SEG_FILL) are read from the caller
+ * before they are stored, and are written from the beginning: then a pager and the
+ * telling of written pages are no reason to take them one by one.
  */
 #include <linux/gfp.h>
 #include <linux/mm.h>
+#include <linux/uaccess.h>
 #include "compat.h"
 #include "ept.h"
 
@@ -31,6 +36,7 @@
 /**
  * struct pvvas_extent - pages of a segment that come at once
  * @first: number of the first one; @nr: how many
+ * @data: what they are filled with; NULL: zeroes
  * @run: the pages, where they lie in one piece; else NULL
  * @pages: else each of them
  */
@@ -38,6 +44,7 @@ struct pvvas_extent {
 	struct pvvas_seg *seg;
 	pgoff_t first;
 	u32 nr;
+	const char __user *data;
 	struct page *run;
 	struct page *pages[PVVAS_AROUND];
 };
@@ -54,7 +61,7 @@ static bool pvvas_extent_free(const struct pvvas_extent *ext)
 	unsigned long last = ext->first + ext->nr - 1;
 	unsigned long rule = ext->first, page = ext->first;
 
-	return !mem->small && !mem->pager && !mem->tracking &&
+	return (ext->data || (!mem->small && !mem->pager && !mem->tracking)) &&
 	       !mt_find(&ext->seg->prot, &rule, last) &&
 	       !xa_find(&mem->pages, &page, last, XA_PRESENT);
 }
@@ -72,6 +79,8 @@ static int pvvas_extent_alloc(struct pvvas_extent *ext, unsigned int order,
 	struct pvvas_seg *mem = ext->seg->memory;
 	u32 i;
 
+	if (!ext->data)
+		gfp |= __GFP_ZERO;
 	if (ext->nr == 1U << order)
 		ext->run = pvvas_page_alloc(mem, ext->first, gfp, order);
 	if (ext->run)
@@ -85,6 +94,22 @@ static int pvvas_extent_alloc(struct pvvas_extent *ext, unsigned int order,
 			return -ENOMEM;
 		}
 	}
+	return 0;
+}
+
+/* -EFAULT: not all of it could be read. */
+static int pvvas_extent_read(const struct pvvas_extent *ext)
+{
+	u32 i;
+
+	if (ext->run)
+		return copy_from_user(page_address(ext->run), ext->data,
+				      (size_t)ext->nr << PAGE_SHIFT) ? -EFAULT : 0;
+	for (i = 0; i < ext->nr; i++)
+		if (copy_from_user(page_address(ext->pages[i]),
+				   ext->data + ((size_t)i << PAGE_SHIFT),
+				   PAGE_SIZE))
+			return -EFAULT;
 	return 0;
 }
 
@@ -137,10 +162,11 @@ static void pvvas_extent_show(const struct pvvas_extent *ext)
 
 /* The pages from @first to @last, as 2^@order ones if they are as many. */
 static int pvvas_extent_try(struct pvvas_seg *seg, pgoff_t first, pgoff_t last,
-			    unsigned int order, gfp_t gfp)
+			    const char __user *data, unsigned int order,
+			    gfp_t gfp)
 {
 	struct pvvas_extent ext = { .seg = seg, .first = first,
-				    .nr = last - first + 1 };
+				    .nr = last - first + 1, .data = data };
 	struct pvvas_seg *mem = seg->memory;
 	unsigned long flags;
 	int ret;
@@ -153,8 +179,11 @@ static int pvvas_extent_try(struct pvvas_seg *seg, pgoff_t first, pgoff_t last,
 		ret = pvvas_extent_alloc(&ext, order, gfp);
 	if (ret)
 		return ret;
+	if (data)
+		ret = pvvas_extent_read(&ext);
 	xa_lock_irqsave(&mem->pages, flags);
-	ret = mem->changing || !pvvas_extent_free(&ext) ? -EBUSY : 0;
+	if (!ret)
+		ret = mem->changing || !pvvas_extent_free(&ext) ? -EBUSY : 0;
 	if (!ret) {
 		pvvas_zeroes_hide(mem, first, ext.nr);
 		ret = pvvas_extent_store(&ext);
@@ -173,8 +202,8 @@ static int pvvas_extent_around(struct pvvas_seg *seg, pgoff_t index,
 {
 	pgoff_t first = round_down(index, 1UL << order);
 	int ret = pvvas_extent_try(seg, max(from, first),
-				   min(to, first + (1UL << order) - 1), order,
-				   PVVAS_GFP_LIGHT);
+				   min(to, first + (1UL << order) - 1), NULL,
+				   order, PVVAS_GFP_LIGHT);
 
 	return ret ?: order;
 }
@@ -194,7 +223,7 @@ int pvvas_extent_fill(struct pvvas_seg *seg, pgoff_t index, pgoff_t from,
 	int ret = -EBUSY;
 
 	if (first >= from && last <= to)
-		ret = pvvas_extent_try(seg, first, last, PMD_ORDER, effort ?
+		ret = pvvas_extent_try(seg, first, last, NULL, PMD_ORDER, effort ?
 				       gfp | __GFP_NORETRY : PVVAS_GFP_LIGHT);
 	if (!ret)
 		return PMD_ORDER;
@@ -218,6 +247,29 @@ static unsigned int pvvas_extent_order(struct xarray *pages, pgoff_t index,
 		nr *= 2;
 	}
 	return order;
+}
+
+/*
+ * Put @data, for the pages from @index up to @to, where no page is: as many pages as
+ * come at once, or -errno; -EBUSY: the page alone, then.
+ */
+long pvvas_extent_place(struct pvvas_seg *seg, pgoff_t index, pgoff_t to,
+			const char __user *data, gfp_t gfp)
+{
+	pgoff_t last = index + PVVAS_BLOCK_PAGES - 1;
+	int ret = -EBUSY;
+
+	if (IS_ALIGNED(index, PVVAS_BLOCK_PAGES) && last <= to &&
+	    !seg->memory->small)
+		ret = pvvas_extent_try(seg, index, last, data, PMD_ORDER,
+				       PVVAS_GFP_LIGHT);
+	if (ret && ret != -EFAULT) {
+		last = min(to, round_down(index, PVVAS_AROUND) +
+			   PVVAS_AROUND - 1);
+		ret = pvvas_extent_try(seg, index, last, data,
+				       PVVAS_AROUND_ORDER, gfp);
+	}
+	return ret ?: last - index + 1;
 }
 
 /*

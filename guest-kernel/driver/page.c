@@ -58,6 +58,7 @@ static struct page *pvvas_page_placed(const struct pvvas_seg *mem, pgoff_t index
 				order);
 }
 
+/* With what was there before, but for __GFP_ZERO. */
 struct page *pvvas_page_alloc(struct pvvas_seg *mem, pgoff_t index, gfp_t gfp,
 			      unsigned int order)
 {
@@ -70,8 +71,8 @@ struct page *pvvas_page_alloc(struct pvvas_seg *mem, pgoff_t index, gfp_t gfp,
 	 */
 	if (gfp & __GFP_HIGH && pvvas_memcg_full(mem->memcg, 1UL << order))
 		gfp &= ~__GFP_HIGH;
-	page = pvvas_page_placed(mem, index, gfp | __GFP_ZERO | __GFP_NOWARN |
-				 __GFP_ACCOUNT, order);
+	page = pvvas_page_placed(mem, index, gfp | __GFP_NOWARN | __GFP_ACCOUNT,
+				 order);
 	set_active_memcg(old);
 	/* Pages come together, and go one by one. */
 	if (page && order)
@@ -318,7 +319,7 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 		xa_unlock_irqrestore(&mem->pages, flags);
 		if (ret != -EAGAIN)
 			break;
-		spare = pvvas_page_alloc(mem, index, gfp, 0);
+		spare = pvvas_page_alloc(mem, index, gfp | __GFP_ZERO, 0);
 		ret = spare ? 0 : -ENOMEM;
 		/* Nodes of the tree, where that may sleep. */
 		if (!ret && gfpflags_allow_blocking(gfp))

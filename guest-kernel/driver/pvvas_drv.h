@@ -460,6 +460,8 @@ void pvvas_pages_free(struct pvvas_seg *mem);
 int pvvas_extent_touch(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp);
 int pvvas_extent_fill(struct pvvas_seg *seg, pgoff_t index, pgoff_t from,
 		      pgoff_t to, gfp_t gfp);
+long pvvas_extent_place(struct pvvas_seg *seg, pgoff_t index, pgoff_t to,
+			const char __user *data, gfp_t gfp);
 
 /* populate.c */
 int pvvas_pages_populate(struct pvvas_seg *seg);

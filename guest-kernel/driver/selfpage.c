@@ -3,6 +3,7 @@
  * Pages that do not come from an access: ahead of it, or from the program that
  * pages a segment itself.  And what has become of a segment, in numbers.
  */
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -57,33 +58,55 @@ int pvvas_seg_populate(struct pvvas_ioc_range *arg)
 	return pvvas_range_each(arg, pvvas_populate_some);
 }
 
-static long pvvas_fill_one(struct pvvas_seg *seg, u64 at,
-			   struct pvvas_ioc_range *arg)
+static int pvvas_fill_page(struct pvvas_seg *mem, pgoff_t index,
+			   const char __user *data, gfp_t gfp)
 {
-	struct pvvas_seg *mem = seg->memory;
-	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
-	u64 offset = seg->base - seg->start + arg->offset + at;
-	pgoff_t index = offset >> PAGE_SHIFT;
 	struct page *page = pvvas_page_alloc(mem, index, gfp, 0);
 	int ret = 0;
 
 	if (!page)
 		return -ENOMEM;
-	if (copy_from_user(page_address(page), u64_to_user_ptr(arg->addr + at),
-			   PAGE_SIZE))
+	if (copy_from_user(page_address(page), data, PAGE_SIZE))
 		ret = -EFAULT;
 	if (!ret)
 		ret = pvvas_page_store(mem, index, page, gfp);
-	if (!ret)
-		arg->done++;
-	else
+	if (ret)
 		pvvas_page_put(page);
-	return ret && ret != -EEXIST ? ret : PAGE_SIZE;
+	return ret;
+}
+
+/* An extent where nothing is, or one page, which stays if it is there. */
+static long pvvas_fill_some(struct pvvas_seg *seg, u64 at,
+			    struct pvvas_ioc_range *arg)
+{
+	pgoff_t from = (seg->base - seg->start + arg->offset) >> PAGE_SHIFT;
+	pgoff_t index = from + (at >> PAGE_SHIFT);
+	pgoff_t last = from + (arg->length >> PAGE_SHIFT) - 1;
+	const char __user *data = u64_to_user_ptr(arg->addr + at);
+	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL;
+	struct mem_cgroup *old;
+	long n;
+
+	if (pvvas_clone_wait(seg->memory))
+		return -EINTR;
+	old = set_active_memcg(seg->memory->memcg);
+	n = pvvas_extent_place(seg, index, last, data, gfp);
+	set_active_memcg(old);
+	if (n < 0) {
+		n = pvvas_fill_page(seg->memory, index, data, gfp);
+		if (n && n != -EEXIST)
+			return n;
+		n = !n;
+		arg->done += n;
+		return PAGE_SIZE;
+	}
+	arg->done += n;
+	return n << PAGE_SHIFT;
 }
 
 int pvvas_seg_fill(struct pvvas_ioc_range *arg)
 {
-	return pvvas_range_each(arg, pvvas_fill_one);
+	return pvvas_range_each(arg, pvvas_fill_some);
 }
 
 int pvvas_seg_pager(struct pvvas_ioc_seg_pager *arg)

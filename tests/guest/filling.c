@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -245,7 +246,39 @@ static void populate_takes_what_was_asked_for_and_no_more(void)
 	home();
 }
 
+/* Pages that are there stay, and the others come with their data, some at a time. */
+static void what_is_filled_needs_no_fault(void)
+{
+	static char data[4 * MIB] __attribute__((aligned(4096)));
+	uint64_t faults;
+	size_t at;
+
+	for (at = 0; at < 4 * MIB; at += PAGE)
+		*(size_t *)(data + at + 8) = at + 1;
+	scene(BASE, 8 * MIB, 0);
+	BASE[5 * PAGE] = 77;
+	check_eq(seg_fill(sid, BASE, data, 4 * MIB), 4 * MIB / PAGE - 1);
+	check_eq(resident(), 4 * MIB);
+	faults = demand_faults();
+	for (at = 0; at < 4 * MIB; at += PAGE)
+		check_eq(*(size_t *)(BASE + at + 8), at == 5 * PAGE ? 0 : at + 1);
+	check_eq(BASE[5 * PAGE], 77);
+	/* its neighbours came page by page, and are led to once */
+	check(demand_faults() - faults <= 2);
+	check_eq(seg_fill(sid, BASE, data, 4 * MIB), 0);
+	home();
+	/* what cannot be read leaves no page behind */
+	scene(BASE + 64 * MIB, 4 * MIB, 0);
+	check_eq(mprotect(data + 2 * MIB + PAGE, PAGE, PROT_NONE), 0);
+	check_eq(seg_fill(sid, BASE + 64 * MIB, data, 4 * MIB), -EFAULT);
+	check_eq(resident(), 2 * MIB + PAGE);
+	check_eq(mprotect(data + 2 * MIB + PAGE, PAGE, PROT_READ | PROT_WRITE), 0);
+	check_eq(BASE[64 * MIB + 2 * MIB + PAGE + 8], 0);
+	home();
+}
+
 #define AREA	(64 * MIB)
+#define FILLED	(8 * MIB)
 
 static pthread_barrier_t barrier;
 static int shared_vh;
@@ -285,6 +318,69 @@ static void threads_that_touch_the_same_extents_lose_nothing(void)
 	for (at = 0; at < AREA; at += 16 * KIB)
 		check_eq(*(uint64_t *)(BASE + at), at / (16 * KIB) % 4 + 1);
 	check_eq(resident(), AREA);
+	home();
+}
+
+static int placed[2];
+
+static void *fill_all(void *arg)
+{
+	uintptr_t n = (uintptr_t)arg;
+	char *data = malloc(FILLED);
+
+	check(data);
+	memset(data, (int)n + 1, FILLED);
+	pthread_barrier_wait(&barrier);
+	placed[n] = seg_fill(sid, BASE, data, FILLED);
+	free(data);
+	return NULL;
+}
+
+static void *clone_again_and_again(void *arg)
+{
+	int i, copy;
+
+	(void)arg;
+	pthread_barrier_wait(&barrier);
+	for (i = 0; i < 4; i++) {
+		copy = check_id(seg_clone(sid));
+		check_eq(seg_delete(copy), 0);
+	}
+	return NULL;
+}
+
+/* Each page has one content, of one of them, and each was placed once. */
+static void who_fill_the_same_pages_share_them_out(void)
+{
+	int vid = tcase_vas(NULL, 0600), copy;
+	pthread_t thread[3];
+	uintptr_t n;
+	size_t at;
+
+	sid = tcase_seg_with(NULL, BASE, FILLED, 0600, 0);
+	check_eq(seg_attach(vid, sid), 0);
+	shared_vh = check_id(vas_attach(vid));
+	check_eq(pthread_barrier_init(&barrier, NULL, 3), 0);
+	for (n = 0; n < 3; n++)
+		check_eq(pthread_create(&thread[n], NULL, n < 2 ? fill_all :
+					clone_again_and_again, (void *)n), 0);
+	for (n = 0; n < 3; n++)
+		check_eq(pthread_join(thread[n], NULL), 0);
+	check_eq(placed[0] + placed[1], FILLED / PAGE);
+	copy = check_id(seg_clone(sid));
+	tcase_track_seg(copy);
+	check_eq(vas_switch(shared_vh), 0);
+	for (at = 0; at < FILLED; at += PAGE) {
+		check(BASE[at] == 1 || BASE[at] == 2);
+		check(!memcmp(BASE + at, BASE + at + 1, PAGE - 1));
+	}
+	memset(BASE, 3, FILLED);
+	home();
+	vid = tcase_vas(NULL, 0600);
+	check_eq(seg_attach(vid, copy), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	for (at = 0; at < FILLED; at += PAGE)
+		check(BASE[at] == 1 || BASE[at] == 2);
 	home();
 }
 
@@ -354,6 +450,8 @@ static const struct tcase cases[] = {
 	CASE(an_extent_replaces_nothing),
 	CASE(a_system_call_fills_in_extents),
 	CASE(populate_takes_what_was_asked_for_and_no_more),
+	CASE(what_is_filled_needs_no_fault),
+	CASE(who_fill_the_same_pages_share_them_out),
 	CASE(threads_that_touch_the_same_extents_lose_nothing),
 	CASE(options_that_do_not_go_together_are_refused),
 	CASE(what_the_software_backend_has_not_is_eopnotsupp),
