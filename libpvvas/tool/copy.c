@@ -16,7 +16,7 @@
 #include "tool.h"
 
 #define PAGE	4096UL
-#define CHUNK	(1UL << 20)
+#define CHUNK	(2UL << 20)	/* as large as pages come at once */
 
 /* A progress line each second, where somebody looks. */
 static void progress(size_t done, size_t size, bool last)
@@ -107,44 +107,83 @@ static int to_file(const struct tool_segment *s, int fd, char *buffer)
 	return err == -ENOENT ? 0 : err;
 }
 
-/* Make the segment's bytes what the file's are; zeroes only where needed. */
-static int put(const struct tool_segment *s, const char *buffer, size_t at, size_t n)
+/* Make the bytes of pages that are there what the file's are. */
+static void put_over(const struct tool_segment *s, const char *buffer, size_t at,
+		     size_t n)
 {
 	size_t i, len;
-	int err = vas_switch(s->vh);
 
-	if (err)
-		return err;
 	for (i = 0; i < n; i += PAGE) {
 		len = n - i < PAGE ? n - i : PAGE;
 		if (memcmp(s->base + at + i, buffer + i, len))
 			memcpy(s->base + at + i, buffer + i, len);
 	}
-	return vas_switch(VAS_HOME);
+}
+
+/*
+ * Make the segment's bytes what the file's are.  Where it has no memory whole pages
+ * come at once, the last one with zeroes behind the end of the file.
+ */
+static int put(const struct tool_segment *s, char *buffer, size_t at, size_t n)
+{
+	size_t whole = (n + PAGE - 1) / PAGE * PAGE;
+	int filled, err = vas_switch(s->vh);
+
+	if (err)
+		return err;
+	memset(buffer + n, 0, whole - n);
+	filled = seg_fill(s->sid, s->base + at, buffer, whole);
+	if (filled >= 0 && (size_t)filled < whole / PAGE)
+		put_over(s, buffer, at, n);
+	err = vas_switch(VAS_HOME);
+	return filled < 0 ? filled : err;
+}
+
+/* All of it, or less at the end of the file. */
+static ssize_t read_all(int fd, char *buffer, size_t n, off_t at)
+{
+	size_t done = 0;
+	ssize_t r = 1;
+
+	while (done < n && r) {
+		r = pread(fd, buffer + done, n - done, at + (off_t)done);
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		if (r > 0)
+			done += (size_t)r;
+	}
+	return (ssize_t)done;
+}
+
+/* Where the file has data from @at on, in whole pages; -ENXIO after the last. */
+static off_t next_data(int fd, off_t at, off_t *end)
+{
+	at = lseek(fd, at, SEEK_DATA);
+	*end = at < 0 ? at : lseek(fd, at, SEEK_HOLE);
+	if (*end < 0)
+		return -errno;
+	*end = (*end + (off_t)PAGE - 1) / (off_t)PAGE * (off_t)PAGE;
+	return at / (off_t)PAGE * (off_t)PAGE;
 }
 
 static int from_file(const struct tool_segment *s, int fd, size_t size, char *buffer)
 {
-	off_t at = 0, end;
+	off_t at = 0, end = 0;
 	ssize_t n;
 	int err = 0;
 
 	while (!err && (size_t)at < size) {
-		at = lseek(fd, at, SEEK_DATA);
+		if (at >= end)
+			at = next_data(fd, at, &end);
 		if (at < 0)
-			return errno == ENXIO ? 0 : -errno;
-		end = lseek(fd, at, SEEK_HOLE);
-		if (end < 0)
-			return -errno;
-		while (at < end && !err) {
-			n = pread(fd, buffer, (size_t)(end - at) < CHUNK ?
-				  (size_t)(end - at) : CHUNK, at);
-			if (n <= 0)
-				return n < 0 ? -errno : -EIO;
-			err = put(s, buffer, (size_t)at, (size_t)n);
-			at += n;
-			progress((size_t)at, size, false);
-		}
+			return at == -ENXIO ? 0 : (int)at;
+		n = read_all(fd, buffer, (size_t)(end - at) < CHUNK ?
+			     (size_t)(end - at) : CHUNK, at);
+		if (n <= 0)
+			return n < 0 ? (int)n : -EIO;
+		err = put(s, buffer, (size_t)at, (size_t)n);
+		at += (n + (ssize_t)PAGE - 1) / (ssize_t)PAGE * (ssize_t)PAGE;
+		progress((size_t)at < size ? (size_t)at : size, size, false);
 	}
 	return err;
 }
