@@ -40,6 +40,7 @@ struct area {
 	char *base;
 	void *mapping;
 	int vid, sid, vh;
+	int clone;		/* of the segment, or 0 */
 	int file;		/* what read() reads */
 	uint32_t *order;	/* of pages that are touched at random */
 	size_t touches;
@@ -126,6 +127,29 @@ static void populate(unsigned long n, void *arg)
 		bench_id(seg_populate(a->sid, a->base, a->size));
 	else
 		bench_check(!madvise(a->base, a->size, MADV_POPULATE_WRITE));
+}
+
+/* Data that are in memory already. */
+static void fill(unsigned long n, void *arg)
+{
+	static char data[BLOCK] __attribute__((aligned(4096)));
+	const struct area *a = arg;
+	size_t at;
+
+	(void)n;
+	for (at = 0; at < a->size; at += BLOCK)
+		if (is_vas(a))
+			bench_id(seg_fill(a->sid, a->base + at, data, BLOCK));
+		else
+			memcpy(a->base + at, data, BLOCK);
+}
+
+static void clone_segment(unsigned long n, void *arg)
+{
+	struct area *a = arg;
+
+	(void)n;
+	a->clone = bench_id(seg_clone(a->sid));
 }
 
 static void discard_and_touch(unsigned long n, void *arg)
@@ -224,6 +248,9 @@ static void unmake(unsigned long n, void *arg)
 	bench_id(vas_detach(a->vh));
 	bench_id(vas_delete(a->vid));
 	bench_id(seg_delete(a->sid));
+	if (a->clone)
+		bench_id(seg_delete(a->clone));
+	a->clone = 0;
 }
 
 static void run(const char *name, void (*op)(unsigned long, void *),
@@ -378,9 +405,12 @@ static void all_of_kind(enum kind kind, int file)
 	a = (struct area){ .kind = kind, .size = 16 * MIB, .file = file };
 	run("read_into", read_file, a, false);
 	run("populate", populate, small, false);
+	run("fill", fill, small, false);
 	a = small;
 	a.filled = true;
 	run("discard_and_touch_in_order", discard_and_touch, a, false);
+	if (is_vas(&a))
+		run("clone", clone_segment, a, false);
 	if (kind < MEMFD)
 		return;
 	/* what is private to a process no other one fills */
