@@ -47,11 +47,13 @@ static uint64_t guest_work(uint64_t ram)
  * Single exits, by the guest's own time stamp counter, which counts the
  * emulator's instructions, those of the host in between too.
  */
-enum { CPUID, HYPERCALL, FAULT, PORT, NR_KINDS };
+enum { CPUID, HYPERCALL, FAULT, PORT, DEVICE, NR_KINDS };
 
-static const char * const kinds[] = { "cpuid", "hypercall", "fault", "port" };
+static const char * const kinds[] = { "cpuid", "hypercall", "fault", "port",
+	"device" };
 
 #define TIMES		512
+#define DEVICE_GPA	0x90000000ULL	/* no memslot: the VMM answers */
 
 static uint64_t taken[NR_KINDS][TIMES];
 
@@ -82,6 +84,9 @@ static uint64_t guest_single(uint64_t kind, uint64_t ram)
 		case FAULT:
 			*(volatile uint64_t *)(ram + i * PAGE) = i;
 			break;
+		case DEVICE:
+			*(volatile uint8_t *)DEVICE_GPA = 0;
+			break;
 		default:
 			asm volatile("out %%al, $0x51" : : "a"(0));
 		}
@@ -110,8 +115,9 @@ static void count_single(const char *name, struct vcpu *v, uint64_t *ram)
 		vcpu_prepare(v, (guest_fn)(void *)guest_single, args);
 		do {
 			check_eq(vcpu_run_once(v), 0);
-		} while (v->run->exit_reason == KVM_EXIT_IO &&
-			 v->run->io.port == 0x51);
+		} while (v->run->exit_reason == KVM_EXIT_MMIO ||
+			 (v->run->exit_reason == KVM_EXIT_IO &&
+			  v->run->io.port == 0x51));
 		if (!vcpu_done(v, NULL))
 			vcpu_unexpected(v);
 		qsort(taken[i], TIMES, sizeof(taken[i][0]), by_size);
