@@ -112,7 +112,12 @@ static void save_and_restore(void)
 		.records = (uint64_t)rec, .nr = MAX_RECORDS };
 	long r;
 
-	vm_ioctl(vm->fd, KVM_PVVAS_STATE, &st);
+	r = __vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st);
+	if (r == -ENOMEM) {
+		failed++;
+		r = __vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st);
+	}
+	check_eq(r, 0);
 	st.op = KVM_PVVAS_SET;
 	r = __vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st);
 	if (r == -ENOMEM) {
