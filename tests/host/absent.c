@@ -126,17 +126,32 @@ static void a_vcpu_without_the_cpuid_leaf_has_no_hypercalls(void)
 	struct kvm_enable_cap cap = { .args[0] = 1,
 		.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID };
 	struct vm *vm = vm_bare();
+	struct pvvas_hc_info *info = vm_shared(PAGE);
 	struct vcpu *v;
 
 	check_eq(vm_enable_pvvas(vm, &c), 0);
-	check_eq(leaf(vm, KVM_CPUID_PVVAS)->eax, PVVAS_ABI_VERSION);
-	check_eq(leaf(vm, KVM_CPUID_PVVAS)->ecx, PVVAS_CPUID_ECX);
-	check_eq(leaf(vm, KVM_CPUID_PVVAS)->edx, PVVAS_CPUID_EDX);
-	leaf(vm, KVM_CPUID_PVVAS)->function = 0x4fffffff;
 	v = vm_add_vcpu(vm);
 	vm_ioctl(v->fd, KVM_ENABLE_CAP, &cap);
 	no_hypercalls(v);
 	no_vmfunc(v);
+	vm->cpuid->entries[vm->cpuid->nent++] = (struct kvm_cpuid_entry2){
+		.function = KVM_CPUID_PVVAS, .eax = PVVAS_ABI_VERSION,
+		.ebx = c.features, .ecx = PVVAS_CPUID_ECX,
+		.edx = PVVAS_CPUID_EDX,
+	};
+	v = vm_add_vcpu(vm);
+	vm_ioctl(v->fd, KVM_ENABLE_CAP, &cap);
+	vcpu_hc_ok(v, PVVAS_HC_INFO, (uint64_t)info, sizeof(*info), 0);
+	check_eq(info->features, c.features);
+	vm_free(vm);
+}
+
+/* What VMMs show all their guests does not depend on it. */
+static void kvm_reports_no_cpuid_leaf_of_views(void)
+{
+	struct vm *vm = vm_bare();
+
+	check(leaf(vm, LEAF_SIGNATURE)->eax < KVM_CPUID_PVVAS);
 	vm_free(vm);
 }
 
@@ -172,6 +187,7 @@ static const struct hostcase cases[] = {
 	CASE(a_context_that_is_not_loaded_leaves_vmfunc_undefined),
 	CASE(after_a_reset_vmfunc_is_undefined_again),
 	CASE(a_vcpu_without_the_cpuid_leaf_has_no_hypercalls),
+	CASE(kvm_reports_no_cpuid_leaf_of_views),
 	CASE(a_vcpu_with_vmx_is_refused),
 	CASE_ONLY_NAMED(stock_kvm_knows_no_views),
 };

@@ -88,6 +88,7 @@ static void bad_sizes_and_flags_are_refused(void)
 	check_eq(try_config(&c), -EINVAL);
 	for (bit = 0; bit < 32; bit += 5)
 		REFUSED(.flags = 1U << bit);
+	REFUSED(.pad = 1);
 }
 
 static void bad_windows_are_refused(void)

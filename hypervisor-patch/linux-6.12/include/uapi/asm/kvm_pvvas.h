@@ -29,6 +29,9 @@
  * @max_ctxs: contexts (EPTP lists)
  * @max_views: views; KVM_SET_NR_MMU_PAGES bounds them too: half of the pages
  *	may be roots of views
+ * @features: out: PVVAS_FEATURE_* that the guest may use; for EBX of CPUID leaf
+ *	KVM_CPUID_PVVAS
+ * @pad: 0
  *
  * A limit above the module parameter of the same name is refused.  Limits that
  * were left 0 come back filled.
@@ -40,9 +43,11 @@ struct kvm_pvvas_config {
 	__u64 window_size;
 	__u32 max_ctxs;
 	__u32 max_views;
+	__u32 features;
+	__u32 pad;
 };
 
-#define KVM_PVVAS_CONFIG_SIZE_V1	32
+#define KVM_PVVAS_CONFIG_SIZE_V1	40
 #define KVM_PVVAS_STATE_SIZE_V1		32
 
 /* Ioctl of the VM: save, restore and reset all objects.  vCPUs are stopped. */

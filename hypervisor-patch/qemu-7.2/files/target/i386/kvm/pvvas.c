@@ -54,11 +54,6 @@ static void get_limits(const struct kvm_pvvas_config *config, uint64_t *limits)
     limits[VIEWS] = config->max_views;
 }
 
-static uint32_t kvm_features(void)
-{
-    return kvm_arch_get_supported_cpuid(kvm_state, KVM_CPUID_PVVAS, 0, R_EBX);
-}
-
 /* What goes into the migration stream: KVM's records go as they are. */
 typedef struct PvvasState {
     uint32_t version;
@@ -127,7 +122,7 @@ static int pvvas_pre_save(void *opaque)
         }
     }
     s->version = PVVAS_ABI_VERSION;
-    s->features = kvm_features();
+    s->features = enabled.features;
     get_limits(&enabled, s->limits);
     s->bytes = kept * sizeof(*records);
     s->records = (uint8_t *)g_steal_pointer(&records);
@@ -151,9 +146,9 @@ static bool has_what_the_guest_has(void *opaque, int version_id)
                      "and this host version %u", s->version, PVVAS_ABI_VERSION);
         return false;
     }
-    if (s->features & ~kvm_features()) {
+    if (s->features & ~enabled.features) {
         error_report("kvm-pvvas: the source's KVM has features (0x%x) that "
-                     "this host's has not", s->features & ~kvm_features());
+                     "this host's has not", s->features & ~enabled.features);
         return false;
     }
     return true;
@@ -562,7 +557,7 @@ bool kvm_pvvas_realize(X86CPU *cpu, Error **errp)
 void kvm_pvvas_cpuid(struct kvm_cpuid_entry2 *c)
 {
     c->eax = PVVAS_ABI_VERSION;
-    c->ebx = kvm_features();
+    c->ebx = enabled.features;
     c->ecx = PVVAS_CPUID_ECX;
     c->edx = PVVAS_CPUID_EDX;
 }
