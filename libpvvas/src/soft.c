@@ -12,9 +12,10 @@
 
 /*
  * Most segments that one VAS can show; more are -ENOSPC at the switch.  Each is
- * a mapping, of which a process can have 65530 (vm.max_map_count).
+ * a mapping and the hole behind it another one, of which a process can have 65530
+ * (vm.max_map_count), with those of the program.
  */
-#define MAX_SHOWN	32768
+#define MAX_SHOWN	32700
 
 struct shown {
 	uint32_t seg;
@@ -189,7 +190,7 @@ static int show_all(const struct soft_att *att)
 		if (l->target == att->vas)
 			rights &= att->rights;
 		else if (l->target != att->handle ||
-			 !soft_same_process(&l->process, &soft_self))
+			 l->process != soft_self)
 			continue;
 		seg = soft_object(PVVAS_KIND_SEG, l->seg);
 		if (seg && l->target == att->vas && soft_hidden(att, seg))

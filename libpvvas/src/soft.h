@@ -17,23 +17,17 @@
 
 #include "internal.h"
 
-#define SOFT_MAGIC	0x0009536f66747650ULL
-#define SOFT_WINDOW	(4ULL << 40)
+#define SOFT_MAGIC	0x000a536f66747650ULL
+/* What the driver has of a host with 46 address bits, and of most others. */
+#define SOFT_WINDOW	(8ULL << 40)
 /* Segments share no block in a VAS, as the driver has it: see seg_attach(3). */
 #define SOFT_BLOCK	(2ULL << 20)
 /* As many as the driver has, of all users, unless told otherwise. */
 #define SOFT_OBJECTS	65536
-#define SOFT_LINKS	65536
+#define SOFT_LINKS	524288
 #define SOFT_ATTS	65535	/* what an index in a handle can tell */
-/* 64 threads in a VAS of 100 lockable segments, twice. */
-#define SOFT_HOLDS	16384
-
-/* A process that may have died since. */
-struct soft_process {
-	int32_t pid;
-	uint32_t reserved;
-	uint64_t start;		/* in clock ticks after boot */
-};
+/* 1,000 threads in a VAS of 500 lockable segments. */
+#define SOFT_HOLDS	524288
 
 struct soft_object {
 	uint32_t kind;		/* PVVAS_KIND_*, 0: unused entry */
@@ -42,13 +36,13 @@ struct soft_object {
 	uint32_t uid;
 	uint32_t gid;
 	uint32_t named;		/* or owned, if it has no name yet lives */
-	struct soft_process owner;	/* pid 0: none (any more) */
+	uint64_t owner;		/* token of a process; 0: none (any more) */
 	uint16_t lockable;
 	uint16_t pager;
 	uint32_t memory;	/* whose file it shows; 0: its own */
 	uint64_t unique;	/* of the memory; at random */
 	uint32_t lock_state;	/* PVVAS_LOCK_DIED, PVVAS_LOCK_LOST */
-	uint32_t reserved;
+	uint32_t has_lock;	/* it was lockable once */
 	uint64_t base;
 	uint64_t length;
 	uint32_t users;		/* attachments, or links */
@@ -65,7 +59,7 @@ struct soft_link {
 	uint32_t seg;
 	uint32_t prot;
 	uint32_t reserved;
-	struct soft_process process;	/* whose handle the target is */
+	uint64_t process;	/* token of that whose handle the target is */
 };
 
 struct soft_att {
@@ -73,7 +67,7 @@ struct soft_att {
 	uint32_t vas;
 	uint32_t rights;
 	uint32_t reserved;
-	struct soft_process process;
+	uint64_t process;	/* its token */
 };
 
 /* A thread that has the lock of a segment, or waits to have it exclusively. */
@@ -95,9 +89,11 @@ struct soft_registry {
 	uint32_t nr_objects;
 	uint32_t nr_links;
 	uint32_t nr_atts;
+	uint32_t nr_holds;
 	/* entries before that are used */
 	uint32_t first_link;
 	uint32_t first_att;
+	uint32_t reserved;
 	uint64_t collected;	/* ms of CLOCK_BOOTTIME */
 	uint64_t changes;	/* of links: who is in a VAS looks again */
 	uint64_t next_expiry;	/* ms, not later than the first one; 0: none */
@@ -112,7 +108,7 @@ struct soft_registry {
 
 /* soft_registry.c */
 extern struct soft_registry *soft_reg;
-extern struct soft_process soft_self;
+extern uint64_t soft_self;	/* the token of this process */
 int soft_registry_open(void);
 void soft_registry_close(void);
 int soft_token(uint64_t *token);
@@ -130,8 +126,6 @@ int soft_segment_file(const struct soft_object *seg, int flags);
 /* of a segment: rights of protected pages, a byte each; what was clean */
 int soft_prot_file(const struct soft_object *seg, int flags);
 int soft_clean_file(const struct soft_object *seg, int flags);
-bool soft_same_process(const struct soft_process *a,
-		       const struct soft_process *b);
 /* Are they faces of the same memory? */
 bool soft_same_memory(const struct soft_object *a, const struct soft_object *b);
 void soft_share_memory(struct soft_object *to, const struct soft_object *from);
@@ -154,7 +148,6 @@ void soft_free(struct soft_object *obj);
 	     (a) < soft_reg->atts + soft_reg->nr_atts; (a)++)
 
 /* soft_collect.c: the lock is held */
-uint64_t soft_start_of(int32_t pid);
 /* An entry to fill in, for a user more of the object; NULL: the table is full */
 struct soft_att *soft_new_att(struct soft_object *vas);
 struct soft_link *soft_new_link(struct soft_object *seg);
@@ -167,8 +160,13 @@ void soft_release(struct soft_object *obj);
 void soft_collect(void);
 bool soft_collect_is_due(void);
 
-/* soft_objects.c: the lock is held */
+/* soft_rights.c: the rules of the driver, which are those of files */
+bool soft_capable(int cap);
+bool soft_in_group(gid_t gid);
 uint32_t soft_rights(const struct soft_object *obj);
+bool soft_is_owner(const struct soft_object *obj);
+
+/* soft_objects.c: the lock is held */
 struct soft_object *soft_object(uint32_t kind, uint32_t id);
 struct soft_att *soft_att(uint32_t handle);
 int soft_objects_call(unsigned long request, void *arg);
@@ -219,8 +217,11 @@ int soft_map_array(size_t bytes, void **array);
 
 /* soft_wait.c: the lock is not held */
 int soft_wait_call(unsigned long request, struct pvvas_ioc_wait *arg);
-int soft_futex_wait(uint32_t *word, uint32_t expected, uint64_t deadline);
-int soft_futex_wake(uint32_t *word, uint32_t n);
+#define SOFT_WAITS_TO_WRITE	1U
+#define SOFT_WAITS_TO_READ	2U
+int soft_futex_wait(uint32_t *word, uint32_t expected, uint64_t deadline,
+		    uint32_t kind);
+int soft_futex_wake(uint32_t *word, uint32_t n, uint32_t kind);
 
 /* soft_attach.c: the lock is held */
 int soft_attach_call(unsigned long request, void *arg);

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "soft.h"
 
@@ -14,7 +13,7 @@ struct soft_att *soft_att(uint32_t handle)
 	struct soft_att *a = &soft_reg->atts[i];
 
 	return handle & PVVAS_HANDLE && i < SOFT_ATTS && a->handle == handle &&
-	       soft_same_process(&a->process, &soft_self) ? a : NULL;
+	       a->process == soft_self ? a : NULL;
 }
 
 static int attach(struct pvvas_ioc_attach *arg)
@@ -53,7 +52,7 @@ static int detach(const struct pvvas_ioc_attach *arg)
 		return -ENOENT;
 	for_each_link(l)
 		if (l->target == arg->handle &&
-		    soft_same_process(&l->process, &soft_self))
+		    l->process == soft_self)
 			soft_free_link(l);
 	soft_free_att(att);
 	return 0;
@@ -74,8 +73,7 @@ static bool overlaps_at(uint32_t target, const struct soft_object *seg)
 		const struct soft_object *other;
 
 		if (l->target != target ||
-		    (target & PVVAS_HANDLE &&
-		     !soft_same_process(&l->process, &soft_self)))
+		    (target & PVVAS_HANDLE && l->process != soft_self))
 			continue;
 		other = soft_object(PVVAS_KIND_SEG, l->seg);
 		if (other && soft_overlap(other, seg->base, seg->length))
@@ -170,8 +168,7 @@ static int seg_detach_from(const struct pvvas_ioc_seg_attach *arg)
 	}
 	for_each_link(l) {
 		if (l->target != arg->target || l->seg != arg->seg ||
-		    (l->target & PVVAS_HANDLE &&
-		     !soft_same_process(&l->process, &soft_self)))
+		    (l->target & PVVAS_HANDLE && l->process != soft_self))
 			continue;
 		soft_free_link(l);
 		soft_reg->changes++;
@@ -223,11 +220,12 @@ static int set_lockable(const struct pvvas_ioc_seg_locking *arg)
 
 	if (!seg)
 		return -ENOENT;
-	if (geteuid() && seg->uid != geteuid())
+	if (!soft_is_owner(seg))
 		return -EPERM;
 	if (arg->on && !seg->lockable)
 		soft_lock_reset(seg);
 	seg->lockable = arg->on;
+	seg->has_lock |= arg->on;
 	return 0;
 }
 
@@ -237,9 +235,9 @@ static int reset_lock(const struct pvvas_ioc_id *arg)
 
 	if (!seg)
 		return -ENOENT;
-	if (geteuid() && seg->uid != geteuid())
+	if (!soft_is_owner(seg))
 		return -EPERM;
-	return seg->lockable ? soft_lock_reset(seg) : -EINVAL;
+	return seg->has_lock ? soft_lock_reset(seg) : -EINVAL;
 }
 
 int soft_attach_call(unsigned long request, void *arg)

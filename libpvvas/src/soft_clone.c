@@ -83,6 +83,16 @@ static int clone_segment(const struct soft_object *from,
 	return err;
 }
 
+static unsigned int count_faces(const struct soft_object *seg)
+{
+	const struct soft_object *o;
+	unsigned int n = 0;
+
+	for_each_object(o)
+		n += o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg);
+	return n;
+}
+
 static int map2(const struct soft_object *from, struct pvvas_ioc_clone *arg)
 {
 	struct pvvas_ioc_create make = {
@@ -101,6 +111,8 @@ static int map2(const struct soft_object *from, struct pvvas_ioc_clone *arg)
 	if (arg->base ? (arg->base ^ from->base) % SOFT_BLOCK :
 			from->base % SOFT_BLOCK)
 		return -EINVAL;
+	if (count_faces(from) >= PVVAS_MAX_FACES)
+		return -ENOSPC;
 	err = soft_create(&make, PVVAS_KIND_SEG);
 	if (err)
 		return err;

@@ -8,76 +8,32 @@
  * that is too large, never one that is too small.  Now and then a process looks
  * at everything: who has died, and what the counts should be.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "soft.h"
 
 /* How long others may see what a process had that has died, in milliseconds. */
 #define LOOK_AGAIN	1000
 
-/*
- * When the process started; 0 if there is none, or only what its parent has not
- * waited for.  (One that goes on after its first thread has ended has more
- * threads than that.)
- */
-uint64_t soft_start_of(int32_t pid)
-{
-	unsigned long long start = 0;
-	char path[32], text[1024], state, *p;
-	long threads = 0;
-	ssize_t n;
-	int fd, i;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	/* fields 3, 20 and 22; the second may hold blanks, and ends with ')' */
-	p = strrchr(text, ')');
-	if (!p || sscanf(p + 1, " %c", &state) != 1)
-		return 0;
-	for (i = 2; p && i < 20; i++)
-		p = strchr(p + 1, ' ');
-	if (!p || sscanf(p, "%ld %*d %llu", &threads, &start) != 2)
-		return 0;
-	return (state == 'Z' || state == 'X') && threads <= 1 ? 0 : start;
-}
-
-bool soft_same_process(const struct soft_process *a,
-		       const struct soft_process *b)
-{
-	return a->pid == b->pid && a->start == b->start;
-}
-
 /* The answers of one look: few processes have many entries. */
 #define ASKED	256
 
 struct asked {
-	struct soft_process process[ASKED];
+	uint64_t process[ASKED];
 	bool lives[ASKED];
 };
 
-static bool alive(const struct soft_process *p, struct asked *asked)
+/* Of whom nothing is known, nothing is taken away. */
+static bool alive(uint64_t process, struct asked *asked)
 {
-	unsigned int i = (unsigned int)p->pid % ASKED;
+	unsigned int i = process % ASKED;
 
-	if (soft_same_process(p, &soft_self))
+	if (process == soft_self)
 		return true;
-	if (soft_same_process(p, &asked->process[i]))
-		return asked->lives[i];
-	asked->process[i] = *p;
-	asked->lives[i] = (!kill(p->pid, 0) || errno != ESRCH) &&
-			  soft_start_of(p->pid) == p->start;
+	if (process != asked->process[i]) {
+		asked->process[i] = process;
+		asked->lives[i] = soft_alive(process) != 0;
+	}
 	return asked->lives[i];
 }
 
@@ -111,7 +67,7 @@ void soft_release(struct soft_object *obj)
 {
 	uint32_t memory = obj->memory;
 
-	if (!obj->kind || obj->named || obj->owner.pid || obj->users)
+	if (!obj->kind || obj->named || obj->owner || obj->users)
 		return;
 	if (obj->kind == PVVAS_KIND_VAS) {
 		free_links_of(obj->id);
@@ -223,7 +179,7 @@ static void collect_links(struct asked *asked)
 	for_each_link(l) {
 		if (!l->target)
 			continue;
-		if (l->target & PVVAS_HANDLE ? !alive(&l->process, asked) :
+		if (l->target & PVVAS_HANDLE ? !alive(l->process, asked) :
 		    !soft_object(PVVAS_KIND_VAS, l->target))
 			soft_free_link(l);
 	}
@@ -243,6 +199,9 @@ static void find_ends(void)
 	for (n = &soft_reg->nr_links; *n; --*n)
 		if (soft_reg->links[*n - 1].target)
 			break;
+	for (n = &soft_reg->nr_holds; *n; --*n)
+		if (soft_reg->holds[*n - 1].seg)
+			break;
 }
 
 static void collect(void)
@@ -256,11 +215,11 @@ static void collect(void)
 		soft_reg->in_use[o - soft_reg->objects] = !!o->kind;
 	count_users();
 	for_each_att(a)
-		if (a->handle && !alive(&a->process, &asked))
+		if (a->handle && !alive(a->process, &asked))
 			soft_free_att(a);
 	for_each_object(o) {
-		if (o->owner.pid && !alive(&o->owner, &asked))
-			o->owner.pid = 0;
+		if (o->owner && !alive(o->owner, &asked))
+			o->owner = 0;
 		soft_release(o);
 	}
 	collect_links(&asked);

@@ -23,6 +23,9 @@ static int once_err;
 /* This thread's token, and what holds it. */
 static __thread uint64_t mine;
 static __thread void *held;
+/* The process's; under the lock. */
+static uint64_t process_token;
+static void *process_held;
 
 static void before_fork(void)
 {
@@ -39,6 +42,7 @@ static void after_fork_in_child(void)
 {
 	pvvas_heap_forget_self();
 	held = NULL;
+	process_held = NULL;
 	pthread_setspecific(key, NULL);
 	pthread_mutex_unlock(&lock);
 }
@@ -101,43 +105,81 @@ static int open_file(int dir, const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-static int hold(int fd, uint64_t *token)
+/* A byte of the file that is locked as long as the mapping stays. */
+static int hold(int fd, uint64_t *token, void **holds)
 {
 	void *p = mmap(NULL, PAGE, PROT_NONE, MAP_SHARED, fd, 0);
 	int err;
 
 	if (p == MAP_FAILED)
 		return -errno;
-	err = madvise(p, PAGE, MADV_DONTFORK) ? -errno : 0;
-	if (!err)
-		err = -pthread_setspecific(key, p);
-	if (!err)
-		err = lock_byte(fd, token);
-	if (err) {
+	err = madvise(p, PAGE, MADV_DONTFORK) ? -errno : lock_byte(fd, token);
+	if (err)
 		munmap(p, PAGE);
+	else
+		*holds = p;
+	return err;
+}
+
+static int hold_file(int dir, const char *path, uint64_t *token, void **holds)
+{
+	int fd = open_file(dir, path), err;
+
+	if (fd < 0)
+		return fd;
+	err = hold(fd, token, holds);
+	close(fd);
+	return err;
+}
+
+static int hold_thread(int dir, const char *path)
+{
+	void *p;
+	int err = hold_file(dir, path, &mine, &p);
+
+	if (err)
 		return err;
-	}
-	held = p;
-	mine = *token;
-	return 0;
+	err = -pthread_setspecific(key, p);
+	if (err)
+		munmap(p, PAGE);
+	else
+		held = p;
+	return err;
+}
+
+static int init(void)
+{
+	pthread_once(&once, init_once);
+	return once_err;
 }
 
 int soft_life_hold(int dir, const char *path, uint64_t *token)
 {
-	int fd, err;
+	int err = init();
 
-	pthread_once(&once, init_once);
-	if (once_err)
-		return once_err;
-	if (held) {
-		*token = mine;
-		return 0;
+	if (err)
+		return err;
+	if (!held) {
+		pthread_mutex_lock(&lock);
+		err = hold_thread(dir, path);
+		pthread_mutex_unlock(&lock);
 	}
+	if (!err)
+		*token = mine;
+	return err;
+}
+
+int soft_life_process(int dir, const char *path, uint64_t *token)
+{
+	int err = init();
+
+	if (err)
+		return err;
 	pthread_mutex_lock(&lock);
-	fd = open_file(dir, path);
-	err = fd < 0 ? fd : hold(fd, token);
-	if (fd >= 0)
-		close(fd);
+	if (!process_held)
+		err = hold_file(dir, path, &process_token, &process_held);
+	if (!err)
+		*token = process_token;
 	pthread_mutex_unlock(&lock);
 	return err;
 }

@@ -62,7 +62,8 @@ int soft_map_array(size_t bytes, void **array)
 static void changed(void)
 {
 	atomic_fetch_add(&soft_reg->lock_changes, 1);
-	soft_futex_wake((uint32_t *)&soft_reg->lock_changes, UINT32_MAX);
+	soft_futex_wake((uint32_t *)&soft_reg->lock_changes, UINT32_MAX,
+			SOFT_WAITS_TO_WRITE);
 }
 
 /* The holds of threads that are no more; the registry's lock is held. */
@@ -70,7 +71,7 @@ static void bury(struct soft_object *seg)
 {
 	struct soft_hold *h;
 
-	for (h = soft_reg->holds; h < soft_reg->holds + SOFT_HOLDS; h++) {
+	for (h = soft_reg->holds; h < soft_reg->holds + soft_reg->nr_holds; h++) {
 		if (h->seg != seg->id || h->token == token ||
 		    soft_alive(h->token) != 0)
 			continue;
@@ -84,10 +85,24 @@ static struct soft_hold *find(uint32_t seg)
 {
 	struct soft_hold *h;
 
-	for (h = soft_reg->holds; h < soft_reg->holds + SOFT_HOLDS; h++)
-		if (h->seg == seg && (!seg || h->token == token))
+	for (h = soft_reg->holds; h < soft_reg->holds + soft_reg->nr_holds; h++)
+		if (h->seg == seg && h->token == token)
 			return h;
 	return NULL;
+}
+
+/* An unused entry, or NULL. */
+static struct soft_hold *new_hold(void)
+{
+	struct soft_hold *h;
+
+	for (h = soft_reg->holds; h < soft_reg->holds + soft_reg->nr_holds; h++)
+		if (!h->seg)
+			return h;
+	if (soft_reg->nr_holds == SOFT_HOLDS)
+		return NULL;
+	soft_reg->nr_holds++;
+	return h;
 }
 
 /* Does another thread hold it so that we must not? */
@@ -95,7 +110,7 @@ static bool conflicts(uint32_t seg, bool exclusive)
 {
 	const struct soft_hold *h;
 
-	for (h = soft_reg->holds; h < soft_reg->holds + SOFT_HOLDS; h++) {
+	for (h = soft_reg->holds; h < soft_reg->holds + soft_reg->nr_holds; h++) {
 		if (h->seg != seg || h->token == token)
 			continue;
 		if (exclusive ? h->how != SOFT_HOLD_WANTED :
@@ -119,7 +134,7 @@ static int try_take(struct pvvas_ioc_lock *arg, struct soft_hold **mine)
 	if (conflicts(arg->lock, exclusive)) {
 		if (!exclusive || arg->flags & PVVAS_LOCK_TRY || *mine)
 			return -EBUSY;
-		*mine = find(0);
+		*mine = new_hold();
 		if (!*mine)
 			return -ENOSPC;
 		**mine = (struct soft_hold){ token, arg->lock,
@@ -127,7 +142,7 @@ static int try_take(struct pvvas_ioc_lock *arg, struct soft_hold **mine)
 		return -EBUSY;
 	}
 	if (!*mine)
-		*mine = find(0);
+		*mine = new_hold();
 	if (!*mine)
 		return -ENOSPC;
 	**mine = (struct soft_hold){ token, arg->lock,
@@ -170,7 +185,7 @@ static int take(struct pvvas_ioc_lock *arg)
 			break;
 		}
 		err = soft_futex_wait((uint32_t *)&soft_reg->lock_changes, seen,
-				      until);
+				      until, SOFT_WAITS_TO_WRITE);
 		if (err == -EINTR)
 			break;
 	}
@@ -229,7 +244,7 @@ int soft_lock_reset(struct soft_object *seg)
 	const struct soft_hold *h;
 
 	bury(seg);
-	for (h = soft_reg->holds; h < soft_reg->holds + SOFT_HOLDS; h++)
+	for (h = soft_reg->holds; h < soft_reg->holds + soft_reg->nr_holds; h++)
 		if (h->seg == seg->id && h->how == SOFT_HOLD_EXCLUSIVE)
 			return -EBUSY;
 	seg->lock_state = 0;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -13,28 +14,6 @@
 #include "soft.h"
 
 #define WINDOW_END	(PVVAS_WINDOW_VA + SOFT_WINDOW)
-
-uint32_t soft_rights(const struct soft_object *obj)
-{
-	uint32_t bits = obj->mode, rights = 0;
-
-	if (!geteuid())
-		return PVVAS_READ | PVVAS_WRITE;
-	if (obj->uid == geteuid())
-		bits >>= 6;
-	else if (obj->gid == getegid())
-		bits >>= 3;
-	if (bits & 4)
-		rights |= PVVAS_READ;
-	if (bits & 2)
-		rights |= PVVAS_WRITE;
-	return rights;
-}
-
-static bool is_owner(const struct soft_object *obj)
-{
-	return obj->uid == geteuid() || !geteuid();
-}
 
 struct soft_object *soft_object(uint32_t kind, uint32_t id)
 {
@@ -230,7 +209,7 @@ static int find(struct pvvas_ioc_name *arg, uint32_t kind)
 
 static bool is_kept(const struct soft_object *obj)
 {
-	return obj->named || obj->owner.pid;
+	return obj->named || obj->owner;
 }
 
 static int publish(const struct pvvas_ioc_name *arg, uint32_t kind)
@@ -240,21 +219,21 @@ static int publish(const struct pvvas_ioc_name *arg, uint32_t kind)
 
 	if (!o || !is_kept(o))
 		return -ENOENT;
-	if (!is_owner(o))
+	if (!soft_is_owner(o))
 		return -EPERM;
 	if (o->named)
 		return -EINVAL;
 	if (by_name(kind, name))
 		return -EEXIST;
 	set_name(o, name);
-	o->owner.pid = 0;
+	o->owner = 0;
 	return 0;
 }
 
 void soft_drop(struct soft_object *obj)
 {
 	obj->named = 0;
-	obj->owner.pid = 0;
+	obj->owner = 0;
 	obj->expiry = 0;
 	memset(obj->name, 0, sizeof(obj->name));
 }
@@ -280,7 +259,7 @@ static int delete(const struct pvvas_ioc_id *arg, uint32_t kind)
 
 	if (!o || !is_kept(o))
 		return -ENOENT;
-	if (!is_owner(o))
+	if (!soft_is_owner(o))
 		return -EPERM;
 	soft_delete(o);
 	return 0;
@@ -330,21 +309,45 @@ static int getattr(struct pvvas_ioc_attr *arg)
 	return 0;
 }
 
+/* The rules of chmod(2) and chown(2). */
+static int check_attr(const struct soft_object *o,
+		      const struct pvvas_ioc_attr *arg)
+{
+	bool owner = soft_is_owner(o);
+
+	if (arg->valid & (PVVAS_ATTR_MODE | PVVAS_ATTR_EXPIRY) && !owner)
+		return -EPERM;
+	/* deleted: it goes with its last user in any case */
+	if (arg->valid & PVVAS_ATTR_EXPIRY && !is_kept(o))
+		return -ENOENT;
+	if (arg->valid & PVVAS_ATTR_UID) {
+		if (arg->uid == UINT32_MAX)
+			return -EINVAL;
+		if (!(arg->uid == o->uid && owner) && !soft_capable(CAP_CHOWN))
+			return -EPERM;
+	}
+	if (arg->valid & PVVAS_ATTR_GID) {
+		if (arg->gid == UINT32_MAX)
+			return -EINVAL;
+		if (!(o->uid == geteuid() && soft_in_group(arg->gid)) &&
+		    !soft_capable(CAP_CHOWN))
+			return -EPERM;
+	}
+	return 0;
+}
+
 static int setattr(const struct pvvas_ioc_attr *arg)
 {
 	struct soft_object *o = soft_object(arg->kind, arg->id);
+	int err;
 
 	if (!arg->valid)
 		return -EINVAL;
 	if (!o)
 		return -ENOENT;
-	if (!is_owner(o) ||
-	    (geteuid() && ((arg->valid & PVVAS_ATTR_UID && arg->uid != o->uid) ||
-			   (arg->valid & PVVAS_ATTR_GID &&
-			    arg->gid != o->gid && arg->gid != getegid()))))
-		return -EPERM;
-	if (arg->valid & PVVAS_ATTR_EXPIRY && !is_kept(o))
-		return -ENOENT;
+	err = check_attr(o, arg);
+	if (err)
+		return err;
 	if (arg->valid & PVVAS_ATTR_MODE)
 		o->mode = arg->mode;
 	if (arg->valid & PVVAS_ATTR_UID)

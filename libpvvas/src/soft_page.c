@@ -248,9 +248,8 @@ static int discard(const struct soft_object *seg,
 		err = -errno;
 	close(fd);
 	/* the pages are gone in all faces of the memory */
-	for (o = soft_reg->objects;
-	     seg->pager && o < soft_reg->objects + SOFT_OBJECTS; o++)
-		if (o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
+	for_each_object(o)
+		if (seg->pager && o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
 			soft_range_changed(o, arg->offset, arg->length);
 	return err;
 }

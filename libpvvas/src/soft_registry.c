@@ -18,7 +18,7 @@
 #include "soft_life.h"
 
 struct soft_registry *soft_reg;
-struct soft_process soft_self;
+uint64_t soft_self;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static __thread bool have_mutex;
@@ -144,11 +144,11 @@ int soft_registry_open(void)
 {
 	int err;
 
-	soft_self = (struct soft_process){ .pid = getpid() };
-	soft_self.start = soft_start_of(soft_self.pid);
 	err = open_dir();
 	if (!err)
 		err = map_registry();
+	if (!err)
+		err = soft_life_process(dir_fd, "life", &soft_self);
 	if (err)
 		soft_registry_close();
 	return err;

@@ -14,7 +14,8 @@
 
 #define NS_PER_S	1000000000UL
 
-int soft_futex_wait(uint32_t *word, uint32_t expected, uint64_t deadline)
+int soft_futex_wait(uint32_t *word, uint32_t expected, uint64_t deadline,
+		    uint32_t kind)
 {
 	struct timespec abs = {
 		.tv_sec = (time_t)(deadline / NS_PER_S),
@@ -22,20 +23,20 @@ int soft_futex_wait(uint32_t *word, uint32_t expected, uint64_t deadline)
 	};
 	long ret = syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected,
 			   deadline == PVVAS_NO_DEADLINE ? NULL : &abs, NULL,
-			   FUTEX_BITSET_MATCH_ANY);
+			   kind);
 
 	return ret < 0 ? -errno : 0;
 }
 
 /* How many were woken, or -errno.  The kernel takes 0 for 1. */
-int soft_futex_wake(uint32_t *word, uint32_t n)
+int soft_futex_wake(uint32_t *word, uint32_t n, uint32_t kind)
 {
 	long ret;
 
 	if (!n)
 		return 0;
-	ret = syscall(SYS_futex, word, FUTEX_WAKE, n < INT_MAX ? n : INT_MAX,
-		      NULL, NULL, 0);
+	ret = syscall(SYS_futex, word, FUTEX_WAKE_BITSET,
+		      n < INT_MAX ? n : INT_MAX, NULL, NULL, kind);
 	return ret < 0 ? -errno : (int)ret;
 }
 
@@ -47,23 +48,47 @@ static int check(const struct pvvas_ioc_wait *arg)
 	return arg->addr - PVVAS_WINDOW_VA < SOFT_WINDOW ? 0 : -EFAULT;
 }
 
+static int rights_at(uint64_t addr, uint32_t *rights)
+{
+	int err = soft_lock();
+
+	if (err)
+		return err;
+	*rights = soft_rights_at(addr);
+	soft_unlock();
+	return 0;
+}
+
+/* Those that may write, up to a number, and all that may only read. */
 static int wake(struct pvvas_ioc_wait *arg)
 {
-	uint32_t rights;
-	int ret;
+	uint32_t *word = (uint32_t *)(uintptr_t)arg->addr, rights;
+	int readers, writers, err = rights_at(arg->addr, &rights);
 
-	ret = soft_lock();
-	if (ret)
-		return ret;
-	rights = soft_rights_at(arg->addr);
-	soft_unlock();
+	if (err)
+		return err;
 	if (!(rights & PVVAS_WRITE))
 		return rights ? -EACCES : -EFAULT;
-	ret = soft_futex_wake((uint32_t *)(uintptr_t)arg->addr, arg->value);
-	if (ret < 0)
-		return ret;
-	arg->done = (uint32_t)ret;
+	readers = soft_futex_wake(word, UINT32_MAX, SOFT_WAITS_TO_READ);
+	if (readers < 0)
+		return readers;
+	writers = soft_futex_wake(word, arg->value, SOFT_WAITS_TO_WRITE);
+	if (writers < 0)
+		return writers;
+	arg->done = (uint32_t)(readers + writers);
 	return 0;
+}
+
+static int wait_for(const struct pvvas_ioc_wait *arg)
+{
+	uint32_t rights;
+	int err = rights_at(arg->addr, &rights);
+
+	if (err)
+		return err;
+	return soft_futex_wait((uint32_t *)(uintptr_t)arg->addr, arg->value,
+			       arg->deadline, rights & PVVAS_WRITE ?
+			       SOFT_WAITS_TO_WRITE : SOFT_WAITS_TO_READ);
 }
 
 int soft_wait_call(unsigned long request, struct pvvas_ioc_wait *arg)
@@ -72,8 +97,5 @@ int soft_wait_call(unsigned long request, struct pvvas_ioc_wait *arg)
 
 	if (err)
 		return err;
-	if (request == PVVAS_IOC_SEG_WAKE)
-		return wake(arg);
-	return soft_futex_wait((uint32_t *)(uintptr_t)arg->addr, arg->value,
-			       arg->deadline);
+	return request == PVVAS_IOC_SEG_WAKE ? wake(arg) : wait_for(arg);
 }

@@ -87,6 +87,16 @@ static void a_window_without_room_is_enospc(void)
 	check_eq(seg_find("errors.none"), -ENOENT);
 }
 
+static void a_memory_of_64_faces_has_no_65th(void)
+{
+	int sid = tcase_seg(NULL, BASE, 4096, 0600), i;
+
+	for (i = 1; i < 64; i++)
+		tcase_track_seg(check_id(seg_map2(sid, NULL)));
+	check_eq(seg_map2(sid, NULL), -ENOSPC);
+	check_eq(seg_map2(seg_next(sid), NULL), -ENOSPC);
+}
+
 static void a_heap_that_was_overwritten_is_euclean(void)
 {
 	struct seg_heap_stat st = { .size = sizeof(st) };
@@ -148,6 +158,7 @@ static const struct tcase cases[] = {
 	CASE(pages_of_segments_that_may_only_be_read_are_eacces),
 	CASE(data_at_no_address_are_efault),
 	CASE(a_window_without_room_is_enospc),
+	CASE(a_memory_of_64_faces_has_no_65th),
 	CASE(a_heap_that_was_overwritten_is_euclean),
 	CASE(a_heap_in_memory_of_another_size_is_estale),
 	CASE(a_window_that_is_taken_is_eexist),

@@ -128,6 +128,9 @@ static void only_a_lockable_segment_has_a_lock_to_reset(void)
 	int sid = tcase_seg(NULL, PAIR, MIB, 0600);
 
 	check_eq(seg_ctl(sid, SEG_CTL_LOCK_RESET), -EINVAL);
+	check_eq(seg_ctl(sid, SEG_CTL_LOCK_ON), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_LOCK_OFF), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_LOCK_RESET), 0);
 	check_eq(seg_ctl(-1, SEG_CTL_LOCK_RESET), -EINVAL);
 	check_eq(seg_ctl(sid + 1000000, SEG_CTL_LOCK_RESET), -ENOENT);
 }

@@ -3,8 +3,11 @@
  * Names, modes, attributes and deletion of VASes and segments.
  */
 #include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <pvvas.h>
@@ -304,6 +307,59 @@ static void attaching_gives_no_more_than_the_mode_does(void)
 	tcase_join(tcase_spawn(read_only_segment, (void *)name));
 }
 
+/* Root without capabilities, and with one group more. */
+static void be_of_group(gid_t gid)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct none[2] = { 0 };
+
+	check_eq(setgroups(1, &gid), 0);
+	check_eq(syscall(SYS_capset, &header, none), 0);
+}
+
+static void use_as_group(void *arg)
+{
+	struct vas_attr a = { .size = sizeof(a), .valid = VAS_ATTR_MODE,
+			      .mode = 0666 };
+	int vid = *(int *)arg;
+
+	be_of_group(NOBODY);
+	check_id(vas_attach(vid));
+	check_eq(vas_delete(vid), -EPERM);
+	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &a), -EPERM);
+	vid = tcase_vas(NULL, 0600);
+	a.valid = VAS_ATTR_GID;
+	a.gid = NOBODY;
+	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &a), 0);
+	a.gid = NOBODY - 1;
+	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &a), -EPERM);
+	a.valid = VAS_ATTR_UID;
+	a.uid = NOBODY;
+	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &a), -EPERM);
+}
+
+static void use_as_other(void *arg)
+{
+	be_of_group(NOBODY - 1);
+	check_eq(vas_attach(*(int *)arg), -EACCES);
+}
+
+static void groups_and_capabilities_count_as_for_files(void)
+{
+	struct vas_attr a = { .size = sizeof(a), .uid = NOBODY, .gid = NOBODY,
+			      .valid = VAS_ATTR_UID | VAS_ATTR_GID };
+	int vid;
+
+	if (geteuid())
+		tcase_skip("needs root");
+	vid = tcase_vas(NULL, 0040);
+	check_eq(vas_ctl(VAS_CTL_SETATTR, vid, &a), 0);
+	tcase_join(tcase_spawn(use_as_group, &vid));
+	tcase_join(tcase_spawn(use_as_other, &vid));
+}
+
 static void segments_must_lie_in_the_window(void)
 {
 	size_t size;
@@ -345,6 +401,7 @@ static const struct tcase cases[] = {
 	CASE(ctl_deletes),
 	CASE(modes_keep_strangers_out),
 	CASE(attaching_gives_no_more_than_the_mode_does),
+	CASE(groups_and_capabilities_count_as_for_files),
 	CASE(segments_must_lie_in_the_window),
 	CASE(the_probe_says_yes),
 };

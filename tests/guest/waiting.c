@@ -326,7 +326,6 @@ static void a_waiting_reader_takes_no_wake_up_from_a_writer(void)
 	pid_t readers[3], writer;
 	int sid, i;
 
-	tcase_need(PVVAS_FEATURE_PER_THREAD);
 	w->vid = tcase_vas_with_seg(BASE, MIB, &sid);
 	r->vid = reading_vas(sid);
 	w->word = WORD;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -306,6 +307,111 @@ static void who_may_not_be_signalled_is_not_dead(void)
 #define ROUNDS	40
 
 /* Half of the objects stay. */
+/* Make others look at everything, in a root that has no /proc. */
+static void look_from_an_empty_root(void *arg)
+{
+	(void)arg;
+	check_eq(vas_next(0) > 0, 1);
+	check_eq(chroot(folder), 0);
+	usleep(1100000);
+	check(vas_next(0) > 0);
+}
+
+static void who_sees_no_proc_takes_nothing_from_others(void)
+{
+	int vh;
+
+	if (geteuid())
+		tcase_skip("needs root");
+	new_folder(0700);
+	vh = check_id(vas_attach(check_id(vas_create(NULL, 0600))));
+	tcase_join(tcase_spawn(look_from_an_empty_root, NULL));
+	check_eq(vas_switch(vh), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	remove_folder();
+}
+
+static void look_from_another_pid_namespace(void *arg)
+{
+	pid_t pid;
+
+	check_eq(unshare(CLONE_NEWPID), 0);
+	pid = fork();
+	if (!pid) {
+		check(vas_next(0) > 0);
+		usleep(1100000);
+		check(vas_next(0) > 0);
+		_exit(0);
+	}
+	tcase_join(pid);
+	(void)arg;
+}
+
+static void pid_namespaces_do_not_matter(void)
+{
+	int vh;
+
+	if (geteuid())
+		tcase_skip("needs root");
+	new_folder(0700);
+	vh = check_id(vas_attach(check_id(vas_create(NULL, 0600))));
+	tcase_join(tcase_spawn(look_from_another_pid_namespace, NULL));
+	check_eq(vas_switch(vh), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	remove_folder();
+}
+
+static void attach_and_execute(void *arg)
+{
+	check_id(vas_attach(*(int *)arg));
+	execlp("sleep", "sleep", "60", NULL);
+	_exit(1);
+}
+
+static void another_program_has_no_attachments(void)
+{
+	int vid, i;
+	pid_t pid;
+
+	new_folder(0700);
+	vid = check_id(vas_create(NULL, 0600));
+	pid = tcase_spawn(attach_and_execute, &vid);
+	for (i = 0; i < 500 && !counts().attachments; i++)
+		usleep(10000);
+	for (i = 0; i < 500 && counts().attachments; i++)
+		usleep(10000);
+	check_eq(counts().attachments, 0);
+	check_eq(kill(pid, SIGKILL), 0);
+	tcase_join_killed(pid, SIGKILL);
+	remove_folder();
+}
+
+#define SHOWN	32700
+
+/* One page in each block, so that each is a mapping between two holes. */
+static void a_vas_shows_32700_segments(void)
+{
+	int vid, vh, sid, i;
+
+	new_folder(0700);
+	vid = check_id(vas_create(NULL, 0600));
+	for (i = 0; i < SHOWN; i++) {
+		sid = check_id(seg_alloc(NULL, BASE + 2 * MIB * (size_t)i, 4096,
+					 0600));
+		check_eq(seg_attach(vid, sid), 0);
+	}
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_switch(vh), 0);
+	BASE[2 * MIB * (SHOWN - 1)] = 1;
+	check_eq(vas_switch(VAS_HOME), 0);
+	sid = check_id(seg_alloc(NULL, BASE + 2 * MIB * SHOWN, 4096, 0600));
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(vas_switch(vh), -ENOSPC);
+	check_eq(vas_current(), VAS_HOME);
+	check_eq(tcase_try_read(BASE).sig, SIGSEGV);
+	remove_folder();
+}
+
 static void create_and_attach(void *arg)
 {
 	int i, vid, sid, vh;
@@ -370,6 +476,10 @@ static const struct tcase cases[] = {
 	CASE(a_full_table_is_enospc),
 	CASE(a_crowd_does_not_wait_for_looks_at_everything),
 	CASE(who_may_not_be_signalled_is_not_dead),
+	CASE_SECONDS(a_vas_shows_32700_segments, 240),
+	CASE(who_sees_no_proc_takes_nothing_from_others),
+	CASE(pid_namespaces_do_not_matter),
+	CASE(another_program_has_no_attachments),
 	CASE(a_process_lives_as_long_as_any_of_its_threads),
 };
 
