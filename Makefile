@@ -84,7 +84,7 @@ test-selftests: setup ## KVM's own selftests with stock and patched modules: are
 	@tests/selftests/run
 
 test-long: setup ## the tests that take long or need two emulated CPUs
-	@images/setup/packages -rust >/dev/null
+	@images/setup/packages -long >/dev/null
 	@images/setup/all tools
 	@tests/run --group long $(TESTS)
 

@@ -230,14 +230,13 @@ static int collect(int vh, struct lockset **set)
 
 static int need_table(void)
 {
-	size_t bytes = PVVAS_HANDLE_INDICES * sizeof(lock_sets[0]);
 	void *p;
 
 	if (atomic_load(&lock_sets))
 		return 0;
-	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
+	/* where detectors of leaks look for what leads to the sets */
+	p = calloc(PVVAS_HANDLE_INDICES, sizeof(lock_sets[0]));
+	if (!p)
 		return -ENOMEM;
 	atomic_store(&lock_sets, p);
 	return 0;
@@ -426,8 +425,7 @@ void lockset_forked(void)
 
 	for (i = 0; table && i < PVVAS_HANDLE_INDICES; i++)
 		free(atomic_load(&table[i]));
-	if (table)
-		munmap(table, PVVAS_HANDLE_INDICES * sizeof(table[0]));
+	free(table);
 	atomic_store(&lock_sets, NULL);
 	while ((set = retired)) {
 		retired = set->next;

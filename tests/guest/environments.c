@@ -3,15 +3,20 @@
  * Processes with limits and filters: what works there, and what they are told.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <pvvas.h>
@@ -22,6 +27,7 @@
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
 #define GIB	(1UL << 30)
+#define EXIT_SKIPPED	77
 
 /* A VAS with a heap is made, attached and used. */
 static void use_a_vas(void *arg)
@@ -143,6 +149,62 @@ static void a_filter_for_services_keeps_nothing_from_it(void)
 	tcase_join(tcase_spawn(as_a_filtered_service, NULL));
 }
 
+/* Root without capabilities is held to the limits of others. */
+static void drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct none[2] = { 0 };
+
+	check_eq(syscall(SYS_capset, &header, none), 0);
+}
+
+static void with_locked_memory(void *arg)
+{
+	struct rlimit little = { .rlim_cur = 8 * MIB, .rlim_max = 8 * MIB };
+	int vid = tcase_vas_with_seg(BASE, MIB, NULL);
+
+	check_eq(setrlimit(RLIMIT_MEMLOCK, &little), 0);
+	drop_capabilities();
+	check_eq(mlockall(MCL_FUTURE), 0);
+	check_eq(vas_attach(vid), -EAGAIN);
+	check_eq(munlockall(), 0);
+	use_a_vas(arg);
+	/* what has been attached before stays, and what it shows is not locked */
+	check_eq(mlockall(MCL_FUTURE), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	*BASE = 1;
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void who_locks_all_memory_attaches_before(void)
+{
+	tcase_join(tcase_spawn(with_locked_memory, NULL));
+}
+
+static void in_a_user_namespace(void *arg)
+{
+	char map[64];
+
+	snprintf(map, sizeof(map), "0 %u 1", geteuid());
+	if (unshare(CLONE_NEWUSER) < 0)
+		_exit(EXIT_SKIPPED);
+	file_put("/proc/self/uid_map", map);
+	use_a_vas(arg);
+}
+
+static void a_user_namespace_keeps_nothing_from_it(void)
+{
+	pid_t pid = tcase_spawn(in_a_user_namespace, NULL);
+	int status;
+
+	check_eq(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIPPED)
+		tcase_skip("this machine lets nobody make user namespaces");
+	check_eq(status, 0);
+}
+
 static void without_a_device(void *arg)
 {
 	(void)arg;
@@ -174,6 +236,8 @@ static const struct tcase cases[] = {
 	CASE(what_another_process_attaches_beyond_it_faults),
 	CASE(a_window_of_no_size_is_einval),
 	CASE(a_filter_for_services_keeps_nothing_from_it),
+	CASE(who_locks_all_memory_attaches_before),
+	CASE(a_user_namespace_keeps_nothing_from_it),
 	CASE(a_root_without_the_device_has_no_driver),
 	CASE(without_overcommit_a_window_costs_nothing),
 };
