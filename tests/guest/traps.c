@@ -335,6 +335,26 @@ static void a_child_has_no_traps_and_the_handler_of_before(void)
 	check_eq(heard.calls, 1);
 }
 
+#define TRAPS	100
+
+static void traps_that_are_set_again_take_no_more_memory(void)
+{
+	long before = 0;
+	int sids[TRAPS], i;
+
+	for (i = 0; i < TRAPS; i++)
+		sids[i] = tcase_seg(NULL, NULL, 4096, 0600);
+	for (i = 0; i < 100 * TRAPS; i++) {
+		if (i == 2 * TRAPS)
+			before = tcase_number("/proc/self/status", "VmRSS:");
+		check_eq(seg_trap(sids[i % TRAPS], i % 7 ? pass : allow, NULL),
+			 0);
+	}
+	check(tcase_number("/proc/self/status", "VmRSS:") - before < 2048);
+	for (i = 0; i < TRAPS; i++)
+		check_eq(seg_trap(sids[i], NULL, NULL), 0);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_refused_access_is_told_in_full),
 	CASE(another_segments_accesses_are_not_told),
@@ -345,6 +365,7 @@ static const struct tcase cases[] = {
 	CASE(a_handler_that_came_later_stays),
 	CASE(with_no_handler_before_the_process_dies_of_it),
 	CASE(a_trap_may_run_into_another),
+	CASE(traps_that_are_set_again_take_no_more_memory),
 	CASE(a_child_has_no_traps_and_the_handler_of_before),
 };
 
