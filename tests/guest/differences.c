@@ -129,14 +129,21 @@ static void a_protection_is_in_force_when_the_call_returns(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
-static void where_nothing_is_sigsegv_says_so(void)
+static void a_page_that_a_pager_has_to_bring_is_maperr(void)
 {
+	int sid, vid = tcase_vas_with_seg(BASE, MIB, &sid);
 	struct tcase_fault f;
 
-	enter(tcase_vas_with_seg(BASE, MIB, NULL));
-	f = tcase_try_read(BASE + 8 * MIB);
+	check_eq(seg_pager(sid, 1), 0);
+	enter(vid);
+	f = tcase_try_read(BASE);
 	check_eq(f.sig, SIGSEGV);
 	check_eq(f.code, soft() ? SEGV_ACCERR : SEGV_MAPERR);
+	check(f.addr == BASE);
+	/* where there is no segment both say the same */
+	f = tcase_try_read(BASE + 8 * MIB);
+	check_eq(f.sig, SIGSEGV);
+	check_eq(f.code, SEGV_ACCERR);
 	check(f.addr == BASE + 8 * MIB);
 	check_eq(vas_switch(VAS_HOME), 0);
 }
@@ -428,7 +435,7 @@ static const struct tcase cases[] = {
 	CASE(each_thread_has_a_view_of_its_own),
 	CASE(what_others_attach_shows_at_once),
 	CASE(a_protection_is_in_force_when_the_call_returns),
-	CASE(where_nothing_is_sigsegv_says_so),
+	CASE(a_page_that_a_pager_has_to_bring_is_maperr),
 	CASE(the_kernel_keeps_no_address_in_the_window),
 	CASE(a_thread_cannot_stand_on_a_segment),
 	CASE(a_clone_shares_memory_until_it_is_written_to),
