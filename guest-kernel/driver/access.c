@@ -12,6 +12,7 @@
 #include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/uaccess.h>
 #include "hv.h"
 
 /* Of the current thread; 0 for the plain view. */
@@ -120,6 +121,36 @@ int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
 		done += max(ret, 0);
 	}
 	return done ?: ret;
+}
+
+/* For a program that is not in a VAS with the segment. */
+int pvvas_seg_read(struct pvvas_ioc_range *arg)
+{
+	struct pvvas_seg *seg;
+	void *page;
+	int ret;
+	u64 at;
+
+	if (arg->arg || arg->done)
+		return -EINVAL;
+	seg = pvvas_seg_hold(arg->seg, PVVAS_READ);
+	if (IS_ERR(seg))
+		return PTR_ERR(seg);
+	page = (void *)__get_free_page(GFP_KERNEL);
+	ret = page ? pvvas_range_check(seg, arg) : -ENOMEM;
+	for (at = 0; at < arg->length && ret >= 0; at += PAGE_SIZE) {
+		ret = pvvas_seg_copy(seg, arg->offset + at, page, PAGE_SIZE,
+				     false);
+		if (ret >= 0 && copy_to_user(u64_to_user_ptr(arg->addr + at),
+					     page, PAGE_SIZE))
+			ret = -EFAULT;
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		cond_resched();
+	}
+	free_page((unsigned long)page);
+	pvvas_seg_drop(seg);
+	return min(ret, 0);
 }
 
 /* The segment that an attachment shows at @addr, and with which rights. */

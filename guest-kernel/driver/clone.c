@@ -5,8 +5,10 @@
  */
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 #include "compat.h"
 #include "ept.h"
+#include "lock.h"
 
 /* An empty segment as @like, at @base. */
 static struct pvvas_seg *pvvas_clone_new(struct pvvas_seg *like, u64 base,
@@ -352,5 +354,111 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
 	for (i = 0; i < n; i++)
 		pvvas_seg_drop(clones[i].from);
 	kvfree(clones);
+	return ret;
+}
+
+/* The segments of all rows, each with a reference, and one to its lock. */
+static int pvvas_segs_clone_hold(struct pvvas_clone *clones, u32 nr,
+				 const struct pvvas_clone_row *rows)
+{
+	struct pvvas_clone *clone;
+	struct pvvas_seg *seg;
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		if (rows[i].id || rows[i].lock || rows[i].reserved)
+			return -EINVAL;
+		seg = pvvas_seg_hold(rows[i].source, PVVAS_READ);
+		if (IS_ERR(seg))
+			return PTR_ERR(seg);
+		clone = &clones[i];
+		clone->from = seg;
+		clone->writer = pvvas_clone_writer(seg);
+		mutex_lock(&pvvas_lock);
+		if (seg->lockable) {
+			clone->lock = seg->lock;
+			kref_get(&clone->lock->ref);
+		}
+		pvvas_unlock();
+		cond_resched();
+	}
+	return 0;
+}
+
+/* All are published, or none. */
+static int pvvas_segs_clone_finish(struct pvvas_clone *clones, u32 nr,
+				   struct pvvas_clone_row *rows)
+{
+	struct pvvas_proc *owner = pvvas_proc_current();
+	int ret = PTR_ERR_OR_ZERO(owner);
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		ret = pvvas_clone_publish(clones[i].to, NULL, owner, ret,
+					  &rows[i].id);
+		rows[i].lock = clones[i].lock_state;
+	}
+	return ret;
+}
+
+static void pvvas_segs_clone_delete(const struct pvvas_clone_row *rows, u32 nr)
+{
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		struct pvvas_ioc_id id = { .id = rows[i].id };
+
+		if (id.id)
+			pvvas_object_delete(&id, PVVAS_KIND_SEG);
+	}
+}
+
+static int pvvas_segs_clone_rows(struct pvvas_clone *clones, u32 nr,
+				 struct pvvas_clone_row *rows)
+{
+	const u32 mode = 0600;
+	int ret;
+	u32 i;
+
+	ret = pvvas_segs_clone_hold(clones, nr, rows);
+	while (!ret) {
+		ret = pvvas_clone_make(clones, nr, &mode);
+		if (ret != -EAGAIN)
+			break;
+		ret = 0;
+	}
+	if (!ret)
+		ret = pvvas_segs_clone_finish(clones, nr, rows);
+	for (i = 0; i < nr && clones[i].from; i++) {
+		pvvas_seg_drop(clones[i].from);
+		if (clones[i].lock)
+			pvvas_lock_put(clones[i].lock);
+	}
+	return ret;
+}
+
+int pvvas_segs_clone(struct pvvas_ioc_segs_clone *arg)
+{
+	struct pvvas_clone_row __user *user = u64_to_user_ptr(arg->rows);
+	struct pvvas_clone_row *rows;
+	struct pvvas_clone *clones;
+	size_t bytes;
+	int ret = -ENOMEM;
+
+	if (!arg->nr || arg->nr > PVVAS_MAX_ROWS)
+		return -EINVAL;
+	bytes = arg->nr * sizeof(*rows);
+	rows = kvmalloc(bytes, GFP_KERNEL_ACCOUNT);
+	clones = kvcalloc(arg->nr, sizeof(*clones), GFP_KERNEL_ACCOUNT);
+	if (rows && clones)
+		ret = copy_from_user(rows, user, bytes) ? -EFAULT : 0;
+	if (!ret)
+		ret = pvvas_segs_clone_rows(clones, arg->nr, rows);
+	if (!ret && copy_to_user(user, rows, bytes))
+		ret = -EFAULT;
+	if (ret && rows && clones && clones[0].to)
+		pvvas_segs_clone_delete(rows, arg->nr);
+	kvfree(clones);
+	kvfree(rows);
 	return ret;
 }

@@ -28,6 +28,7 @@
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 #include "ept.h"
+#include "lock.h"
 
 /* mem->cloning and mem->writers; innermost */
 static DEFINE_SPINLOCK(pvvas_cloning_lock);
@@ -391,6 +392,10 @@ static void pvvas_moment_work(struct work_struct *work)
 
 	pvvas_moment_freeze(moment, true);
 	pvvas_moment_freeze(moment, false);
+	/* Who has more to write with the lock waits, and has it still. */
+	for (clone = moment->clones; clone < end; clone++)
+		if (clone->lock)
+			clone->lock_state = pvvas_lock_state(clone->lock);
 	for (clone = moment->clones; clone < end; clone++)
 		pvvas_clone_thaw(clone->from->memory);
 	for (clone = moment->clones; clone < end && !ret; clone++)

@@ -33,6 +33,8 @@ union pvvas_arg {
 	struct pvvas_ioc_attr attr;
 	struct pvvas_ioc_stats stats;
 	struct pvvas_ioc_clone clone;
+	struct pvvas_ioc_segs_clone segs_clone;
+	struct pvvas_ioc_publish_all publish_all;
 	struct pvvas_ioc_range range;
 	struct pvvas_ioc_seg_pager pager;
 	struct pvvas_ioc_seg_stat seg_stat;
@@ -56,6 +58,10 @@ static_assert(sizeof(struct pvvas_ioc_life) == 16);
 static_assert(sizeof(struct pvvas_ioc_attr) == 328);
 static_assert(sizeof(struct pvvas_ioc_stats) == 216);
 static_assert(sizeof(struct pvvas_ioc_clone) == 40);
+static_assert(sizeof(struct pvvas_clone_row) == 16);
+static_assert(sizeof(struct pvvas_ioc_segs_clone) == 16);
+static_assert(sizeof(struct pvvas_publish_row) == 16);
+static_assert(sizeof(struct pvvas_ioc_publish_all) == 16);
 static_assert(sizeof(struct pvvas_ioc_range) == 48);
 static_assert(sizeof(struct pvvas_ioc_seg_pager) == 16);
 static_assert(sizeof(struct pvvas_ioc_seg_stat) == 48);
@@ -221,6 +227,16 @@ static int pvvas_do_seg_map2(union pvvas_arg *arg)
 	return pvvas_seg_map2(&arg->clone);
 }
 
+static int pvvas_do_segs_clone(union pvvas_arg *arg)
+{
+	return pvvas_segs_clone(&arg->segs_clone);
+}
+
+static int pvvas_do_publish_all(union pvvas_arg *arg)
+{
+	return pvvas_publish_all(&arg->publish_all);
+}
+
 static int pvvas_do_seg_protect(union pvvas_arg *arg)
 {
 	return pvvas_seg_protect(&arg->range);
@@ -244,6 +260,11 @@ static int pvvas_do_seg_fill(union pvvas_arg *arg)
 static int pvvas_do_seg_discard(union pvvas_arg *arg)
 {
 	return pvvas_seg_discard(&arg->range);
+}
+
+static int pvvas_do_seg_read(union pvvas_arg *arg)
+{
+	return pvvas_seg_read(&arg->range);
 }
 
 static int pvvas_do_seg_pager(union pvvas_arg *arg)
@@ -366,6 +387,7 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, 328, pvvas_do_getattr },
 	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, 328, pvvas_do_setattr },
 	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, 0, pvvas_do_stats },
+	[_IOC_NR(PVVAS_IOC_PUBLISH_ALL)] = { 16, 0, pvvas_do_publish_all },
 	[_IOC_NR(PVVAS_IOC_LIFE_TOKEN)] = { 16, 0, pvvas_do_life_token },
 	[_IOC_NR(PVVAS_IOC_LIFE_ALIVE)] = { 16, 0, pvvas_do_life_alive },
 	[_IOC_NR(PVVAS_IOC_VAS_CLONE)] = { 40, 0, pvvas_do_vas_clone },
@@ -378,6 +400,8 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_PAGER)] = { 16, 0, pvvas_do_seg_pager },
 	[_IOC_NR(PVVAS_IOC_SEG_STAT)] = { 48, 0, pvvas_do_seg_stat },
 	[_IOC_NR(PVVAS_IOC_SEG_DISCARD)] = { 48, 0, pvvas_do_seg_discard },
+	[_IOC_NR(PVVAS_IOC_SEG_READ)] = { 48, 0, pvvas_do_seg_read },
+	[_IOC_NR(PVVAS_IOC_SEGS_CLONE)] = { 16, 0, pvvas_do_segs_clone },
 	[_IOC_NR(PVVAS_IOC_SEG_WAIT)] = { 32, 0, pvvas_do_seg_wait },
 	[_IOC_NR(PVVAS_IOC_SEG_WAKE)] = { 32, 0, pvvas_do_seg_wake },
 };

@@ -128,6 +128,17 @@ static u32 pvvas_word_writer(u32 word)
 	return word & PVVAS_LOCK_READERS ? 0 : word & PVVAS_LOCK_OWNER;
 }
 
+/* As whoever takes it would find it if its holder died now. */
+u32 pvvas_lock_state(struct pvvas_seglock *lock)
+{
+	u32 word = READ_ONCE(*lock->word);
+
+	if (word & PVVAS_LOCK_LOST)
+		return PVVAS_LOCK_LOST;
+	return pvvas_word_writer(word) || word & PVVAS_LOCK_DIED ?
+	       PVVAS_LOCK_DIED : 0;
+}
+
 /* How many threads one wakes.  A kernel thread goes on with the others. */
 #define PVVAS_LOCK_KICK		16
 

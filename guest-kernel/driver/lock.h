@@ -78,6 +78,7 @@ u32 *pvvas_lock_page_new(void);
 void pvvas_lock_page_free(u32 *page);
 struct pvvas_seglock *pvvas_lock_new(void);
 void pvvas_lock_put(struct pvvas_seglock *lock);
+u32 pvvas_lock_state(struct pvvas_seglock *lock);
 void pvvas_lock_owner_died(struct pvvas_seglock *lock, u32 number);
 int pvvas_lock_renew(struct pvvas_seglock *lock);
 void pvvas_lock_retire(struct pvvas_seglock *lock);

@@ -479,17 +479,21 @@ int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg)
 	struct pvvas_seg *seg;
 	int ret = 0;
 
-	if (arg->on > 1 || arg->reserved)
+	if (arg->on > 1 || (arg->state && arg->state != PVVAS_LOCK_DIED &&
+			    arg->state != PVVAS_LOCK_LOST))
 		return -EINVAL;
 	if (arg->on) {
 		lock = pvvas_lock_new();
 		if (IS_ERR(lock))
 			return PTR_ERR(lock);
+		*lock->word = arg->state;
 	}
 	mutex_lock(&pvvas_lock);
 	seg = pvvas_seg_owned(arg->seg);
 	if (IS_ERR(seg)) {
 		ret = PTR_ERR(seg);
+	} else if (arg->state && (!arg->on || seg->lockable)) {
+		ret = -EBUSY;
 	} else {
 		if (arg->on && !seg->lockable) {
 			swap(seg->lock, lock);

@@ -225,6 +225,11 @@ int pvvas_object_find(struct pvvas_ioc_name *arg, u32 kind)
 	return ret;
 }
 
+static bool pvvas_kind_ok(u32 kind)
+{
+	return kind == PVVAS_KIND_VAS || kind == PVVAS_KIND_SEG;
+}
+
 /* Something keeps it alive, even if it is unused. */
 static bool pvvas_object_is_kept(const struct pvvas_object *obj)
 {
@@ -234,35 +239,115 @@ static bool pvvas_object_is_kept(const struct pvvas_object *obj)
 /*
  * An anonymous object gets its name, as linkat(2) gives one to a file of
  * O_TMPFILE: until then no other process finds it, and it goes with its creator.
+ * That does not own it any more once it is off the list.
  */
+static int pvvas_object_set_name(u32 kind, u32 id, char *name,
+				 struct pvvas_object **named)
+{
+	struct pvvas_object *obj = pvvas_object_by_id(kind, id);
+
+	if (!obj || !pvvas_object_is_kept(obj))
+		return -ENOENT;
+	if (!pvvas_object_is_owner(obj))
+		return -EPERM;
+	if (obj->name)
+		return -EINVAL;
+	if (pvvas_object_by_name(kind, name))
+		return -EEXIST;
+	obj->name = name;
+	hash_add(pvvas_names, &obj->hash, pvvas_name_key(kind, name));
+	obj->ctime = ktime_get_real_seconds();
+	*named = obj;
+	return 0;
+}
+
 int pvvas_object_name(struct pvvas_ioc_name *arg, u32 kind)
 {
 	struct pvvas_object *obj;
 	char *name;
-	int ret = 0;
+	int ret;
 
 	name = pvvas_name_from_user(arg->name);
 	if (IS_ERR(name))
 		return PTR_ERR(name);
 	mutex_lock(&pvvas_lock);
-	obj = pvvas_object_by_id(kind, arg->id);
-	if (!obj || !pvvas_object_is_kept(obj)) {
-		ret = -ENOENT;
-	} else if (!pvvas_object_is_owner(obj)) {
-		ret = -EPERM;
-	} else if (obj->name) {
-		ret = -EINVAL;
-	} else if (pvvas_object_by_name(kind, name)) {
-		ret = -EEXIST;
-	} else {
+	ret = pvvas_object_set_name(kind, arg->id, name, &obj);
+	if (!ret)
 		list_del_init(&obj->owned);
-		obj->name = name;
-		hash_add(pvvas_names, &obj->hash, pvvas_name_key(kind, name));
-		obj->ctime = ktime_get_real_seconds();
-	}
 	pvvas_unlock();
 	if (ret)
 		kfree(name);
+	return ret;
+}
+
+/* One row of pvvas_publish_all(): its name, and then what it names. */
+struct pvvas_naming {
+	struct pvvas_publish_row row;
+	char *name;
+	struct pvvas_object *obj;
+};
+
+static int pvvas_namings_read(const struct pvvas_ioc_publish_all *arg,
+			      struct pvvas_naming *all)
+{
+	struct pvvas_publish_row __user *rows = u64_to_user_ptr(arg->rows);
+	struct pvvas_naming *n;
+	u32 i;
+
+	for (i = 0; i < arg->nr; i++) {
+		n = &all[i];
+		if (copy_from_user(&n->row, &rows[i], sizeof(n->row)))
+			return -EFAULT;
+		if (!pvvas_kind_ok(n->row.kind))
+			return -EINVAL;
+		n->name = pvvas_name_from_user(n->row.name);
+		if (IS_ERR(n->name))
+			return PTR_ERR(n->name);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* All rows or none, and no one else sees any in between. */
+static int pvvas_namings_set(const struct pvvas_ioc_publish_all *arg,
+			     struct pvvas_naming *all)
+{
+	int ret = 0;
+	u32 i;
+
+	mutex_lock(&pvvas_lock);
+	for (i = 0; i < arg->nr && !ret; i++)
+		ret = pvvas_object_set_name(all[i].row.kind, all[i].row.id,
+					    all[i].name, &all[i].obj);
+	for (i = 0; i < arg->nr && all[i].obj; i++) {
+		if (ret) {
+			hash_del(&all[i].obj->hash);
+			all[i].obj->name = NULL;
+		} else {
+			list_del_init(&all[i].obj->owned);
+			all[i].name = NULL;
+		}
+	}
+	pvvas_unlock();
+	return ret;
+}
+
+int pvvas_publish_all(struct pvvas_ioc_publish_all *arg)
+{
+	struct pvvas_naming *all;
+	int ret;
+	u32 i;
+
+	if (!arg->nr || arg->nr > PVVAS_MAX_ROWS)
+		return -EINVAL;
+	all = kvcalloc(arg->nr, sizeof(*all), GFP_KERNEL_ACCOUNT);
+	if (!all)
+		return -ENOMEM;
+	ret = pvvas_namings_read(arg, all) ?: pvvas_namings_set(arg, all);
+	for (i = 0; i < arg->nr; i++)
+		if (!IS_ERR(all[i].name))
+			kfree(all[i].name);
+	kvfree(all);
 	return ret;
 }
 
@@ -339,11 +424,6 @@ static void pvvas_attr_fill(struct pvvas_ioc_attr *arg,
 		arg->length = seg->length;
 		arg->resident = atomic64_read(&seg->memory->resident);
 	}
-}
-
-static bool pvvas_kind_ok(u32 kind)
-{
-	return kind == PVVAS_KIND_VAS || kind == PVVAS_KIND_SEG;
 }
 
 /* Like stat(2), it needs no right to the object. */

@@ -219,6 +219,8 @@ struct pvvas_seg {
  * @prot: clone.c: with which it was linked; @id: of the clone
  * @writer: the caller may write to the source
  * @copies: they share no page (cow.c)
+ * @lock: of a lockable source, with a reference; or NULL
+ * @lock_state: PVVAS_LOCK_DIED, PVVAS_LOCK_LOST, of @lock at the moment; or 0
  * @error: the clone lacks a page that has been written since
  *
  * @node and @error are under the lock of the source's pages.
@@ -231,6 +233,8 @@ struct pvvas_clone {
 	u32 id;
 	bool writer;
 	bool copies;
+	struct pvvas_seglock *lock;
+	u32 lock_state;
 	int error;
 };
 
@@ -390,6 +394,7 @@ u32 pvvas_object_rights(const struct pvvas_object *obj);
 bool pvvas_object_is_owner(const struct pvvas_object *obj);
 int pvvas_object_find(struct pvvas_ioc_name *arg, u32 kind);
 int pvvas_object_name(struct pvvas_ioc_name *arg, u32 kind);
+int pvvas_publish_all(struct pvvas_ioc_publish_all *arg);
 int pvvas_object_delete(struct pvvas_ioc_id *arg, u32 kind);
 void pvvas_objects_disown(struct pvvas_proc *proc);
 int pvvas_getattr(struct pvvas_ioc_attr *arg);
@@ -480,6 +485,7 @@ int pvvas_clone_pages(struct pvvas_clone *clones, u32 nr);
 int pvvas_seg_clone(struct pvvas_ioc_clone *arg);
 int pvvas_vas_clone(struct pvvas_ioc_clone *arg);
 int pvvas_seg_map2(struct pvvas_ioc_clone *arg);
+int pvvas_segs_clone(struct pvvas_ioc_segs_clone *arg);
 
 /* protect.c */
 int pvvas_seg_protect(struct pvvas_ioc_range *arg);
@@ -600,6 +606,7 @@ void pvvas_show_processes(struct seq_file *m);
 u32 pvvas_own_slot(const struct pvvas_proc *proc);
 int pvvas_seg_copy(struct pvvas_seg *seg, u64 offset, void *buf, int len,
 		   bool write);
+int pvvas_seg_read(struct pvvas_ioc_range *arg);
 int pvvas_window_access(struct vm_area_struct *vma, unsigned long addr,
 			void *buf, int len, int write);
 struct pvvas_seg *pvvas_seen_at(u64 addr, u32 *rights);

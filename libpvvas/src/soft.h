@@ -207,9 +207,11 @@ int soft_page_allows(const struct soft_object *seg, uint64_t offset, bool write)
 /* soft_clone.c: the lock is held */
 int soft_clone_call(unsigned long request, void *arg);
 
-/* soft_lock.c: the lock is not held, but for soft_lock_reset() */
+/* soft_lock.c: the lock is not held, but for soft_lock_reset() and _state() */
 int soft_lock_call(unsigned long request, void *arg);
 int soft_lock_reset(struct soft_object *seg);
+/* How whoever takes the lock would find it if its holder died now. */
+uint32_t soft_lock_state(struct soft_object *seg);
 int soft_map_lock(int vh, struct seglock *lock);
 void soft_unmap_lock(struct seglock *lock);
 int soft_lock_thread(uint32_t *number);

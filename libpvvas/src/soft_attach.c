@@ -222,8 +222,12 @@ static int set_lockable(const struct pvvas_ioc_seg_locking *arg)
 		return -ENOENT;
 	if (!soft_is_owner(seg))
 		return -EPERM;
+	if (arg->state && (!arg->on || seg->lockable))
+		return -EBUSY;
 	if (arg->on && !seg->lockable)
 		soft_lock_reset(seg);
+	if (arg->state)
+		seg->lock_state = arg->state;
 	seg->lockable = arg->on;
 	seg->has_lock |= arg->on;
 	return 0;

@@ -176,6 +176,34 @@ static int clone_vas(struct pvvas_ioc_clone *arg)
 	return err;
 }
 
+/*
+ * No lock of a segment is taken or released meanwhile: what writers change with
+ * the lock is of one moment.  What they write without one is not.
+ */
+static int clone_segments(const struct pvvas_ioc_segs_clone *arg)
+{
+	struct pvvas_clone_row *rows = (struct pvvas_clone_row *)(uintptr_t)arg->rows;
+	struct soft_object *from;
+	uint32_t i, n;
+	int err = 0;
+
+	for (n = 0; n < arg->nr && !err; n++) {
+		struct pvvas_ioc_clone one = { .size = sizeof(one), .mode = 0600 };
+
+		from = soft_segment_at(rows[n].source, PVVAS_READ, &err);
+		if (from)
+			err = clone_segment(from, &one);
+		rows[n].id = one.id;
+		rows[n].lock = err ? 0 : soft_lock_state(from);
+	}
+	for (i = 0; i < n && err; i++) {
+		if (rows[i].id)
+			soft_delete(soft_object(PVVAS_KIND_SEG, rows[i].id));
+		rows[i].id = 0;
+	}
+	return err;
+}
+
 int soft_clone_call(unsigned long request, void *arg)
 {
 	struct pvvas_ioc_clone *clone = arg;
@@ -188,6 +216,8 @@ int soft_clone_call(unsigned long request, void *arg)
 	case PVVAS_IOC_SEG_CLONE:
 		from = soft_segment_at(clone->source, PVVAS_READ, &err);
 		return from ? clone_segment(from, clone) : err;
+	case PVVAS_IOC_SEGS_CLONE:
+		return clone_segments(arg);
 	case PVVAS_IOC_SEG_MAP2:
 		from = soft_segment_at(clone->source, PVVAS_READ | PVVAS_WRITE,
 				       &err);

@@ -251,6 +251,22 @@ int soft_lock_reset(struct soft_object *seg)
 	return 0;
 }
 
+/* The registry's lock is held. */
+uint32_t soft_lock_state(struct soft_object *seg)
+{
+	const struct soft_hold *h;
+
+	if (!seg->lockable)
+		return 0;
+	bury(seg);
+	if (seg->lock_state & PVVAS_LOCK_LOST)
+		return PVVAS_LOCK_LOST;
+	for (h = soft_reg->holds; h < soft_reg->holds + SOFT_HOLDS; h++)
+		if (h->seg == seg->id && h->how == SOFT_HOLD_EXCLUSIVE)
+			return PVVAS_LOCK_DIED;
+	return seg->lock_state & PVVAS_LOCK_DIED;
+}
+
 int soft_lock_call(unsigned long request, void *arg)
 {
 	switch (request) {

@@ -230,6 +230,29 @@ static int publish(const struct pvvas_ioc_name *arg, uint32_t kind)
 	return 0;
 }
 
+/* All names or none; a process that is killed in between leaves some. */
+static int publish_all(const struct pvvas_ioc_publish_all *arg)
+{
+	const struct pvvas_publish_row *rows =
+		(const struct pvvas_publish_row *)(uintptr_t)arg->rows;
+	struct soft_object *o;
+	uint32_t n;
+	int err = 0;
+
+	for (n = 0; n < arg->nr && !err; n++) {
+		struct pvvas_ioc_name one = { sizeof(one), rows[n].id, rows[n].name };
+
+		err = publish(&one, rows[n].kind);
+	}
+	/* the last one was not published */
+	for (n -= !!err; err && n--;) {
+		o = soft_object(rows[n].kind, rows[n].id);
+		soft_drop(o);
+		o->owner = soft_self;
+	}
+	return err;
+}
+
 void soft_drop(struct soft_object *obj)
 {
 	obj->named = 0;
@@ -417,6 +440,8 @@ int soft_objects_call(unsigned long request, void *arg)
 		return publish(arg, PVVAS_KIND_VAS);
 	case PVVAS_IOC_SEG_PUBLISH:
 		return publish(arg, PVVAS_KIND_SEG);
+	case PVVAS_IOC_PUBLISH_ALL:
+		return publish_all(arg);
 	case PVVAS_IOC_VAS_DELETE:
 		return delete(arg, PVVAS_KIND_VAS);
 	case PVVAS_IOC_SEG_DELETE:

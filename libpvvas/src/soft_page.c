@@ -254,12 +254,35 @@ static int discard(const struct soft_object *seg,
 	return err;
 }
 
+static int read_pages(const struct soft_object *seg,
+		      const struct pvvas_ioc_range *arg)
+{
+	int fd = soft_segment_file(seg, O_RDONLY), err = 0;
+	int prot = soft_prot_file(seg, O_RDONLY);
+	uint64_t at;
+
+	/* most segments have no protected pages */
+	for (at = 0; prot >= 0 && at < arg->length && !err; at += PAGE)
+		if (soft_page_allows(seg, arg->offset + at, false) == -EACCES)
+			err = -EACCES;
+	if (!err)
+		err = fd < 0 ? fd : soft_read(fd, (void *)(uintptr_t)arg->addr,
+					      arg->length, arg->offset);
+	if (fd >= 0)
+		close(fd);
+	if (prot >= 0)
+		close(prot);
+	return err;
+}
+
 static int range_call(unsigned long request, struct pvvas_ioc_range *arg)
 {
+	uint32_t rights = request == PVVAS_IOC_SEG_READ ? PVVAS_READ :
+			  PVVAS_READ | PVVAS_WRITE;
 	struct soft_object *seg;
 	int err;
 
-	seg = soft_segment_at(arg->seg, PVVAS_READ | PVVAS_WRITE, &err);
+	seg = soft_segment_at(arg->seg, rights, &err);
 	if (!seg)
 		return err;
 	if (!arg->length || arg->offset % PAGE || arg->length % PAGE)
@@ -276,6 +299,8 @@ static int range_call(unsigned long request, struct pvvas_ioc_range *arg)
 		return fill(seg, arg, NULL);
 	case PVVAS_IOC_SEG_DISCARD:
 		return discard(seg, arg);
+	case PVVAS_IOC_SEG_READ:
+		return read_pages(seg, arg);
 	default:
 		return fill(seg, arg, (const char *)(uintptr_t)arg->addr);
 	}
@@ -324,6 +349,7 @@ int soft_page_call(unsigned long request, void *arg)
 	case PVVAS_IOC_SEG_POPULATE:
 	case PVVAS_IOC_SEG_FILL:
 	case PVVAS_IOC_SEG_DISCARD:
+	case PVVAS_IOC_SEG_READ:
 		return range_call(request, arg);
 	case PVVAS_IOC_SEG_PAGER:
 		return set_pager(arg);

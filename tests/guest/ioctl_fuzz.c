@@ -126,6 +126,8 @@ union arg {
 	struct pvvas_ioc_attr attr;
 	struct pvvas_ioc_stats stats;
 	struct pvvas_ioc_clone clone;
+	struct pvvas_ioc_segs_clone segs_clone;
+	struct pvvas_ioc_publish_all publish_all;
 	struct pvvas_ioc_range range;
 	struct pvvas_ioc_seg_pager pager;
 	struct pvvas_ioc_seg_stat seg_stat;
@@ -259,6 +261,7 @@ static unsigned long fill_other(union arg *a)
 	case 0:
 		a->locking.seg = an_id(known.seg, secret_seg, open_seg);
 		a->locking.on = below(3);
+		a->locking.state = below(4) ? 0 : 1U << (28 + below(4));
 		return PVVAS_IOC_SEG_LOCKING;
 	case 1:
 		return fill_lock(a);
@@ -323,14 +326,51 @@ static unsigned long fill_clone(union arg *a)
 	}
 }
 
+/* Rows of the last request that had some; none, or not there, now and then. */
+static struct pvvas_clone_row clone_rows[NR];
+static struct pvvas_publish_row publish_rows[NR];
+
+static unsigned long fill_segs_clone(union arg *a)
+{
+	unsigned int i;
+
+	memset(clone_rows, 0, sizeof(clone_rows));
+	for (i = 0; i < NR; i++)
+		clone_rows[i].source = below(16) ? known.seg[below(NR)] :
+				       an_id(known.seg, secret_seg, open_seg);
+	if (below(16) == 0)
+		clone_rows[below(NR)].id = (uint32_t)odd_number();
+	a->segs_clone.nr = below(16) ? 1 + below(4) : (uint32_t)odd_number();
+	a->segs_clone.rows = a->segs_clone.nr > NR || below(32) == 0 ?
+			     odd_number() : (uintptr_t)clone_rows;
+	return PVVAS_IOC_SEGS_CLONE;
+}
+
+static unsigned long fill_publish_all(union arg *a)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR; i++) {
+		publish_rows[i].kind = 1 + below(below(16) ? 2 : 5);
+		publish_rows[i].id = publish_rows[i].kind == PVVAS_KIND_SEG ?
+			an_id(known.seg, secret_seg, open_seg) :
+			an_id(known.vas, secret_vas, open_vas);
+		publish_rows[i].name = a_name();
+	}
+	a->publish_all.nr = below(16) ? 1 + below(3) : (uint32_t)odd_number();
+	a->publish_all.rows = a->publish_all.nr > NR || below(32) == 0 ?
+			      odd_number() : (uintptr_t)publish_rows;
+	return PVVAS_IOC_PUBLISH_ALL;
+}
+
 static unsigned long fill_range(union arg *a)
 {
 	static const unsigned long requests[] = {
 		PVVAS_IOC_SEG_PROTECT, PVVAS_IOC_SEG_DIRTY,
 		PVVAS_IOC_SEG_POPULATE, PVVAS_IOC_SEG_FILL,
-		PVVAS_IOC_SEG_DISCARD,
+		PVVAS_IOC_SEG_DISCARD, PVVAS_IOC_SEG_READ,
 	};
-	unsigned long request = requests[below(5)];
+	unsigned long request = requests[below(6)];
 
 	a->range.seg = an_id(known.seg, secret_seg, open_seg);
 	a->range.offset = below(4) ? below(64) * 4096UL : odd_number();
@@ -340,7 +380,8 @@ static unsigned long fill_range(union arg *a)
 	} else if (request == PVVAS_IOC_SEG_DIRTY) {
 		a->range.addr = a_buffer();
 		a->range.arg = below(4) ? below(512) : odd_number();
-	} else if (request == PVVAS_IOC_SEG_FILL) {
+	} else if (request == PVVAS_IOC_SEG_FILL ||
+		   request == PVVAS_IOC_SEG_READ) {
 		a->range.addr = a_buffer();
 	}
 	if (below(16) == 0)
@@ -373,7 +414,10 @@ static unsigned long fill(union arg *a)
 		return _IOC(_IOC_READ | _IOC_WRITE, PVVAS_IOC_TYPE, below(80),
 			    below(512));
 	}
-	switch (below(8)) {
+	switch (below(9)) {
+	case 8:
+		request = below(2) ? fill_segs_clone(a) : fill_publish_all(a);
+		break;
 	case 5:
 		request = fill_clone(a);
 		break;
@@ -459,6 +503,8 @@ static void remember(unsigned long request, const union arg *a)
 		known.vas[below(NR)] = a->clone.id;
 	else if (request == PVVAS_IOC_SEG_CLONE || request == PVVAS_IOC_SEG_MAP2)
 		known.seg[below(NR)] = a->clone.id;
+	else if (request == PVVAS_IOC_SEGS_CLONE)
+		known.seg[below(NR)] = clone_rows[0].id;
 	else if (request == PVVAS_IOC_VAS_ATTACH)
 		known.handle[below(NR)] = a->attach.handle;
 	else if (request == PVVAS_IOC_LOCK_OPEN)
@@ -480,6 +526,8 @@ static void wander(void)
 /* Nobody may have got what root keeps to itself. */
 static void nothing_gained(unsigned long request, const union arg *a)
 {
+	uint32_t i;
+
 	if (request == PVVAS_IOC_VAS_ATTACH)
 		check(a->attach.id != (uint32_t)secret_vas);
 	if (request == PVVAS_IOC_SEG_ATTACH)
@@ -497,6 +545,14 @@ static void nothing_gained(unsigned long request, const union arg *a)
 		check(a->clone.source != (uint32_t)secret_vas);
 	if (request == PVVAS_IOC_SEG_CLONE || request == PVVAS_IOC_SEG_MAP2)
 		check(a->clone.source != (uint32_t)secret_seg);
+	if (request == PVVAS_IOC_SEG_READ)
+		check(a->range.seg != (uint32_t)secret_seg);
+	for (i = 0; request == PVVAS_IOC_SEGS_CLONE && i < a->segs_clone.nr; i++)
+		check(clone_rows[i].source != (uint32_t)secret_seg);
+	for (i = 0; request == PVVAS_IOC_PUBLISH_ALL && i < a->publish_all.nr; i++)
+		check(publish_rows[i].id !=
+		      (uint32_t)(publish_rows[i].kind == PVVAS_KIND_SEG ?
+				 secret_seg : secret_vas));
 	/* what may be read may be cloned, and not changed */
 	if (request == PVVAS_IOC_SEG_MAP2 || request == PVVAS_IOC_SEG_PAGER)
 		check((request == PVVAS_IOC_SEG_MAP2 ? a->clone.source :

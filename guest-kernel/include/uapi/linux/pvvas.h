@@ -247,13 +247,15 @@ struct pvvas_ioc_link {
  * @seg: the segment; the caller owns it
  * @on: 1: it is lockable, with a new lock unless it was already; 0: it is not,
  *	for who attaches it later: others go on using the lock that it had
- * @reserved: 0
+ * @state: how a new lock begins: PVVAS_LOCK_DIED, as if a thread had died that
+ *	held it; PVVAS_LOCK_LOST; or 0.  -EBUSY, and no change, where @on makes
+ *	no new lock
  */
 struct pvvas_ioc_seg_locking {
 	__u32 size;
 	__u32 seg;
 	__u32 on;
-	__u32 reserved;
+	__u32 state;
 };
 
 /*
@@ -397,14 +399,76 @@ struct pvvas_ioc_clone {
 	__u64 base;
 };
 
+/* Rows of one PVVAS_IOC_SEGS_CLONE or PVVAS_IOC_PUBLISH_ALL at most. */
+#define PVVAS_MAX_ROWS		65536
+
 /**
- * struct pvvas_ioc_range - PVVAS_IOC_SEG_PROTECT, _DIRTY, _POPULATE, _FILL, _DISCARD
+ * struct pvvas_clone_row - a segment and its clone
+ * @source: a segment that the caller may read
+ * @id: out, the clone: anonymous, of mode 0600, owned by the caller
+ * @lock: out, of a lockable source, at the moment of the clones: PVVAS_LOCK_DIED
+ *	if a thread held it exclusively, or has died with it; PVVAS_LOCK_LOST;
+ *	or 0
+ * @reserved: 0
+ */
+struct pvvas_clone_row {
+	__u32 source;
+	__u32 id;
+	__u32 lock;
+	__u32 reserved;
+};
+
+/**
+ * struct pvvas_ioc_segs_clone - PVVAS_IOC_SEGS_CLONE: segments of one moment
+ * @size: sizeof(struct pvvas_ioc_segs_clone)
+ * @nr: rows, 1 to PVVAS_MAX_ROWS
+ * @rows: address of an array of struct pvvas_clone_row
+ *
+ * As PVVAS_IOC_SEG_CLONE, of all of them at the same moment, wherever they lie;
+ * or of none.
+ */
+struct pvvas_ioc_segs_clone {
+	__u32 size;
+	__u32 nr;
+	__u64 rows;
+};
+
+/**
+ * struct pvvas_publish_row - an object and its name
+ * @kind: PVVAS_KIND_*
+ * @id: an anonymous object that the caller owns
+ * @name: address of the name, NUL-terminated; see struct pvvas_ioc_create
+ */
+struct pvvas_publish_row {
+	__u32 kind;
+	__u32 id;
+	__u64 name;
+};
+
+/**
+ * struct pvvas_ioc_publish_all - PVVAS_IOC_PUBLISH_ALL: names for many at once
+ * @size: sizeof(struct pvvas_ioc_publish_all)
+ * @nr: in, rows, 1 to PVVAS_MAX_ROWS
+ * @rows: address of an array of struct pvvas_publish_row
+ *
+ * As PVVAS_IOC_VAS_PUBLISH and _SEG_PUBLISH, for all of them or for none: nobody
+ * finds one without the others.
+ */
+struct pvvas_ioc_publish_all {
+	__u32 size;
+	__u32 nr;
+	__u64 rows;
+};
+
+/**
+ * struct pvvas_ioc_range - PVVAS_IOC_SEG_PROTECT, _DIRTY, _POPULATE, _FILL,
+ *	_DISCARD, _READ
  * @size: sizeof(struct pvvas_ioc_range)
- * @seg: a segment that the caller may write to
+ * @seg: a segment that the caller may write to; READ: that it may read
  * @offset: bytes from the segment's base, a multiple of the page size
  * @length: bytes, the same
  * @addr: DIRTY: an array of __u64 for offsets of pages; FILL: @length bytes of
- *	data; else 0
+ *	data; READ: room for @length bytes; else 0
  * @arg: PROTECT: PVVAS_READ, PVVAS_WRITE, both or 0: what is allowed here at
  *	most, in all VASes; DIRTY: rows of the array; else 0
  * @done: out, DIRTY: rows filled, FILL: pages placed, else 0
@@ -414,7 +478,8 @@ struct pvvas_ioc_clone {
  * as written to.  FILL puts data where there is no memory yet, page by page, and
  * leaves what is there alone.  DISCARD gives memory back: the next access finds
  * zeroes, or asks the pager; -EOPNOTSUPP for memory of hugetlbfs, -EINVAL for a
- * segment that is locked into memory.
+ * segment that is locked into memory.  READ copies what is there, and zeroes for
+ * pages without memory; -EACCES for a page that a protection lets nobody read.
  */
 struct pvvas_ioc_range {
 	__u32 size;
@@ -646,6 +711,7 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_GETATTR	_IOWR(PVVAS_IOC_TYPE, 32, struct pvvas_ioc_attr)
 #define PVVAS_IOC_SETATTR	_IOWR(PVVAS_IOC_TYPE, 33, struct pvvas_ioc_attr)
 #define PVVAS_IOC_STATS		_IOWR(PVVAS_IOC_TYPE, 34, struct pvvas_ioc_stats)
+#define PVVAS_IOC_PUBLISH_ALL	_IOWR(PVVAS_IOC_TYPE, 35, struct pvvas_ioc_publish_all)
 #define PVVAS_IOC_LIFE_TOKEN	_IOWR(PVVAS_IOC_TYPE, 40, struct pvvas_ioc_life)
 #define PVVAS_IOC_LIFE_ALIVE	_IOWR(PVVAS_IOC_TYPE, 41, struct pvvas_ioc_life)
 #define PVVAS_IOC_VAS_CLONE	_IOWR(PVVAS_IOC_TYPE, 48, struct pvvas_ioc_clone)
@@ -658,6 +724,8 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_SEG_PAGER	_IOWR(PVVAS_IOC_TYPE, 55, struct pvvas_ioc_seg_pager)
 #define PVVAS_IOC_SEG_STAT	_IOWR(PVVAS_IOC_TYPE, 56, struct pvvas_ioc_seg_stat)
 #define PVVAS_IOC_SEG_DISCARD	_IOWR(PVVAS_IOC_TYPE, 57, struct pvvas_ioc_range)
+#define PVVAS_IOC_SEG_READ	_IOWR(PVVAS_IOC_TYPE, 58, struct pvvas_ioc_range)
+#define PVVAS_IOC_SEGS_CLONE	_IOWR(PVVAS_IOC_TYPE, 59, struct pvvas_ioc_segs_clone)
 #define PVVAS_IOC_SEG_WAIT	_IOWR(PVVAS_IOC_TYPE, 64, struct pvvas_ioc_wait)
 #define PVVAS_IOC_SEG_WAKE	_IOWR(PVVAS_IOC_TYPE, 65, struct pvvas_ioc_wait)
 
