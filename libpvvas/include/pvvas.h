@@ -571,5 +571,6 @@ int vas_switch_timed(int vh, unsigned int milliseconds);
 
 #include <pvvas_heap.h>
 #include <pvvas_page.h>
+#include <pvvas_save.h>
 
 #endif /* PVVAS_H */

@@ -289,6 +289,10 @@ static void pages_of_hugetlbfs_become_a_segment(void)
 	check_eq(errno, EOPNOTSUPP);
 	check_eq(seg_discard(sid, BASE, MIB), -EOPNOTSUPP);
 	check_eq(vas_switch(VAS_HOME), 0);
+	i = tcase_vas(tcase_name("hugetlb"), 0600);
+	check_eq(seg_attach(i, sid), 0);
+	check_eq(vas_save(&i, 1, "/tmp/never.made", NULL), -EOPNOTSUPP);
+	check_eq(vas_delete(i), 0);
 
 	/* what is no such memory, or not all there, or asked for wrongly */
 	small = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE |

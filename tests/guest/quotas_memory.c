@@ -104,6 +104,28 @@ static void a_user_has_so_much_memory(void)
 	driver_with("user_memory_mib", 4, 0, use_memory);
 }
 
+/* The copy of the moment counts as any clone. */
+static void save_too_much(void *arg)
+{
+	int vid, sid;
+
+	(void)arg;
+	be_nobody();
+	vid = tcase_vas(tcase_name("much"), 0600);
+	sid = tcase_seg(NULL, BASE, 8 * MIB, 0600);
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	touch(0, 3 * MIB);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_save(&vid, 1, "/tmp/never.made", NULL), -EDQUOT);
+	check_eq(access("/tmp/never.made", F_OK), -1);
+}
+
+static void a_save_above_the_quota_is_edquot(void)
+{
+	driver_with("user_memory_mib", 4, 0, save_too_much);
+}
+
 static void use_machine(void *arg)
 {
 	(void)arg;
@@ -358,6 +380,7 @@ static void a_system_call_gets_no_more_than_the_cgroup_has(void)
 
 static const struct tcase cases[] = {
 	CASE(a_user_has_so_much_memory),
+	CASE(a_save_above_the_quota_is_edquot),
 	CASE(the_machine_has_so_much_memory),
 	CASE(memory_is_charged_to_the_cgroup_of_the_creator),
 	CASE(a_debugger_gets_no_more_than_the_cgroup_has),

@@ -129,6 +129,18 @@ static const struct {
 	FIELD(struct seg_fault, missing, 20),
 	FIELD(struct seg_fault, context, 24),
 
+	/* pvvas_save.h */
+	SIZE(struct vas_save_options, 64),
+	FIELD(struct vas_save_options, size, 0),
+	FIELD(struct vas_save_options, flags, 8),
+	FIELD(struct vas_save_options, threads, 12),
+	FIELD(struct vas_save_options, progress, 16),
+	FIELD(struct vas_save_options, arg, 24),
+	FIELD(struct vas_save_options, message, 32),
+	FIELD(struct vas_save_options, message_size, 40),
+	FIELD(struct vas_save_options, bytes, 48),
+	FIELD(struct vas_save_options, written, 56),
+
 	/* pvvas_check.h */
 	SIZE(struct vas_misuse_info, 40),
 	FIELD(struct vas_misuse_info, what, 0),

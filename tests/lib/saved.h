@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Folders of saved sets, for test programs. */
+#ifndef SAVED_H
+#define SAVED_H
+
+#include <pvvas.h>
+
+/* A folder that is not there yet, of this case only; a static buffer for each of 4 calls. */
+const char *saved_folder(const char *stem);
+void saved_remove(const char *folder);
+/* fn() for each file in it, by its whole path; how many there are. */
+int saved_each(const char *folder, void (*fn)(const char *path));
+/* vas_save() of one VAS, vas_load(): what they return, and what they say. */
+int saved_save(int vid, const char *folder, struct vas_save_options *options);
+int saved_load(const char *folder, struct vas_save_options *options);
+extern char saved_message[512];
+/* Delete a VAS or segment by its name, if there is one. */
+void saved_forget(const char *vas, const char *seg);
+/* Are they there now?  Deleted after the case. */
+void saved_track(const char *vas, const char *seg);
+
+#endif /* SAVED_H */
