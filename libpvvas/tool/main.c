@@ -38,6 +38,9 @@ static const struct command {
 	  "how full its heap is; free what nothing leads to" },
 	{ "cp", cmd_cp, "seg:NAME FILE | FILE seg:NAME",
 	  "copy a segment to a file, or back" },
+	{ "save", cmd_save, "[--since] vas:NAME... DIR",
+	  "write VASes with their segments to a folder" },
+	{ "load", cmd_load, "[--own] DIR", "make the VASes that are in a folder" },
 	{ "run", cmd_run, "VAS -- PROGRAM [ARGUMENT...]",
 	  "run a program that starts in a VAS" },
 	{ "ps", cmd_ps, "", "which process has what attached" },
@@ -70,39 +73,59 @@ int tool_usage(void)
 	return TOOL_USAGE;
 }
 
-int tool_error(int err, const char *format, ...)
+static int status_of(int err, const char **why)
 {
-	const char *why = strerror(-err);
-	int status = TOOL_FAILED;
-	va_list ap;
-	char *text;
-
 	switch (err) {
 	case -ENOENT:
-		status = TOOL_NOT_FOUND;
-		break;
+		return TOOL_NOT_FOUND;
 	case -EACCES:
 	case -EPERM:
-		status = TOOL_DENIED;
-		break;
+		return TOOL_DENIED;
 	case -ENODEV:
-		why = "no driver: is the module pvvas loaded?";
-		status = TOOL_ABSENT;
-		break;
+		*why = "no driver: is the module pvvas loaded?";
+		return TOOL_ABSENT;
 	case -ENOSYS:
-		why = "this machine's hypervisor offers no views";
-		status = TOOL_ABSENT;
-		break;
+		*why = "this machine's hypervisor offers no views";
+		return TOOL_ABSENT;
 	}
+	return TOOL_FAILED;
+}
+
+static int print_error(int err, const char *why, const char *format, va_list ap)
+{
+	const char *general = strerror(-err);
+	int status = status_of(err, &general);
+	char *text;
+
 	fflush(stdout);
-	va_start(ap, format);
 	if (vasprintf(&text, format, ap) < 0)
 		text = NULL;
-	va_end(ap);
 	fputs("pvvas: ", stderr);
 	tool_print_text(stderr, text ? text : "?");
-	fprintf(stderr, ": %s\n", why);
+	fprintf(stderr, ": %s\n", why ? why : general);
 	free(text);
+	return status;
+}
+
+int tool_error(int err, const char *format, ...)
+{
+	va_list ap;
+	int status;
+
+	va_start(ap, format);
+	status = print_error(err, NULL, format, ap);
+	va_end(ap);
+	return status;
+}
+
+int tool_error_text(int err, const char *why, const char *format, ...)
+{
+	va_list ap;
+	int status;
+
+	va_start(ap, format);
+	status = print_error(err, why, format, ap);
+	va_end(ap);
 	return status;
 }
 

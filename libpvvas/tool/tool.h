@@ -26,6 +26,9 @@ extern bool tool_json;
 /* "pvvas: ..." on stderr; the exit status that goes with the error. */
 int tool_error(int err, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The same, with a reason of the command's own. */
+int tool_error_text(int err, const char *why, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /* How the command is used, on stderr; TOOL_USAGE. */
 int tool_usage(void);
 
@@ -77,6 +80,8 @@ int cmd_detach(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);
 int cmd_heap(int argc, char **argv);
 int cmd_cp(int argc, char **argv);
+int cmd_save(int argc, char **argv);
+int cmd_load(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_top(int argc, char **argv);

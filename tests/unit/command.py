@@ -12,6 +12,7 @@ import random
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -203,6 +204,7 @@ def wrong_command_lines_are_told():
                   ["chmod", "600", "vas"], ["chmod", "600", "x", "v"], ["attach"], ["attach", "v"], ["attach", "v", "s", "rw"],
                   ["attach", "v", "s", "ro", "x"], ["detach", "v"], ["detach", "v", "s", "x"], ["cp"], ["cp", "a"],
                   ["cp", "a", "b"], ["cp", "seg:a", "seg:b"], ["cp", "seg:a", "b", "c"], ["run"], ["run", "v"], ["run", "v", "--"],
+                  ["save"], ["save", "d"], ["save", "--since", "d"], ["save", "--own", "v", "d"], ["load"], ["load", "a", "b"], ["load", "--since", "d"],
                   ["run", "v", "true", "--"], ["doctor", "x"], ["ps", "x"], ["stats", "x"], ["stats", "0"], ["stats", "1", "1"], ["stats", "86401"],
                   ["ls", "--idle", "vas"], ["heap"], ["top", "0"], ["top", "1", "2"], ["top", "--watch", "1"], ["expire"], ["expire", "1", "vas"], ["expire", "-1", "vas", "v"], ["expire", "1h", "vas", "v"],
                   ["expire", "4294967296", "vas", "v"], ["heap", "s", "x"], ["heap", "s", "--collect", "x"]):
@@ -218,10 +220,11 @@ def help_lists_each_command():
     text = good("--help")
     assert text == good("-h") and text.startswith("usage: pvvas [--json] COMMAND ...\n")
     for command in ("ls [vas | seg] [--idle]", "stat vas|seg NAME", "create vas NAME", "rm vas|seg NAME...", "chmod MODE vas|seg NAME...",
-                    "expire SECONDS|never vas|seg NAME...", "attach VAS SEG [ro]", "detach VAS SEG", "heap SEG [--collect]", "cp seg:NAME FILE", "run VAS -- PROGRAM", "ps", "top [SECONDS] [--watch]", "stats [SECONDS]", "doctor"):
+                    "expire SECONDS|never vas|seg NAME...", "attach VAS SEG [ro]", "detach VAS SEG", "heap SEG [--collect]", "cp seg:NAME FILE", "save [--since] vas:NAME... DIR", "load [--own] DIR", "run VAS -- PROGRAM", "ps", "top [SECONDS] [--watch]", "stats [SECONDS]", "doctor"):
         assert f"\n  {command}" in text, command
     for what in ("list them", "all about one", "make one", "take names away", "change modes", "show a segment in a VAS", "undo it",
-                 "copy a segment to a file, or back", "run a program that starts in a VAS", "what works here, and what does not"):
+                 "copy a segment to a file, or back", "write VASes with their segments to a folder", "make the VASes that are in a folder",
+                 "run a program that starts in a VAS", "what works here, and what does not"):
         assert f"\n      {what}\n" in text, what
     version = good("--version").split()
     assert version[0] == "pvvas" and [x.isdigit() for x in version[1].split(".")] == [True, True]
@@ -503,6 +506,102 @@ def a_full_file_system_is_told():
         assert p.returncode == 1 and p.stderr == b"pvvas: small/out: No space left on device\n", p
 
 
+def crc32c(data):
+    if not CRC_TABLE:
+        for byte in range(256):
+            for _ in range(8):
+                byte = byte >> 1 ^ (0x82f63b78 if byte & 1 else 0)
+            CRC_TABLE.append(byte)
+    crc = 0xffffffff
+    for byte in data:
+        crc = crc >> 8 ^ CRC_TABLE[(crc ^ byte) & 255]
+    return crc ^ 0xffffffff
+
+
+CRC_TABLE = []
+
+
+def read_set(path):
+    """All that docs/save-format.md says, and nothing of the library."""
+    with open(os.path.join(path, "manifest"), "rb") as f:
+        data = f.read()
+    magic, version, crc, length, generation, when, vases, segs, links, files, extents = struct.unpack_from("<8sIIQQQIIIIQ", data)
+    assert (magic, version, length) == (b"PVVASset", 1, len(data)) and abs(when - time.time()) < 100 and generation
+    assert crc32c(data[:12] + bytes(4) + data[16:]) == crc
+    at, out = 64, []
+    for form, n in (("<256sIIII", vases), ("<256sQQIIIIIIII", segs), ("<IIII", links), ("<QQII", files), ("<IIQQQ", extents)):
+        size = struct.calcsize(form)
+        out.append([struct.unpack_from(form, data, at + i * size) for i in range(n)])
+        at += n * size
+    assert at == len(data)
+    vases, segs, links, files, extents = out
+    pages = []
+    for generation, n, number, crc in files:
+        with open(os.path.join(path, f"{generation}-{number}.pages"), "rb") as f:
+            data = f.read()
+        assert len(data) == n * 4100 and crc32c(data[n * 4096:]) == crc
+        pages.append(data)
+    memory = [{} for _ in segs]
+    for seg, file, first, at, n in extents:
+        count = files[file][1]
+        for i in range(n):
+            page = pages[file][(at + i) * 4096:][:4096]
+            assert struct.unpack_from("<I", pages[file], count * 4096 + (at + i) * 4)[0] == crc32c(page)
+            assert first + i not in memory[seg]
+            memory[seg][first + i] = page
+    return vases, segs, links, memory
+
+
+def a_saved_set_is_what_the_format_says():
+    good("create", "vas", "v", "-m", "640")
+    good("create", "vas", "w", "-m", "604")
+    good("expire", "1000", "vas", "w")
+    good("create", "seg", "s", "1M", "-b", hex(FIRST))
+    good("create", "seg", "t", "8K", "-m", "444", "-b", hex(FIRST + 4 * MIB))
+    for words in (["v", "s"], ["w", "s", "ro"], ["w", "t", "ro"]):
+        good("attach", *words)
+    data = contents(9, 60 * 4096, [(8192, 20000)])
+    file_with("in", data)
+    good("cp", "in", "seg:s")
+    told = parsed("save", "save", "vas:v", "w", "set")
+    uid, gid = os.geteuid(), os.getegid()
+    for change in (None, b"x", b"y"):
+        if change:
+            data = data[:40960] + change + data[40961:]
+            file_with("in", data)
+            good("cp", "in", "seg:s")
+            again = parsed("save", "save", "--since", "v", "vas:w", "set")
+            assert again["bytes"] == told["bytes"] and again["written"] < 4096 + 2000, again
+        vases, segs, links, memory = read_set(os.path.join(folder, "set"))
+        assert vases == [(b"v".ljust(256, b"\0"), 0o640, uid, gid, 0), (b"w".ljust(256, b"\0"), 0o604, uid, gid, 1000)]
+        assert segs == [(b"s".ljust(256, b"\0"), FIRST, MIB, 0o600, uid, gid, 0, 0, 0, 0, 0),
+                        (b"t".ljust(256, b"\0"), FIRST + 4 * MIB, 8192, 0o444, uid, gid, 0, 0, 0, 0, 0)]
+        assert links == [(0, 0, 3, 0), (1, 0, 1, 0), (1, 1, 1, 0)]
+        assert not memory[1] and len(memory[0]) * 4096 == told["bytes"]
+        for i in range(60):
+            assert memory[0].get(i, bytes(4096)) == data[i * 4096:][:4096].ljust(4096, b"\0")
+    refused(1, "load set: vas v: File exists", "load", "set")
+    good("rm", "vas", "v", "w")
+    good("rm", "seg", "s", "t")
+    assert parsed("load", "load", "set")["bytes"] == told["bytes"]
+    good("cp", "seg:s", "out")
+    with open(os.path.join(folder, "out"), "rb") as f:
+        assert f.read(len(data)) == data
+
+
+def sets_that_are_not_there_or_damaged_are_told():
+    good("create", "vas", "v")
+    refused(3, "load none: folder: No such file or directory", "load", "none")
+    os.mkdir(os.path.join(folder, "empty"), 0o700)
+    refused(3, "load empty: manifest: No such file or directory", "load", "empty")
+    refused(3, "vas none: No such file", "save", "none", "set")
+    refused(3, "save no/set: folder: No such file", "save", "v", "no/set")
+    good("save", "v", "set")
+    good("rm", "vas", "v")
+    os.truncate(os.path.join(folder, "set", "manifest"), 100)
+    refused(1, "load set: manifest: cut, changed or missing", "load", "set")
+
+
 def standard_input_may_be_closed():
     good("create", "seg", "s", "64K")
     file_with("in", b"x" * 5000)
@@ -563,7 +662,8 @@ CASES = [json_is_what_the_schema_says, only_what_nothing_uses_is_idle, objects_e
          owner_and_group_are_told_apart, text_has_what_json_has,
          sizes_and_modes_are_read_exactly, wrong_command_lines_are_told, help_lists_each_command, what_is_not_there_is_told_by_name,
          the_rest_is_done_where_one_fails, modes_are_refused_as_denied, without_views_that_is_what_is_told, copies_are_exact,
-         a_short_file_changes_the_start_only, holes_cost_nothing, copies_that_fail_say_so, a_full_file_system_is_told, standard_input_may_be_closed, a_terminal_shows_how_far_it_is,
+         a_short_file_changes_the_start_only, holes_cost_nothing, copies_that_fail_say_so, a_full_file_system_is_told, a_saved_set_is_what_the_format_says,
+         sets_that_are_not_there_or_damaged_are_told, standard_input_may_be_closed, a_terminal_shows_how_far_it_is,
          a_program_starts_in_the_vas, a_program_that_cannot_go_there_does_not_run, output_that_goes_nowhere_is_an_error]
 
 
