@@ -41,6 +41,7 @@ static const struct command {
 	{ "save", cmd_save, "[--since] vas:NAME... DIR",
 	  "write VASes with their segments to a folder" },
 	{ "load", cmd_load, "[--own] DIR", "make the VASes that are in a folder" },
+	{ "restore", cmd_restore, "[FOLDER]", "load what a folder has links to, at boot" },
 	{ "run", cmd_run, "VAS -- PROGRAM [ARGUMENT...]",
 	  "run a program that starts in a VAS" },
 	{ "ps", cmd_ps, "", "which process has what attached" },

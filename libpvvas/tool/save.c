@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * pvvas save, load: VASes with their segments to a folder, and from there.
+ * pvvas save, load, restore: VASes with their segments to a folder, and from there.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <pvvas.h>
 
 #include "tool.h"
+
+/* Links to the folders that are loaded at boot. */
+#define RESTORE_DIR	"/etc/pvvas/restore.d"
 
 /* A progress line each second, where somebody looks. */
 static void progress(uint64_t done, uint64_t all, void *arg)
@@ -116,5 +121,54 @@ int cmd_load(int argc, char **argv)
 	if (status == TOOL_OK)
 		printf(tool_json ? "{\"bytes\":%" PRIu64 "}\n" :
 		       "%" PRIu64 " bytes of memory\n", options.bytes);
+	return status;
+}
+
+static int is_listed(const struct dirent *entry)
+{
+	return *entry->d_name != '.';
+}
+
+static int restore_one(const char *list, const char *name)
+{
+	char message[512] = "";
+	struct vas_save_options options = {
+		.size = sizeof(options),
+		.message = message,
+		.message_size = sizeof(message),
+	};
+	int status;
+	char *dir;
+
+	if (asprintf(&dir, "%s/%s", list, name) < 0)
+		return tool_error(-ENOMEM, "restore");
+	status = finish(vas_load(dir, &options), "restore", dir, &options);
+	if (status == TOOL_OK) {
+		tool_print_text(stdout, dir);
+		printf(": %" PRIu64 " bytes of memory\n", options.bytes);
+	}
+	free(dir);
+	return status;
+}
+
+/* What one set lacks does not keep the others from coming back. */
+int cmd_restore(int argc, char **argv)
+{
+	const char *list = argc ? argv[0] : RESTORE_DIR;
+	int i, n, one, status = TOOL_OK;
+	struct dirent **names;
+
+	if (argc > 1 || (argc && *argv[0] == '-'))
+		return tool_usage();
+	n = scandir(list, &names, is_listed, alphasort);
+	if (n < 0)
+		return !argc && errno == ENOENT ? TOOL_OK :
+		       tool_error(-errno, "restore %s", list);
+	for (i = 0; i < n; i++) {
+		one = restore_one(list, names[i]->d_name);
+		status = one == TOOL_OK ? status : one;
+		free(names[i]);
+	}
+	free(names);
 	return status;
 }

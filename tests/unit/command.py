@@ -204,7 +204,7 @@ def wrong_command_lines_are_told():
                   ["chmod", "600", "vas"], ["chmod", "600", "x", "v"], ["attach"], ["attach", "v"], ["attach", "v", "s", "rw"],
                   ["attach", "v", "s", "ro", "x"], ["detach", "v"], ["detach", "v", "s", "x"], ["cp"], ["cp", "a"],
                   ["cp", "a", "b"], ["cp", "seg:a", "seg:b"], ["cp", "seg:a", "b", "c"], ["run"], ["run", "v"], ["run", "v", "--"],
-                  ["save"], ["save", "d"], ["save", "--since", "d"], ["save", "--own", "v", "d"], ["load"], ["load", "a", "b"], ["load", "--since", "d"],
+                  ["save"], ["save", "d"], ["save", "--since", "d"], ["save", "--own", "v", "d"], ["load"], ["load", "a", "b"], ["load", "--since", "d"], ["restore", "a", "b"], ["restore", "--all"],
                   ["run", "v", "true", "--"], ["doctor", "x"], ["ps", "x"], ["stats", "x"], ["stats", "0"], ["stats", "1", "1"], ["stats", "86401"],
                   ["ls", "--idle", "vas"], ["heap"], ["top", "0"], ["top", "1", "2"], ["top", "--watch", "1"], ["expire"], ["expire", "1", "vas"], ["expire", "-1", "vas", "v"], ["expire", "1h", "vas", "v"],
                   ["expire", "4294967296", "vas", "v"], ["heap", "s", "x"], ["heap", "s", "--collect", "x"]):
@@ -220,10 +220,10 @@ def help_lists_each_command():
     text = good("--help")
     assert text == good("-h") and text.startswith("usage: pvvas [--json] COMMAND ...\n")
     for command in ("ls [vas | seg] [--idle]", "stat vas|seg NAME", "create vas NAME", "rm vas|seg NAME...", "chmod MODE vas|seg NAME...",
-                    "expire SECONDS|never vas|seg NAME...", "attach VAS SEG [ro]", "detach VAS SEG", "heap SEG [--collect]", "cp seg:NAME FILE", "save [--since] vas:NAME... DIR", "load [--own] DIR", "run VAS -- PROGRAM", "ps", "top [SECONDS] [--watch]", "stats [SECONDS]", "doctor"):
+                    "expire SECONDS|never vas|seg NAME...", "attach VAS SEG [ro]", "detach VAS SEG", "heap SEG [--collect]", "cp seg:NAME FILE", "save [--since] vas:NAME... DIR", "load [--own] DIR", "restore [FOLDER]", "run VAS -- PROGRAM", "ps", "top [SECONDS] [--watch]", "stats [SECONDS]", "doctor"):
         assert f"\n  {command}" in text, command
     for what in ("list them", "all about one", "make one", "take names away", "change modes", "show a segment in a VAS", "undo it",
-                 "copy a segment to a file, or back", "write VASes with their segments to a folder", "make the VASes that are in a folder",
+                 "copy a segment to a file, or back", "write VASes with their segments to a folder", "make the VASes that are in a folder", "load what a folder has links to, at boot",
                  "run a program that starts in a VAS", "what works here, and what does not"):
         assert f"\n      {what}\n" in text, what
     version = good("--version").split()
@@ -589,6 +589,29 @@ def a_saved_set_is_what_the_format_says():
         assert f.read(len(data)) == data
 
 
+def what_is_linked_is_restored_and_the_rest_is_told():
+    os.mkdir(os.path.join(folder, "restore.d"))
+    for name in ("a", "b", "c"):
+        good("create", "vas", name)
+        good("create", "seg", name, "4K")
+        good("attach", name, name)
+        file_with("in", name.encode())
+        good("cp", "in", f"seg:{name}")
+        good("save", f"vas:{name}", f"set-{name}")
+        os.symlink(f"../set-{name}", os.path.join(folder, "restore.d", name))
+    good("rm", "vas", "a", "b", "c")
+    good("rm", "seg", "a", "b", "c")
+    os.unlink(os.path.join(folder, "set-b", "manifest"))
+    p = run("restore", "restore.d")
+    assert p.returncode == 3 and p.stderr == b"pvvas: restore restore.d/b: manifest: No such file or directory\n", p
+    assert p.stdout == b"restore.d/a: 4096 bytes of memory\nrestore.d/c: 4096 bytes of memory\n", p
+    for name in ("a", "c"):
+        good("cp", f"seg:{name}", "out")
+        with open(os.path.join(folder, "out"), "rb") as f:
+            assert f.read(1) == name.encode()
+    refused(3, "restore none: No such file", "restore", "none")
+
+
 def sets_that_are_not_there_or_damaged_are_told():
     good("create", "vas", "v")
     refused(3, "load none: folder: No such file or directory", "load", "none")
@@ -662,7 +685,7 @@ CASES = [json_is_what_the_schema_says, only_what_nothing_uses_is_idle, objects_e
          owner_and_group_are_told_apart, text_has_what_json_has,
          sizes_and_modes_are_read_exactly, wrong_command_lines_are_told, help_lists_each_command, what_is_not_there_is_told_by_name,
          the_rest_is_done_where_one_fails, modes_are_refused_as_denied, without_views_that_is_what_is_told, copies_are_exact,
-         a_short_file_changes_the_start_only, holes_cost_nothing, copies_that_fail_say_so, a_full_file_system_is_told, a_saved_set_is_what_the_format_says,
+         a_short_file_changes_the_start_only, holes_cost_nothing, copies_that_fail_say_so, a_full_file_system_is_told, a_saved_set_is_what_the_format_says, what_is_linked_is_restored_and_the_rest_is_told,
          sets_that_are_not_there_or_damaged_are_told, standard_input_may_be_closed, a_terminal_shows_how_far_it_is,
          a_program_starts_in_the_vas, a_program_that_cannot_go_there_does_not_run, output_that_goes_nowhere_is_an_error]
 
