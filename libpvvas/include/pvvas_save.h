@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Save VASes with their segments to files, and make them again from there: after
- * a reboot, on another machine, with another backend.  Included by pvvas.h.
+ * a reboot, on another machine, with another backend.  And segments with the
+ * content of a file.  Included by pvvas.h.
  */
 #ifndef PVVAS_SAVE_H
 #define PVVAS_SAVE_H
@@ -64,6 +65,32 @@ int vas_save(const int *vids, size_t nr, const char *dir,
  * All of them, with their names, or none.
  */
 int vas_load(const char *dir, struct vas_save_options *options);
+
+/* seg_open() */
+#define SEG_OPEN_CREATE	(1 << 0)	/* make the file if it is not there */
+
+/**
+ * seg_open - a segment with the content of a file
+ * @path: the file, which the caller may read and write
+ * @base: as for seg_alloc()
+ * @size: bytes of the file from its start; the file grows to that; 0: all of it
+ * @flags: SEG_OPEN_CREATE or 0
+ *
+ * Returns the id of a segment without a name, of mode 0600.  What is written to
+ * it comes to the file by seg_sync().  -EBUSY: a process has opened it already.
+ */
+int seg_open(const char *path, void *base, size_t size, int flags);
+
+/**
+ * seg_sync - write a range of a segment back to its file
+ * @sid: of seg_open(), in this process or the one that it was forked from
+ * @addr: first page
+ * @length: bytes, rounded up to whole pages
+ *
+ * When it returns 0 the bytes that were there when it was called, or later ones,
+ * are on the disk.  -EBADF: a segment that this process has not opened.
+ */
+int seg_sync(int sid, void *addr, size_t length);
 
 #ifdef __cplusplus
 }

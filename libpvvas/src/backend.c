@@ -43,6 +43,7 @@ static void after_fork_in_child(void)
 	pvvas_heaps_forked();
 	lockset_forked();
 	pvvas_traps_forked();
+	pvvas_files_forked();
 	if (be)
 		be->forked();
 	atomic_store(&opened, NULL);

@@ -111,6 +111,8 @@ void pvvas_heaps_forked(void);
 void pvvas_check_attached(int vh);
 /* trap.c: in a forked child */
 void pvvas_traps_forked(void);
+/* segfile.c: in a forked child */
+void pvvas_files_forked(void);
 /* wait.c: nanoseconds of CLOCK_MONOTONIC, or -EINVAL; NULL: no time limit */
 int pvvas_deadline(const struct timespec *abs, __u64 *deadline);
 /* ctl.c */

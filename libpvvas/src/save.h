@@ -52,6 +52,8 @@ const struct save_extent *save_set_find(const struct save_set *set, uint32_t seg
  */
 #define SAVE_FILE_NAME	40
 
+/* The name at the end of the path is on the disk; 0 or -errno */
+int save_sync_parent(const char *path);
 void save_file_name(const struct save_file *file, char name[SAVE_FILE_NAME]);
 /* The folder, locked against others, shared or not: a descriptor or -errno */
 int save_dir_open(const char *path, bool make);

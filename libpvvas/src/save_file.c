@@ -35,16 +35,13 @@ static bool parse_name(const char *name, struct save_file *file)
 	return !strcmp(name, same);
 }
 
-/* A folder that was made is there after a crash, too. */
-static int make_dir(const char *path)
+int save_sync_parent(const char *path)
 {
 	char copy[PATH_MAX], *slash;
 	int fd, err = 0;
 
 	if (strlen(path) >= sizeof(copy))
 		return -ENAMETOOLONG;
-	if (mkdir(path, 0700) < 0)
-		return errno == EEXIST ? 0 : -errno;
 	strcpy(copy, path);
 	while ((slash = strrchr(copy, '/')) && !slash[1] && slash != copy)
 		*slash = 0;
@@ -56,6 +53,14 @@ static int make_dir(const char *path)
 	if (fd >= 0)
 		close(fd);
 	return err;
+}
+
+/* A folder that was made is there after a crash, too. */
+static int make_dir(const char *path)
+{
+	if (mkdir(path, 0700) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	return save_sync_parent(path);
 }
 
 int save_dir_open(const char *path, bool make)
