@@ -45,6 +45,16 @@ int seg_heap_init(int sid);
  */
 void **seg_root(int sid);
 
+/**
+ * seg_root_get - what is in the word of seg_root(), for who may only read
+ * @sid: a segment that the VAS shows which the thread is in, writable or not
+ * @value: out
+ *
+ * 0.  -EPERM: the thread is in no VAS that shows the segment.  -ENOENT: there is
+ * no heap in it.
+ */
+int seg_root_get(int sid, void **value);
+
 /** seg_malloc - a block of @size bytes, aligned to 16; one byte if @size is 0 */
 void *seg_malloc(int sid, size_t size);
 

@@ -90,6 +90,13 @@ int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
 	return h->hdr->size == size ? 0 : -ESTALE;
 }
 
+void *pvvas_heap_root_at(const void *base)
+{
+	const struct pvvas_heap_header *hdr = base;
+
+	return (void *)__atomic_load_n(&hdr->root, __ATOMIC_ACQUIRE);
+}
+
 void **pvvas_heap_root(const struct pvvas_heap *h)
 {
 	return (void **)&h->hdr->root;

@@ -108,6 +108,19 @@ PVVAS_EXPORT void **seg_root(int sid)
 	return sh ? pvvas_heap_root(&sh->heap) : NULL;
 }
 
+PVVAS_EXPORT int seg_root_get(int sid, void **value)
+{
+	void *base;
+	int err = pvvas_seg_visible(sid, &base);
+
+	if (err)
+		return err;
+	if (!pvvas_heap_is_there(base))
+		return -ENOENT;
+	*value = pvvas_heap_root_at(base);
+	return 0;
+}
+
 PVVAS_EXPORT int seg_heap_check(int sid)
 {
 	const struct seg_heap *sh = heap_of_seg(sid);

@@ -167,6 +167,23 @@ static const struct seg_heap *ask(int vh, int sid, int *err)
 	return sh ? note_opened(sh) : NULL;
 }
 
+int pvvas_seg_visible(int sid, void **base)
+{
+	int vh = vas_current(), found;
+	unsigned int rights;
+	uint64_t memory;
+	size_t size;
+
+	if (sid <= 0)
+		return -EINVAL;
+	if (vh == VAS_HOME)
+		return -EPERM;
+	found = next_segment(vh, sid - 1, &rights, &memory);
+	if (found != sid)
+		return found < 0 && found != -ENOENT ? found : -EPERM;
+	return seg_range(sid, base, &size);
+}
+
 static bool has_heap(int sid)
 {
 	size_t size;

@@ -66,7 +66,9 @@ void heap_answers_add(const struct seg_heap_answer *a);
 /* In a forked child. */
 void heap_answers_forked(void);
 
-/* heap_seg.c: ask the driver; NULL and errno */
+/* heap_seg.c: where segment @sid lies, if the thread sees it; 0 or -errno */
+int pvvas_seg_visible(int sid, void **base);
+/* Ask the driver; NULL and errno */
 const struct seg_heap *pvvas_seg_heap(int sid);
 const struct seg_heap *pvvas_vas_heap(void);
 

@@ -103,6 +103,33 @@ static void a_segment_that_is_read_only_here_has_no_heap(void)
 	no_heap_here(ENOENT);
 }
 
+static void who_may_only_read_finds_the_root_as_well(void)
+{
+	int vid = tcase_vas(NULL, 0600), reader = tcase_vas(NULL, 0600);
+	int id = tcase_seg(NULL, BASE, MIB, 0600);
+	int writable, readable;
+	void *value = BASE;
+
+	check_eq(seg_attach(vid, id), 0);
+	check_eq(seg_attach_prot(reader, id, 1), 0);
+	writable = check_id(vas_attach(vid));
+	readable = check_id(vas_attach(reader));
+	check_eq(seg_root_get(id, &value), -EPERM);
+	check_eq(seg_root_get(0, &value), -EINVAL);
+	check_eq(vas_switch(readable), 0);
+	check_eq(seg_root_get(id, &value), -ENOENT);
+	check_eq(seg_root_get(id + 1000, &value), -EPERM);
+	check(value == BASE);
+	check_eq(vas_switch(writable), 0);
+	check_eq(seg_heap_init(id), 0);
+	check_eq(seg_root_get(id, &value), 0);
+	check(!value);
+	*seg_root(id) = BASE + 64;
+	check_eq(vas_switch(readable), 0);
+	check_eq(seg_root_get(id, &value), 0);
+	check(value == BASE + 64);
+}
+
 static bool zero(const char *p, size_t n)
 {
 	while (n--)
@@ -377,6 +404,7 @@ static const struct tcase cases[] = {
 	CASE(without_a_heap_each_call_says_why),
 	CASE(a_segment_that_is_too_small_has_no_heap),
 	CASE(a_segment_that_is_read_only_here_has_no_heap),
+	CASE(who_may_only_read_finds_the_root_as_well),
 	CASE(each_call_gives_a_block_of_the_segment),
 	CASE(each_call_gives_a_block_of_the_vas),
 	CASE(a_heap_is_counted),
