@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Table, targets, and comparison of two runs."""
+import glob
+import json
+import os
 
+APPS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "apps")
 SAME = 0.02        # two runs are the same within this
 COLUMNS = [("exits", "exits"), ("hypercalls", "hcalls"), ("ept_violations", "EPT"), ("system_calls", "syscalls"),
            ("page_faults", "faults"), ("context_switches", "ctxsw"), ("guest_flushes", "gflush"),
@@ -262,6 +266,11 @@ def targets(results):
         10, "at least")
     add("the same with the library's lock on the segment",
         ratio(socket, f.cost("kv", "vas_locked_get", bytes=64, clients=1)), 10, "at least")
+    # of an application: what over what; each is a name of its group, and parameters
+    for path in sorted(glob.glob(os.path.join(APPS, "*", "bench", "targets.json"))):
+        app = path.split(os.sep)[-3]
+        for t in json.load(open(path)):
+            add(t["text"], ratio(*(f.cost(app, t[k][0], app, **t[k][1]) for k in ("of", "over"))), t["limit"], t["better"])
     for guest in ("patched_off", "patched_on", "patched_used"):
         worst = bystander_difference(bystanders(results), guest)
         add(f"bystanders, {guest}: % outside of what two guests of stock KVM have", worst, 100 * SAME, "at most")
