@@ -199,6 +199,28 @@ static void a_node_that_the_cpuset_has_not_is_refused(void)
 	check_eq(try_to_create(0, 2), -EINVAL);
 }
 
+/* libpvvas/examples/numa-replicas.c: the memory of each is bound, as above */
+static void a_table_has_a_replica_on_each_node(void)
+{
+	char output[512], line[64];
+	size_t n;
+	FILE *f = popen("/usr/lib/pvvas/examples/numa-replicas", "r");
+	long cpu;
+
+	check(f);
+	n = fread(output, 1, sizeof(output) - 1, f);
+	output[n] = '\0';
+	tcase_note("%s", output);
+	check_eq(pclose(f), 0);
+	check(strstr(output, "2 replica(s), each with its node's memory\n"));
+	/* numa.sh puts one CPU into each node */
+	for (cpu = 0; cpu < sysconf(_SC_NPROCESSORS_CONF); cpu++) {
+		snprintf(line, sizeof(line), "CPU %ld, node %ld: all found at",
+			 cpu, cpu);
+		check(strstr(output, line));
+	}
+}
+
 static const struct tcase cases[] = {
 	CASE(pages_taken_at_once_are_of_node_0),
 	CASE(pages_taken_at_once_are_of_node_1),
@@ -208,6 +230,7 @@ static const struct tcase cases[] = {
 	CASE(interleaved_extents_are_of_both_nodes),
 	CASE(bound_pages_are_of_their_nodes_or_not_at_all),
 	CASE(a_node_that_the_cpuset_has_not_is_refused),
+	CASE(a_table_has_a_replica_on_each_node),
 };
 
 TCASE_MAIN(cases, 0)
