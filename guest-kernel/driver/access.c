@@ -73,6 +73,14 @@ static u32 pvvas_stopped_slot(struct pvvas_proc *proc)
 	return slot;
 }
 
+/* A write to the page has to be known of first; the pages' lock is held. */
+static bool pvvas_page_marked(struct pvvas_seg *mem, pgoff_t index)
+{
+	return xa_get_mark(&mem->pages, index, PVVAS_COW) ||
+	       xa_get_mark(&mem->pages, index, PVVAS_CLEAN) ||
+	       xa_get_mark(&mem->pages, index, PVVAS_IDLE);
+}
+
 /* For the kernel: bytes done, in one page, or an error. */
 static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
 			       int len, bool write)
@@ -94,12 +102,12 @@ static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
 		page = xa_load(&mem->pages, index);
 		if (!(pvvas_seg_allows(seg, index) & PVVAS_PROT_READ))
 			len = -EACCES;
-		else if (!page)
+		else if (!page && !write)
 			memset(buf, 0, len);
 		else if (!write)
 			memcpy(buf, page_address(page) + in_page, len);
-		else if (xa_get_mark(&mem->pages, index, PVVAS_COW))
-			ret = -EAGAIN;	/* cloned meanwhile */
+		else if (!page || pvvas_page_marked(mem, index))
+			ret = -EAGAIN;	/* gone, cloned or told of meanwhile */
 		else
 			memcpy(page_address(page) + in_page, buf, len);
 		xa_unlock_irq(&mem->pages);

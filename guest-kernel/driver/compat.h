@@ -6,6 +6,8 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
 #include <linux/version.h>
 
 #define PVVAS_KERNEL_6_12	(LINUX_VERSION_MAJOR > 6 || LINUX_VERSION_PATCHLEVEL >= 12)
@@ -63,6 +65,44 @@ static inline void pvvas_inode_times(struct inode *inode, time64_t atime,
 	inode->i_atime.tv_sec = atime;
 	inode->i_mtime.tv_sec = mtime;
 	inode->i_ctime.tv_sec = ctime;
+#endif
+}
+
+typedef unsigned long pvvas_shrink_t(struct shrinker *shrinker,
+				     struct shrink_control *sc);
+
+static inline struct shrinker *pvvas_shrinker_new(pvvas_shrink_t *count,
+						  pvvas_shrink_t *scan)
+{
+#if PVVAS_KERNEL_6_12
+	struct shrinker *shrinker = shrinker_alloc(0, "pvvas");
+#else
+	struct shrinker *shrinker = kzalloc(sizeof(*shrinker), GFP_KERNEL);
+#endif
+
+	if (!shrinker)
+		return NULL;
+	shrinker->count_objects = count;
+	shrinker->scan_objects = scan;
+	shrinker->seeks = DEFAULT_SEEKS;
+#if PVVAS_KERNEL_6_12
+	shrinker_register(shrinker);
+#else
+	if (register_shrinker(shrinker, "pvvas")) {
+		kfree(shrinker);
+		return NULL;
+	}
+#endif
+	return shrinker;
+}
+
+static inline void pvvas_shrinker_free(struct shrinker *shrinker)
+{
+#if PVVAS_KERNEL_6_12
+	shrinker_free(shrinker);
+#else
+	unregister_shrinker(shrinker);
+	kfree(shrinker);
 #endif
 }
 

@@ -500,6 +500,52 @@ int pvvas_clone_pages(struct pvvas_clone *clones, u32 nr)
 	return ret;
 }
 
+static bool pvvas_clone_try_hold(struct pvvas_seg *a, struct pvvas_seg *b)
+{
+	bool held;
+
+	spin_lock(&pvvas_cloning_lock);
+	held = !a->cloning && !b->cloning;
+	if (held)
+		a->cloning = b->cloning = true;
+	spin_unlock(&pvvas_cloning_lock);
+	return held;
+}
+
+static void pvvas_clone_waiting(struct pvvas_seg *mem, int change)
+{
+	spin_lock(&pvvas_cloning_lock);
+	mem->writers += change;
+	spin_unlock(&pvvas_cloning_lock);
+}
+
+/*
+ * No clone of either is in the making from now on, for a caller who may write to
+ * both, until pvvas_clone_release(); -EINTR.
+ */
+int pvvas_clone_hold(struct pvvas_seg *a, struct pvvas_seg *b)
+{
+	int ret;
+
+	pvvas_clone_waiting(a, 1);
+	pvvas_clone_waiting(b, 1);
+	ret = wait_event_killable(pvvas_cloning_wait, pvvas_clone_try_hold(a, b));
+	pvvas_clone_waiting(a, -1);
+	pvvas_clone_waiting(b, -1);
+	if (!ret)
+		return 0;
+	wake_up_all(&pvvas_cloning_wait);
+	return -EINTR;
+}
+
+void pvvas_clone_release(struct pvvas_seg *a, struct pvvas_seg *b)
+{
+	spin_lock(&pvvas_cloning_lock);
+	a->cloning = b->cloning = false;
+	spin_unlock(&pvvas_cloning_lock);
+	wake_up_all(&pvvas_cloning_wait);
+}
+
 int __init pvvas_clones_init(void)
 {
 	pvvas_clone_wq = alloc_workqueue("pvvas_clone", WQ_UNBOUND,

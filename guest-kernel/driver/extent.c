@@ -12,7 +12,7 @@
  * and so are their entries in the tables: one demand fault serves them all.  From
  * then on they are single pages.  An extent ends where the segment does, and there
  * is none where each page counts: in a segment of small pages, with a pager, while
- * it is known which pages are written, and beside protected or existing pages.
+ * it is known which pages are written or accessed, and beside protected or existing pages.
  *
  * Whatever an extent fails for (memory, the limit of a cgroup, a quota), a smaller
  * one or the page alone may succeed: that is tried next, and its error counts.
@@ -54,6 +54,12 @@ static struct page *pvvas_extent_page(const struct pvvas_extent *ext, u32 i)
 	return ext->run ? ext->run + i : ext->pages[i];
 }
 
+/* Does a touch bring more than its page? */
+static bool pvvas_extent_wanted(const struct pvvas_seg *mem)
+{
+	return !mem->small && !mem->pager && !mem->tracking && !mem->ageing;
+}
+
 /* Nothing is there yet, and nothing is decided page by page. */
 static bool pvvas_extent_free(const struct pvvas_extent *ext)
 {
@@ -61,7 +67,7 @@ static bool pvvas_extent_free(const struct pvvas_extent *ext)
 	unsigned long last = ext->first + ext->nr - 1;
 	unsigned long rule = ext->first, page = ext->first;
 
-	return (ext->data || (!mem->small && !mem->pager && !mem->tracking)) &&
+	return (ext->data || pvvas_extent_wanted(mem)) &&
 	       !mt_find(&ext->seg->prot, &rule, last) &&
 	       !xa_find(&mem->pages, &page, last, XA_PRESENT);
 }
@@ -134,6 +140,8 @@ static int pvvas_extent_store(const struct pvvas_extent *ext)
 	}
 	if (!ret) {
 		atomic64_add(bytes, &mem->resident);
+		if (mem->reclaim)
+			pvvas_reclaim_grown(mem);
 		return 0;
 	}
 	while (i--)

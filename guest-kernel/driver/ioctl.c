@@ -37,6 +37,9 @@ union pvvas_arg {
 	struct pvvas_ioc_publish_all publish_all;
 	struct pvvas_ioc_range range;
 	struct pvvas_ioc_seg_pager pager;
+	struct pvvas_ioc_reclaim reclaim;
+	struct pvvas_ioc_evict evict;
+	struct pvvas_ioc_move move;
 	struct pvvas_ioc_seg_stat seg_stat;
 	struct pvvas_ioc_wait wait;
 };
@@ -64,6 +67,9 @@ static_assert(sizeof(struct pvvas_publish_row) == 16);
 static_assert(sizeof(struct pvvas_ioc_publish_all) == 16);
 static_assert(sizeof(struct pvvas_ioc_range) == 48);
 static_assert(sizeof(struct pvvas_ioc_seg_pager) == 16);
+static_assert(sizeof(struct pvvas_ioc_reclaim) == 24);
+static_assert(sizeof(struct pvvas_ioc_evict) == 40);
+static_assert(sizeof(struct pvvas_ioc_move) == 40);
 static_assert(sizeof(struct pvvas_ioc_seg_stat) == 48);
 static_assert(sizeof(struct pvvas_ioc_wait) == 32);
 static_assert(sizeof(struct pvvas_identity) == 64);
@@ -267,6 +273,36 @@ static int pvvas_do_seg_read(union pvvas_arg *arg)
 	return pvvas_seg_read(&arg->range);
 }
 
+static int pvvas_do_seg_accessed(union pvvas_arg *arg)
+{
+	return pvvas_seg_accessed(&arg->range);
+}
+
+static int pvvas_do_seg_untrack(union pvvas_arg *arg)
+{
+	return pvvas_seg_untrack(&arg->id);
+}
+
+static int pvvas_do_seg_limit(union pvvas_arg *arg)
+{
+	return pvvas_seg_limit(&arg->reclaim);
+}
+
+static int pvvas_do_seg_reclaim_wait(union pvvas_arg *arg)
+{
+	return pvvas_seg_reclaim_wait(&arg->reclaim);
+}
+
+static int pvvas_do_seg_evict(union pvvas_arg *arg)
+{
+	return pvvas_seg_evict(&arg->evict);
+}
+
+static int pvvas_do_seg_move(union pvvas_arg *arg)
+{
+	return pvvas_seg_move(&arg->move);
+}
+
 static int pvvas_do_seg_pager(union pvvas_arg *arg)
 {
 	return pvvas_seg_pager(&arg->pager);
@@ -402,6 +438,12 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_DISCARD)] = { 48, 0, pvvas_do_seg_discard },
 	[_IOC_NR(PVVAS_IOC_SEG_READ)] = { 48, 0, pvvas_do_seg_read },
 	[_IOC_NR(PVVAS_IOC_SEGS_CLONE)] = { 16, 0, pvvas_do_segs_clone },
+	[_IOC_NR(PVVAS_IOC_SEG_ACCESSED)] = { 48, 0, pvvas_do_seg_accessed },
+	[_IOC_NR(PVVAS_IOC_SEG_UNTRACK)] = { 8, 0, pvvas_do_seg_untrack },
+	[_IOC_NR(PVVAS_IOC_SEG_LIMIT)] = { 24, 0, pvvas_do_seg_limit },
+	[_IOC_NR(PVVAS_IOC_SEG_RECLAIM_WAIT)] = { 24, 0, pvvas_do_seg_reclaim_wait },
+	[_IOC_NR(PVVAS_IOC_SEG_EVICT)] = { 40, 0, pvvas_do_seg_evict },
+	[_IOC_NR(PVVAS_IOC_SEG_MOVE)] = { 40, 0, pvvas_do_seg_move },
 	[_IOC_NR(PVVAS_IOC_SEG_WAIT)] = { 32, 0, pvvas_do_seg_wait },
 	[_IOC_NR(PVVAS_IOC_SEG_WAKE)] = { 32, 0, pvvas_do_seg_wake },
 };

@@ -84,14 +84,19 @@ static int __init pvvas_init(void)
 	ret = pvvas_fs_init();
 	if (ret)
 		goto err_process;
-	ret = misc_register(&pvvas_misc);
+	ret = pvvas_reclaim_init();
 	if (ret)
 		goto err_fs;
+	ret = misc_register(&pvvas_misc);
+	if (ret)
+		goto err_reclaim;
 	pr_info("window of %llu GiB at guest-physical 0x%llx, %u slots\n",
 		pvvas_window.size >> 30, pvvas_window.identity,
 		pvvas_hv.slots);
 	return 0;
 
+err_reclaim:
+	pvvas_reclaim_exit();
 err_fs:
 	pvvas_fs_exit();
 err_process:
@@ -121,6 +126,7 @@ err_hv:
 static void __exit pvvas_exit(void)
 {
 	misc_deregister(&pvvas_misc);
+	pvvas_reclaim_exit();
 	pvvas_fs_exit();
 	pvvas_process_exit();
 	mmu_notifier_synchronize();

@@ -124,9 +124,12 @@ int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 				(gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_NOWARN));
 	if (ret)
 		pvvas_quota_memory_back(mem->obj.charged, PAGE_SIZE);
-	else
-		atomic64_add(PAGE_SIZE, &mem->resident);
-	return ret;
+	if (ret)
+		return ret;
+	atomic64_add(PAGE_SIZE, &mem->resident);
+	if (mem->reclaim)
+		pvvas_reclaim_grown(mem);
+	return 0;
 }
 
 /* Put @page at @index; -EEXIST if there is one. */
@@ -194,13 +197,14 @@ static int pvvas_page_own(struct pvvas_seg *mem, pgoff_t index,
 	return 0;
 }
 
-/* Map the page with the rights that it can have now. */
-static int pvvas_page_show(struct pvvas_seg *face, pgoff_t index,
-			   struct page *page)
+/* Map the page with the rights that it can have now; the pages' lock is held. */
+int pvvas_page_show(struct pvvas_seg *face, pgoff_t index, struct page *page)
 {
 	struct xarray *pages = &face->memory->pages;
 	u32 prot = pvvas_seg_allows(face, index);
 
+	if (face->memory->ageing && xa_get_mark(pages, index, PVVAS_IDLE))
+		return 0;
 	if (xa_get_mark(pages, index, PVVAS_COW) ||
 	    xa_get_mark(pages, index, PVVAS_CLEAN))
 		prot &= ~PVVAS_PROT_WRITE;
@@ -264,6 +268,12 @@ static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 		*spare = NULL;
 		if (mem->tracking)
 			__xa_set_mark(&mem->pages, index, PVVAS_CLEAN);
+		if (mem->ageing)
+			__xa_set_mark(&mem->pages, index, PVVAS_IDLE);
+	}
+	if (access && mem->ageing) {
+		__xa_clear_mark(&mem->pages, index, PVVAS_IDLE);
+		pvvas_evict_not(mem, page);
 	}
 	if (access & PVVAS_PROT_WRITE) {
 		if (xa_get_mark(&mem->pages, index, PVVAS_COW)) {
@@ -321,6 +331,8 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 			break;
 		spare = pvvas_page_alloc(mem, index, gfp | __GFP_ZERO, 0);
 		ret = spare ? 0 : -ENOMEM;
+		if (ret && gfpflags_allow_blocking(gfp))
+			pvvas_reclaim_short(mem);
 		/* Nodes of the tree, where that may sleep. */
 		if (!ret && gfpflags_allow_blocking(gfp))
 			ret = xa_reserve_irq(&mem->pages, index,

@@ -17,11 +17,12 @@
  *   pvvas_segs_by_tree (spin, irq)  segment.c: number of a tree -> segment
  *   seg->prot (spin)          protect.c: writers of the tree; readers use RCU
  *   pvvas_cloning_lock (spin)  cow.c: whose clone is next
+ *   pvvas_reclaim_lock (spin)  reclaim.c: pagers that wait; a shrinker takes it
  *
  * Locks of segments have their own (lock.h).  pvvas_procs_lock is held together
  * with no other mutex.  mmap_lock comes before
  * pvvas_lock (access.c, dump.c) and is not held when the first three are taken.
- * The last four are never held together; demand faults (fault.c) take the first
+ * The last five are never held together; demand faults (fault.c) take the first
  * two of them, in whatever the kernel does with user memory.  The scheduler hooks
  * take no lock at all.
  */
@@ -54,6 +55,7 @@
 struct file;
 struct mem_cgroup;
 struct pvvas_holder;
+struct pvvas_reclaim;
 struct pvvas_seglock;
 struct pvvas_space;
 struct pvvas_tree;
@@ -145,13 +147,16 @@ struct pvvas_vas {
  * @memory: whose pages it shows: itself, or the one that it is a second face of
  * @faces: in @memory: all that show its pages; @face is the node of it
  * @pages: in @memory: page number from @start -> struct page, with the marks
- *	PVVAS_COW and PVVAS_CLEAN.  Its own lock, taken with interrupts off
+ *	PVVAS_COW, PVVAS_CLEAN and PVVAS_IDLE.  Its own lock, taken with interrupts off
  *	(demand faults), guards it, the faces, what KVM is told about single
  *	pages, and the members down to @clones
  * @unique: in @memory: what no other memory has, see life.c
  * @resident: in @memory: bytes in @pages
  * @pager: in @memory: no page is made by an access (selfpage.c)
- * @tracking: in @memory: pages are clean until they are written (protect.c)
+ * @tracking: in @memory: pages are clean until they are written (track.c)
+ * @ageing: in @memory: pages can be idle until they are accessed
+ * @hand: in @memory: of the clock, a page's number (reclaim.c)
+ * @reclaim: in @memory: once it was reclaimable
  * @zeroes: in @memory: some face shows the page of zeroes where there is none
  * @changing: in @memory: until the moment of a clone; faults in user mode wait
  * @clones: in @memory: in the making, struct pvvas_clone.node (cow.c)
@@ -188,6 +193,9 @@ struct pvvas_seg {
 	struct xarray pages;
 	bool pager;
 	bool tracking;
+	bool ageing;
+	pgoff_t hand;
+	struct pvvas_reclaim *reclaim;
 	bool zeroes;
 	bool changing;
 	struct list_head clones;
@@ -446,6 +454,8 @@ void pvvas_seg_unplace(struct pvvas_seg *seg);
 /* page.c */
 #define PVVAS_COW	XA_MARK_0	/* a clone may have the page, too */
 #define PVVAS_CLEAN	XA_MARK_1	/* not written since it was told of */
+#define PVVAS_IDLE	XA_MARK_2	/* not accessed, and shown nowhere */
+#define PVVAS_LOOK	4096	/* pages looked at with interrupts off */
 #define PVVAS_RW	(PVVAS_PROT_READ | PVVAS_PROT_WRITE)
 int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 		     bool user);
@@ -458,6 +468,7 @@ int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 void pvvas_page_put(struct page *page);
 int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 		      gfp_t gfp);
+int pvvas_page_show(struct pvvas_seg *face, pgoff_t index, struct page *page);
 void pvvas_zeroes_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr);
 void pvvas_pages_free(struct pvvas_seg *mem);
 
@@ -480,6 +491,8 @@ void pvvas_clone_keep(struct pvvas_seg *mem, pgoff_t index, struct page *page);
 void pvvas_faces_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count,
 			u32 prot);
 int pvvas_clone_pages(struct pvvas_clone *clones, u32 nr);
+int pvvas_clone_hold(struct pvvas_seg *a, struct pvvas_seg *b);
+void pvvas_clone_release(struct pvvas_seg *a, struct pvvas_seg *b);
 
 /* clone.c */
 int pvvas_seg_clone(struct pvvas_ioc_clone *arg);
@@ -489,12 +502,41 @@ int pvvas_segs_clone(struct pvvas_ioc_segs_clone *arg);
 
 /* protect.c */
 int pvvas_seg_protect(struct pvvas_ioc_range *arg);
-int pvvas_seg_dirty(struct pvvas_ioc_range *arg);
 int pvvas_range_check(const struct pvvas_seg *seg,
 		      const struct pvvas_ioc_range *arg);
+pgoff_t pvvas_range_first(const struct pvvas_seg *seg,
+			  const struct pvvas_ioc_range *arg);
+
+/* track.c */
+int pvvas_seg_dirty(struct pvvas_ioc_range *arg);
+int pvvas_seg_accessed(struct pvvas_ioc_range *arg);
+int pvvas_seg_untrack(struct pvvas_ioc_id *arg);
+void pvvas_pages_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count,
+			u32 prot);
+
+/* reclaim.c */
+int pvvas_reclaim_init(void);
+void pvvas_reclaim_exit(void);
+void pvvas_reclaim_grown(const struct pvvas_seg *mem);
+void pvvas_reclaim_short(const struct pvvas_seg *mem);
+void pvvas_reclaim_end(struct pvvas_seg *mem);
+int pvvas_seg_limit(struct pvvas_ioc_reclaim *arg);
+int pvvas_seg_reclaim_wait(struct pvvas_ioc_reclaim *arg);
+int pvvas_seg_evict(struct pvvas_ioc_evict *arg);
+
+/* What a pager has copied of the page may be old from now on. */
+static inline void pvvas_evict_not(const struct pvvas_seg *mem, struct page *page)
+{
+	/* That of a page of hugetlbfs is not ours. */
+	if (!mem->pinned)
+		set_page_private(page, 0);
+}
 
 /* discard.c */
 int pvvas_seg_discard(struct pvvas_ioc_range *arg);
+
+/* move.c */
+int pvvas_seg_move(struct pvvas_ioc_move *arg);
 
 /* selfpage.c */
 int pvvas_seg_populate(struct pvvas_ioc_range *arg);

@@ -185,6 +185,7 @@ static bool pvvas_seg_end(struct pvvas_leftover *left)
 
 	wait_var_event(&seg->faulting, !atomic_read(&seg->faulting));
 	pvvas_tree_free(seg->tree);
+	pvvas_reclaim_end(seg);
 	pvvas_pages_free(seg);
 	pvvas_seg_lock_free(seg);
 	xa_destroy(&seg->pages);

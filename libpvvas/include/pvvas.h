@@ -261,6 +261,9 @@ int seg_range(int sid, void **base, size_t *size);
 #define SEG_CTL_PAGER_OFF	0x5300000c	/* nothing */
 #define SEG_CTL_STAT		0x5300000d	/* struct seg_stat * */
 #define SEG_CTL_DISCARD		0x5300000f	/* void *, size_t */
+#define SEG_CTL_ACCESSED	0x53000010	/* void *, size_t, void **, size_t */
+#define SEG_CTL_UNTRACK		0x53000011	/* nothing */
+#define SEG_CTL_LIMIT		0x53000012	/* uint64_t */
 /*
  * By the segment's owner: its lock is as new, after -ENOTRECOVERABLE or instead
  * of SEG_CTL_CONSISTENT.  -EBUSY: a thread has it exclusively.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Pages of segments: what kind they are, protect them, hear of refused accesses,
- * know which were written, show them twice, fill them, give them back.  Included
- * by pvvas.h.
+ * know which were written or accessed, show them twice, fill them, give them back,
+ * write them out.  Included by pvvas.h.
  *
  * What is said here holds for the segment in every VAS and every process.  A
  * protection allows no more than the attachment does.  Addresses are those of
@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -98,6 +99,22 @@ int seg_unprot(int sid, void *page);
 int seg_dirty(int sid, void *addr, size_t length, void **pages, size_t max);
 
 /**
+ * seg_accessed - which pages of a range were accessed since this was last asked
+ *
+ * As seg_dirty(), of any access instead of writes alone.  A page that was told of is
+ * idle until the next access, which costs a fault.  -EOPNOTSUPP: the software backend.
+ */
+int seg_accessed(int sid, void *addr, size_t length, void **pages, size_t max);
+
+/**
+ * seg_untrack - seg_dirty() and seg_accessed() are not wanted any more
+ *
+ * Faults for them end, and touches bring as many pages as before the first call.  The
+ * next call begins anew: every page that has memory counts.
+ */
+int seg_untrack(int sid);
+
+/**
  * seg_map2 - the same memory at a second address
  * @base: its address, which differs from the first by a multiple of 2 MiB; or
  *	NULL
@@ -173,6 +190,52 @@ int seg_fill(int sid, void *addr, const void *data, size_t length);
  * one of SEG_HUGETLB.
  */
 int seg_discard(int sid, void *addr, size_t length);
+
+/**
+ * seg_move - take pages from one place to another, without copying them
+ * @from: a segment, and @src a page of it
+ * @to: another segment, or the same one, and @dst a page of it
+ *
+ * What was at @dst is gone; where no memory was at @src there is none at @dst.  At @src
+ * the next access finds zeroes, or asks the pager.  Clones keep what they have.  What
+ * other threads write to either range meanwhile may be lost.  -EINVAL: ranges of one
+ * memory that overlap, or a segment of SEG_LOCK.  -EOPNOTSUPP: one of SEG_HUGETLB.
+ */
+int seg_move(int from, void *src, int to, void *dst, size_t length);
+
+#define SEG_NO_LIMIT	UINT64_MAX
+
+/**
+ * seg_limit - how many bytes are to be resident, for a pager that writes out the rest
+ * @bytes: at most; SEG_NO_LIMIT: as long as there is memory; 0: all, no pager is told
+ *
+ * Refuses nothing: where no pager keeps the limit, more is resident.  -EOPNOTSUPP: the
+ * software backend, or a segment of SEG_HUGETLB; -EINVAL: one of SEG_LOCK.
+ */
+int seg_limit(int sid, uint64_t bytes);
+
+/**
+ * seg_reclaim_wait - sleep until memory of the segment is to go
+ * @bytes: out: how much
+ * @abs: until then, by CLOCK_MONOTONIC; NULL: no time limit
+ *
+ * More is resident than the limit, or the kernel is short of memory.  -ETIMEDOUT;
+ * -EINTR; -EINVAL: there is no limit (any more); -ENOENT: there is no such segment,
+ * also if it goes meanwhile.
+ */
+int seg_reclaim_wait(int sid, uint64_t *bytes, const struct timespec *abs);
+
+/**
+ * seg_evict - take the pages out that were not accessed for the longest time
+ * @pages: out: their addresses
+ * @data: out: their content, a page each, in the same order
+ * @max: how many at most
+ *
+ * Returns how many went.  From then on they are @data's alone: an access finds no page
+ * and asks the pager (seg_pager(), which has to be on), which puts it back with
+ * seg_fill().  Counts as seg_accessed() for the pages that it has looked at.
+ */
+int seg_evict(int sid, void **pages, void *data, size_t max);
 
 #ifdef __cplusplus
 }

@@ -200,6 +200,10 @@ static int seg_ctl_range(int sid, int cmd, va_list ap)
 	case SEG_CTL_DIRTY:
 		pages = va_arg(ap, void **);
 		return seg_dirty(sid, addr, length, pages, va_arg(ap, size_t));
+	case SEG_CTL_ACCESSED:
+		pages = va_arg(ap, void **);
+		return seg_accessed(sid, addr, length, pages,
+				    va_arg(ap, size_t));
 	case SEG_CTL_DISCARD:
 		return seg_discard(sid, addr, length);
 	default:
@@ -240,9 +244,16 @@ PVVAS_EXPORT int seg_ctl(int sid, int cmd, ...)
 	case SEG_CTL_PROTECT:
 	case SEG_CTL_UNPROTECT:
 	case SEG_CTL_DIRTY:
+	case SEG_CTL_ACCESSED:
 	case SEG_CTL_POPULATE:
 	case SEG_CTL_DISCARD:
 		ret = seg_ctl_range(sid, cmd, ap);
+		break;
+	case SEG_CTL_UNTRACK:
+		ret = seg_untrack(sid);
+		break;
+	case SEG_CTL_LIMIT:
+		ret = seg_limit(sid, va_arg(ap, uint64_t));
 		break;
 	case SEG_CTL_PAGER_ON:
 	case SEG_CTL_PAGER_OFF:

@@ -198,12 +198,24 @@ static int dirty(const struct soft_object *seg, struct pvvas_ioc_range *arg)
 	return err;
 }
 
+/* Pages have come or gone in all faces of the memory. */
+static void pages_changed(const struct soft_object *seg, uint64_t offset,
+			  uint64_t length)
+{
+	const struct soft_object *o;
+
+	if (!seg->pager)
+		return;
+	for_each_object(o)
+		if (o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
+			soft_range_changed(o, offset, length);
+}
+
 static int fill(const struct soft_object *seg, struct pvvas_ioc_range *arg,
 		const char *data)
 {
 	int fd = soft_segment_file(seg, O_RDWR), err = 0;
 	static const char zeroes[PAGE];
-	const struct soft_object *o;
 	uint64_t at, end;
 
 	if (fd < 0)
@@ -227,10 +239,7 @@ static int fill(const struct soft_object *seg, struct pvvas_ioc_range *arg,
 			arg->done++;
 	}
 	close(fd);
-	/* the pages are there in all faces of the memory */
-	for_each_object(o)
-		if (seg->pager && o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
-			soft_range_changed(o, arg->offset, arg->length);
+	pages_changed(seg, arg->offset, arg->length);
 	return err;
 }
 
@@ -239,7 +248,6 @@ static int discard(const struct soft_object *seg,
 		   const struct pvvas_ioc_range *arg)
 {
 	int fd = soft_segment_file(seg, O_RDWR), err = 0;
-	const struct soft_object *o;
 
 	if (fd < 0)
 		return fd;
@@ -247,10 +255,7 @@ static int discard(const struct soft_object *seg,
 		      (off_t)arg->offset, (off_t)arg->length) < 0)
 		err = -errno;
 	close(fd);
-	/* the pages are gone in all faces of the memory */
-	for_each_object(o)
-		if (seg->pager && o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
-			soft_range_changed(o, arg->offset, arg->length);
+	pages_changed(seg, arg->offset, arg->length);
 	return err;
 }
 
@@ -273,6 +278,74 @@ static int read_pages(const struct soft_object *seg,
 	if (prot >= 0)
 		close(prot);
 	return err;
+}
+
+static bool in_segment(const struct soft_object *seg, uint64_t offset,
+		       uint64_t length)
+{
+	return offset < seg->length && length <= seg->length - offset;
+}
+
+static int move_page(int from, uint64_t src, int to, uint64_t dst)
+{
+	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	char data[PAGE];
+	uint64_t end;
+	int err;
+
+	if (!has_memory(from, src, &end))
+		return fallocate(to, punch, (off_t)dst, PAGE) < 0 ? -errno : 0;
+	err = soft_read(from, data, PAGE, src);
+	if (!err)
+		err = soft_write(to, data, PAGE, dst);
+	if (!err && fallocate(from, punch, (off_t)src, PAGE) < 0)
+		err = -errno;
+	return err;
+}
+
+/* Files share no pages: they are copied, and the old ones given back. */
+static int move_pages(const struct soft_object *from, const struct soft_object *to,
+		      const struct pvvas_ioc_move *arg)
+{
+	int in = soft_segment_file(from, O_RDWR);
+	int out = soft_segment_file(to, O_RDWR);
+	int err = in < 0 ? in : out < 0 ? out : 0;
+	uint64_t at;
+
+	for (at = 0; at < arg->length && !err; at += PAGE)
+		err = move_page(in, arg->from_offset + at, out,
+				arg->to_offset + at);
+	if (in >= 0)
+		close(in);
+	if (out >= 0)
+		close(out);
+	pages_changed(from, arg->from_offset, arg->length);
+	pages_changed(to, arg->to_offset, arg->length);
+	return err;
+}
+
+static int move_call(const struct pvvas_ioc_move *arg)
+{
+	const struct soft_object *from, *to;
+	int err;
+
+	from = soft_segment_at(arg->from, PVVAS_READ | PVVAS_WRITE, &err);
+	if (!from)
+		return err;
+	to = soft_segment_at(arg->to, PVVAS_READ | PVVAS_WRITE, &err);
+	if (!to)
+		return err;
+	if (!arg->length ||
+	    (arg->from_offset | arg->to_offset | arg->length) % PAGE)
+		return -EINVAL;
+	if (!in_segment(from, arg->from_offset, arg->length) ||
+	    !in_segment(to, arg->to_offset, arg->length))
+		return -ERANGE;
+	if (soft_same_memory(from, to) &&
+	    arg->from_offset < arg->to_offset + arg->length &&
+	    arg->to_offset < arg->from_offset + arg->length)
+		return -EINVAL;
+	return move_pages(from, to, arg);
 }
 
 static int range_call(unsigned long request, struct pvvas_ioc_range *arg)
@@ -341,9 +414,48 @@ static int seg_stat(struct pvvas_ioc_seg_stat *arg)
 	return err;
 }
 
+/* What was clean is known no more. */
+static int untrack(const struct pvvas_ioc_id *arg)
+{
+	const struct soft_object *seg;
+	int fd, err;
+
+	seg = soft_segment_at(arg->id, PVVAS_READ | PVVAS_WRITE, &err);
+	if (!seg)
+		return err;
+	fd = soft_clean_file(seg, O_RDWR);
+	if (fd == -ENOENT)
+		return 0;
+	if (fd < 0)
+		return fd;
+	err = ftruncate(fd, 0) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+/* Shared memory knows no accesses, nor writes while a page is taken out. */
+static int not_known(uint32_t id)
+{
+	int err;
+
+	return soft_segment_at(id, PVVAS_READ | PVVAS_WRITE, &err) ?
+	       -EOPNOTSUPP : err;
+}
+
 int soft_page_call(unsigned long request, void *arg)
 {
 	switch (request) {
+	case PVVAS_IOC_SEG_UNTRACK:
+		return untrack(arg);
+	case PVVAS_IOC_SEG_ACCESSED:
+		return not_known(((struct pvvas_ioc_range *)arg)->seg);
+	case PVVAS_IOC_SEG_LIMIT:
+	case PVVAS_IOC_SEG_RECLAIM_WAIT:
+		return not_known(((struct pvvas_ioc_reclaim *)arg)->seg);
+	case PVVAS_IOC_SEG_EVICT:
+		return not_known(((struct pvvas_ioc_evict *)arg)->seg);
+	case PVVAS_IOC_SEG_MOVE:
+		return move_call(arg);
 	case PVVAS_IOC_SEG_PROTECT:
 	case PVVAS_IOC_SEG_DIRTY:
 	case PVVAS_IOC_SEG_POPULATE:

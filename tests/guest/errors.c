@@ -27,6 +27,11 @@ static void segments_that_are_not_there_are_enoent(void)
 	check_eq(seg_populate(NOTHING, BASE, 4096), -ENOENT);
 	check_eq(seg_fill(NOTHING, BASE, page, 4096), -ENOENT);
 	check_eq(seg_discard(NOTHING, BASE, 4096), -ENOENT);
+	check_eq(seg_accessed(NOTHING, BASE, 4096, &found, 1), -ENOENT);
+	check_eq(seg_untrack(NOTHING), -ENOENT);
+	check_eq(seg_limit(NOTHING, 1), -ENOENT);
+	check_eq(seg_evict(NOTHING, &found, page, 1), -ENOENT);
+	check_eq(seg_move(NOTHING, BASE, NOTHING, BASE, 4096), -ENOENT);
 	check_eq(seg_pager(NOTHING, 1), -ENOENT);
 	check_eq(seg_map2(NOTHING, NULL), -ENOENT);
 	check_eq(seg_clone(NOTHING), -ENOENT);
@@ -37,6 +42,7 @@ static void segments_that_are_not_there_are_enoent(void)
 static void pages_of_segments_that_may_only_be_read_are_eacces(void)
 {
 	int sid = tcase_seg(NULL, BASE, MIB, 0400);
+	uint64_t bytes;
 	void *found;
 
 	if (!geteuid()) {
@@ -55,6 +61,12 @@ static void pages_of_segments_that_may_only_be_read_are_eacces(void)
 	check_eq(seg_populate(sid, BASE, 4096), -EACCES);
 	check_eq(seg_fill(sid, BASE, page, 4096), -EACCES);
 	check_eq(seg_discard(sid, BASE, 4096), -EACCES);
+	check_eq(seg_accessed(sid, BASE, 4096, &found, 1), -EACCES);
+	check_eq(seg_untrack(sid), -EACCES);
+	check_eq(seg_limit(sid, 1), -EACCES);
+	check_eq(seg_reclaim_wait(sid, &bytes, NULL), -EACCES);
+	check_eq(seg_evict(sid, &found, page, 1), -EACCES);
+	check_eq(seg_move(sid, BASE, sid, BASE + 8192, 4096), -EACCES);
 	check_eq(seg_pager(sid, 1), -EACCES);
 	check_eq(seg_map2(sid, NULL), -EACCES);
 	check_eq(seg_attach_prot(tcase_vas(NULL, 0600), sid,

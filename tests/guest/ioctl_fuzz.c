@@ -130,6 +130,9 @@ union arg {
 	struct pvvas_ioc_publish_all publish_all;
 	struct pvvas_ioc_range range;
 	struct pvvas_ioc_seg_pager pager;
+	struct pvvas_ioc_reclaim reclaim;
+	struct pvvas_ioc_evict evict;
+	struct pvvas_ioc_move move;
 	struct pvvas_ioc_seg_stat seg_stat;
 	struct pvvas_ioc_wait wait;
 	unsigned char bytes[512];
@@ -369,15 +372,17 @@ static unsigned long fill_range(union arg *a)
 		PVVAS_IOC_SEG_PROTECT, PVVAS_IOC_SEG_DIRTY,
 		PVVAS_IOC_SEG_POPULATE, PVVAS_IOC_SEG_FILL,
 		PVVAS_IOC_SEG_DISCARD, PVVAS_IOC_SEG_READ,
+		PVVAS_IOC_SEG_ACCESSED,
 	};
-	unsigned long request = requests[below(6)];
+	unsigned long request = requests[below(7)];
 
 	a->range.seg = an_id(known.seg, secret_seg, open_seg);
 	a->range.offset = below(4) ? below(64) * 4096UL : odd_number();
 	a->range.length = below(4) ? (1 + below(64)) * 4096UL : odd_number();
 	if (request == PVVAS_IOC_SEG_PROTECT) {
 		a->range.arg = below(5);
-	} else if (request == PVVAS_IOC_SEG_DIRTY) {
+	} else if (request == PVVAS_IOC_SEG_DIRTY ||
+		   request == PVVAS_IOC_SEG_ACCESSED) {
 		a->range.addr = a_buffer();
 		a->range.arg = below(4) ? below(512) : odd_number();
 	} else if (request == PVVAS_IOC_SEG_FILL ||
@@ -389,8 +394,44 @@ static unsigned long fill_range(union arg *a)
 	return request;
 }
 
+static unsigned long fill_move(union arg *a)
+{
+	a->move.from = an_id(known.seg, secret_seg, open_seg);
+	a->move.to = an_id(known.seg, secret_seg, open_seg);
+	a->move.from_offset = below(4) ? below(64) * 4096UL : odd_number();
+	a->move.to_offset = below(4) ? below(64) * 4096UL : odd_number();
+	a->move.length = below(4) ? (1 + below(64)) * 4096UL : odd_number();
+	return PVVAS_IOC_SEG_MOVE;
+}
+
+/* A pager that waits does so until a moment that is past. */
+static unsigned long fill_reclaim(union arg *a)
+{
+	a->reclaim.seg = an_id(known.seg, secret_seg, open_seg);
+	switch (below(4)) {
+	case 0:
+		a->reclaim.deadline = 1 + below(1000);
+		return PVVAS_IOC_SEG_RECLAIM_WAIT;
+	case 1:
+		a->evict.addr = a_buffer();
+		a->evict.data = a_buffer();
+		a->evict.room = below(4) ? below(64) : odd_number();
+		return PVVAS_IOC_SEG_EVICT;
+	case 2:
+		a->id.id = a->reclaim.seg;
+		return PVVAS_IOC_SEG_UNTRACK;
+	default:
+		a->reclaim.bytes = odd_number();
+		return PVVAS_IOC_SEG_LIMIT;
+	}
+}
+
 static unsigned long fill_self(union arg *a)
 {
+	if (below(4) == 0)
+		return fill_move(a);
+	if (below(3) == 0)
+		return fill_reclaim(a);
 	if (below(2)) {
 		a->pager.seg = an_id(known.seg, secret_seg, open_seg);
 		a->pager.on = below(3);
@@ -559,9 +600,19 @@ static void nothing_gained(unsigned long request, const union arg *a)
 		       a->pager.seg) != (uint32_t)open_seg);
 	if (request == PVVAS_IOC_SEG_PROTECT || request == PVVAS_IOC_SEG_DIRTY ||
 	    request == PVVAS_IOC_SEG_POPULATE || request == PVVAS_IOC_SEG_FILL ||
-	    request == PVVAS_IOC_SEG_DISCARD)
+	    request == PVVAS_IOC_SEG_DISCARD || request == PVVAS_IOC_SEG_ACCESSED)
 		check(a->range.seg != (uint32_t)secret_seg &&
 		      a->range.seg != (uint32_t)open_seg);
+	if (request == PVVAS_IOC_SEG_LIMIT || request == PVVAS_IOC_SEG_EVICT ||
+	    request == PVVAS_IOC_SEG_RECLAIM_WAIT ||
+	    request == PVVAS_IOC_SEG_UNTRACK)
+		check(a->reclaim.seg != (uint32_t)secret_seg &&
+		      a->reclaim.seg != (uint32_t)open_seg);
+	if (request == PVVAS_IOC_SEG_MOVE)
+		check(a->move.from != (uint32_t)secret_seg &&
+		      a->move.from != (uint32_t)open_seg &&
+		      a->move.to != (uint32_t)secret_seg &&
+		      a->move.to != (uint32_t)open_seg);
 }
 
 static void as_nobody(void *arg)

@@ -253,8 +253,10 @@ static void hugetlb_pool(int pages)
 static void pages_of_hugetlbfs_become_a_segment(void)
 {
 	struct pvvas_ioc_clone clone = { .size = sizeof(clone), .mode = 0600 };
+	static char page[4 * KIB];
 	struct pvvas_stats none, before, after;
 	char *m, *small;
+	void *gone;
 	int sid, i;
 
 	hugetlb_pool(4);
@@ -288,6 +290,13 @@ static void pages_of_hugetlbfs_become_a_segment(void)
 	check_eq(ioctl(device(), PVVAS_IOC_SEG_CLONE, &clone), -1);
 	check_eq(errno, EOPNOTSUPP);
 	check_eq(seg_discard(sid, BASE, MIB), -EOPNOTSUPP);
+	check_eq(seg_move(sid, BASE, sid, BASE + MIB, MIB), -EOPNOTSUPP);
+	check_eq(seg_limit(sid, SEG_NO_LIMIT), -EOPNOTSUPP);
+	check_eq(seg_evict(sid, &gone, page, 1), -EOPNOTSUPP);
+	/* but accesses can be told of */
+	check_eq(seg_accessed(sid, BASE, MIB, &gone, 1), 1);
+	check_eq(*(volatile char *)BASE, 1);
+	check_eq(seg_untrack(sid), 0);
 	check_eq(vas_switch(VAS_HOME), 0);
 	i = tcase_vas(tcase_name("hugetlb"), 0600);
 	check_eq(seg_attach(i, sid), 0);

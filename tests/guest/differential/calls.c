@@ -517,6 +517,17 @@ static void do_discard(const unsigned int *r)
 		      m_discard(m, sid, at, length));
 }
 
+static void do_move(const unsigned int *r)
+{
+	int from = some_seg(r[0]), to = some_seg(r[1]);
+	uintptr_t src = some_page(r[2], from), dst = some_page(r[3], to);
+	size_t length = some_length(r[4], from);
+
+	say("seg_move(%d, %#lx, %d, %#lx, %#zx)", from, src, to, dst, length);
+	agree_exactly(seg_move(from, (void *)src, to, (void *)dst, length),
+		      m_move(m, from, src, to, dst, length));
+}
+
 static void do_pager(const unsigned int *r)
 {
 	int sid = some_seg(r[0]), on = r[1] % 3 == 0;
@@ -533,7 +544,7 @@ static void (*const calls_of[])(const unsigned int *r) = {
 	do_seg_attach, do_seg_attach, do_seg_attach, do_seg_detach,
 	do_seg_clone, do_seg_map2, do_setattr, do_switch, do_switch, do_access,
 	do_access, do_access, do_access, do_protect, do_dirty, do_populate,
-	do_fill, do_discard, do_pager,
+	do_fill, do_discard, do_move, do_pager,
 };
 
 _Static_assert(ARRAY_SIZE(calls_of) == NR_CALLS, "all of them");

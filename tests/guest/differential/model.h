@@ -134,6 +134,8 @@ int m_populate(struct model *m, int sid, uintptr_t addr, size_t length);
 int m_fill(struct model *m, int sid, uintptr_t addr, size_t length,
 	   uint64_t value);
 int m_discard(struct model *m, int sid, uintptr_t addr, size_t length);
+int m_move(struct model *m, int from, uintptr_t src, int to, uintptr_t dst,
+	   size_t length);
 int m_pager(struct model *m, int sid, bool on);
 
 #endif /* DIFFERENTIAL_MODEL_H */

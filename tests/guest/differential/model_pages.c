@@ -234,6 +234,40 @@ int m_discard(struct model *m, int sid, uintptr_t addr, size_t length)
 	return err;
 }
 
+int m_move(struct model *m, int from, uintptr_t src, int to, uintptr_t dst,
+	   size_t length)
+{
+	struct m_seg *f, *t;
+	int err = range(m, from, src, length);
+	size_t i, n = pages_of(length);
+
+	if (!err)
+		err = range(m, to, dst, length);
+	if (!err)
+		err = m_range(m, from, src, length);
+	if (!err)
+		err = m_range(m, to, dst, length);
+	if (err)
+		return err;
+	f = m_seg(m, from);
+	t = m_seg(m, to);
+	if (f->memory == t->memory && first_of(f, src) < first_of(t, dst) + n &&
+	    first_of(t, dst) < first_of(f, src) + n)
+		return -EINVAL;
+	for (i = 0; i < n; i++) {
+		struct m_page *p = &f->memory->page[first_of(f, src) + i];
+		struct m_page *q = &t->memory->page[first_of(t, dst) + i];
+
+		q->there = p->there;
+		q->value = p->value;
+		q->clean = false;
+		p->there = false;
+		p->clean = false;
+		p->value = 0;
+	}
+	return 0;
+}
+
 int m_pager(struct model *m, int sid, bool on)
 {
 	struct m_seg *s = m_seg(m, sid);

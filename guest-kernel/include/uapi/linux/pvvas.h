@@ -140,12 +140,14 @@ struct pvvas_ioc_name {
 };
 
 /**
- * struct pvvas_ioc_id - PVVAS_IOC_VAS_DELETE, _SEG_DELETE, _SEG_LOCK_RESET
+ * struct pvvas_ioc_id - PVVAS_IOC_VAS_DELETE, _SEG_DELETE, _SEG_LOCK_RESET, _SEG_UNTRACK
  * @size: sizeof(struct pvvas_ioc_id)
  * @id: DELETE: the object whose name goes away; it lives on until its last user
  *	goes.  LOCK_RESET: a segment that was lockable once, and that the caller
  *	owns: its lock is as new, whoever died in it.  -EBUSY if a thread holds
- *	it exclusively, -EINVAL if it never was lockable
+ *	it exclusively, -EINVAL if it never was lockable.  UNTRACK: a segment that
+ *	the caller may write to: SEG_DIRTY and SEG_ACCESSED begin anew, and until
+ *	then cost nothing
  */
 struct pvvas_ioc_id {
 	__u32 size;
@@ -460,22 +462,21 @@ struct pvvas_ioc_publish_all {
 	__u64 rows;
 };
 
-/**
- * struct pvvas_ioc_range - PVVAS_IOC_SEG_PROTECT, _DIRTY, _POPULATE, _FILL,
+ * struct pvvas_ioc_range - PVVAS_IOC_SEG_PROTECT, _DIRTY, _ACCESSED, _POPULATE, _FILL,
  *	_DISCARD, _READ
  * @size: sizeof(struct pvvas_ioc_range)
  * @seg: a segment that the caller may write to; READ: that it may read
  * @offset: bytes from the segment's base, a multiple of the page size
  * @length: bytes, the same
- * @addr: DIRTY: an array of __u64 for offsets of pages; FILL: @length bytes of
- *	data; READ: room for @length bytes; else 0
+ * @addr: DIRTY, ACCESSED: an array of __u64 for offsets of pages; FILL: @length
+ *	bytes of data; READ: room for @length bytes; else 0
  * @arg: PROTECT: PVVAS_READ, PVVAS_WRITE, both or 0: what is allowed here at
- *	most, in all VASes; DIRTY: rows of the array; else 0
- * @done: out, DIRTY: rows filled, FILL: pages placed, else 0
+ *	most, in all VASes; DIRTY, ACCESSED: rows of the array; else 0
+ * @done: out, DIRTY, ACCESSED: rows filled, FILL: pages placed, else 0
  *
  * DIRTY tells which pages were written to since it last told of them, and only
- * of as many as there is room for.  After -EFAULT all that it has looked at counts
- * as written to.  FILL puts data where there is no memory yet, page by page, and
+ * of as many as there is room for; ACCESSED the same of any access.  After -EFAULT
+ * all that it has looked at counts as written to, or accessed.  FILL puts data where there is no memory yet, page by page, and
  * leaves what is there alone.  DISCARD gives memory back: the next access finds
  * zeroes, or asks the pager; -EOPNOTSUPP for memory of hugetlbfs, -EINVAL for a
  * segment that is locked into memory.  READ copies what is there, and zeroes for
@@ -504,6 +505,77 @@ struct pvvas_ioc_seg_pager {
 	__u32 seg;
 	__u32 on;
 	__u32 reserved;
+};
+
+/**
+ * struct pvvas_ioc_reclaim - PVVAS_IOC_SEG_LIMIT, _RECLAIM_WAIT
+ * @size: sizeof(struct pvvas_ioc_reclaim)
+ * @seg: a segment that the caller may write to
+ * @bytes: LIMIT: how much of it is to be resident at most; PVVAS_NO_LIMIT; or 0: it
+ *	is not reclaimable (any more).  RECLAIM_WAIT: in, 0; out, how much is to go
+ * @deadline: RECLAIM_WAIT: nanoseconds of CLOCK_MONOTONIC, or PVVAS_NO_DEADLINE;
+ *	else 0
+ *
+ * A limit refuses nothing: it is for the pager that keeps it.  RECLAIM_WAIT sleeps
+ * until more than that is resident, or the kernel is short of memory.
+ *
+ * RECLAIM_WAIT: -ETIMEDOUT.  -EINTR: a signal (and with SA_RESTART the request is
+ * made again).  -EINVAL: the segment is not reclaimable.  -ENOENT: there is no such
+ * segment, also once it has gone.
+ */
+struct pvvas_ioc_reclaim {
+	__u32 size;
+	__u32 seg;
+	__u64 bytes;
+	__u64 deadline;
+};
+
+#define PVVAS_NO_LIMIT		(~0ULL)
+
+/**
+ * struct pvvas_ioc_evict - PVVAS_IOC_SEG_EVICT
+ * @size: sizeof(struct pvvas_ioc_evict)
+ * @seg: a segment that the caller may write to, and that has a pager
+ * @addr: an array of __u64 for the offsets of the pages that went
+ * @data: room for the content of as many pages
+ * @room: how many, INT_MAX at most
+ * @done: in, 0; out, how many went
+ *
+ * Takes the pages that were not accessed for the longest time out of the segment, with
+ * their content: an access asks the pager (PVVAS_IOC_SEG_PAGER).  Counts as
+ * PVVAS_IOC_SEG_ACCESSED for pages that it has looked at.
+ */
+struct pvvas_ioc_evict {
+	__u32 size;
+	__u32 seg;
+	__u64 addr;
+	__u64 data;
+	__u64 room;
+	__u64 done;
+};
+
+/**
+ * struct pvvas_ioc_move - PVVAS_IOC_SEG_MOVE: pages to another place
+ * @size: sizeof(struct pvvas_ioc_move)
+ * @from: a segment that the caller may write to; @to: another one, or the same
+ * @reserved: 0
+ * @from_offset: bytes from the base of @from, a multiple of the page size
+ * @to_offset: the same in @to
+ * @length: bytes, a multiple of the page size
+ *
+ * What was at the new place is gone, and there is no memory at the old one any more.
+ * Pages are not copied, unless another memory cgroup pays for @to.  -EINVAL: ranges of
+ * one memory that overlap, or a segment that is locked into memory; -EOPNOTSUPP for
+ * memory of hugetlbfs.
+ */
+struct pvvas_ioc_move {
+	__u32 size;
+	__u32 from;
+	__u32 to;
+	__u32 reserved;
+	__u64 from_offset;
+	__u64 to_offset;
+	__u64 length;
 };
 
 /**
@@ -726,6 +798,12 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_SEG_DISCARD	_IOWR(PVVAS_IOC_TYPE, 57, struct pvvas_ioc_range)
 #define PVVAS_IOC_SEG_READ	_IOWR(PVVAS_IOC_TYPE, 58, struct pvvas_ioc_range)
 #define PVVAS_IOC_SEGS_CLONE	_IOWR(PVVAS_IOC_TYPE, 59, struct pvvas_ioc_segs_clone)
+#define PVVAS_IOC_SEG_ACCESSED	_IOWR(PVVAS_IOC_TYPE, 60, struct pvvas_ioc_range)
+#define PVVAS_IOC_SEG_UNTRACK	_IOWR(PVVAS_IOC_TYPE, 61, struct pvvas_ioc_id)
+#define PVVAS_IOC_SEG_LIMIT	_IOWR(PVVAS_IOC_TYPE, 62, struct pvvas_ioc_reclaim)
+#define PVVAS_IOC_SEG_RECLAIM_WAIT _IOWR(PVVAS_IOC_TYPE, 63, struct pvvas_ioc_reclaim)
+#define PVVAS_IOC_SEG_EVICT	_IOWR(PVVAS_IOC_TYPE, 66, struct pvvas_ioc_evict)
+#define PVVAS_IOC_SEG_MOVE	_IOWR(PVVAS_IOC_TYPE, 67, struct pvvas_ioc_move)
 #define PVVAS_IOC_SEG_WAIT	_IOWR(PVVAS_IOC_TYPE, 64, struct pvvas_ioc_wait)
 #define PVVAS_IOC_SEG_WAKE	_IOWR(PVVAS_IOC_TYPE, 65, struct pvvas_ioc_wait)
 
