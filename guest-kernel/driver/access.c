@@ -87,7 +87,7 @@ static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
 {
 	struct pvvas_seg *mem = seg->memory;
 	u32 in_page = offset_in_page(offset);
-	pgoff_t index = offset >> PAGE_SHIFT;
+	pgoff_t index = pvvas_index_at(seg, offset);
 	struct page *page;
 	int ret;
 

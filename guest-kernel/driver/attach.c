@@ -543,7 +543,7 @@ static int pvvas_link_next_locked(struct pvvas_ioc_link *arg, u32 *from)
 	if (att && link != mine)
 		arg->prot &= att->rights;
 	arg->flags = link->seg->lockable ? PVVAS_LINK_LOCKABLE : 0;
-	arg->memory = link->seg->memory->unique;
+	arg->memory = pvvas_seg_unique(link->seg);
 	return 0;
 }
 

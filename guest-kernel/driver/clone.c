@@ -10,20 +10,24 @@
 #include "ept.h"
 #include "lock.h"
 
-/* An empty segment as @like, at @base. */
+/* An empty segment as @like, but for where it is and of which of its pages. */
 static struct pvvas_seg *pvvas_clone_new(struct pvvas_seg *like, u64 base,
-					 umode_t mode)
+					 u64 offset, u64 length, umode_t mode)
 {
-	struct pvvas_seg *seg = pvvas_seg_new(base, like->length, mode);
+	struct pvvas_seg *seg = pvvas_seg_new(base, length, mode);
 	int ret;
 
 	if (IS_ERR(seg))
 		return seg;
+	seg->shift = like->shift +
+		     ((like->base - like->start + offset) / PVVAS_BLOCK *
+		      PVVAS_BLOCK_PAGES);
 	seg->huge = like->huge;
 	seg->small = like->small;
 	seg->dump = like->dump;
 	seg->policy = like->policy;
 	seg->nodes = like->nodes;
+	seg->colors = like->colors;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_seg_place(seg);
 	pvvas_unlock();
@@ -91,7 +95,7 @@ static int pvvas_clone_make(struct pvvas_clone *clones, u32 nr, const u32 *mode)
 	for (i = 0; i < nr; i++) {
 		from = clones[i].from;
 		to = from->memory->pinned ? ERR_PTR(-EOPNOTSUPP) :
-		     pvvas_clone_new(from, from->base,
+		     pvvas_clone_new(from, from->base, 0, from->length,
 				     mode ? *mode : from->obj.mode);
 		ret = PTR_ERR_OR_ZERO(to);
 		if (ret)
@@ -112,7 +116,7 @@ int pvvas_seg_clone(struct pvvas_ioc_clone *arg)
 	char *name;
 	int ret;
 
-	if (arg->base)
+	if (arg->base || arg->offset || arg->length)
 		return -EINVAL;
 	ret = pvvas_clone_name(arg, &name, &owner);
 	if (ret)
@@ -160,6 +164,28 @@ static int pvvas_face_join(struct pvvas_seg *face, struct pvvas_seg *mem)
 	return ret;
 }
 
+/* Does the range fit where it is to be seen? */
+static int pvvas_map2_check(const struct pvvas_seg *from,
+			    struct pvvas_ioc_clone *arg)
+{
+	struct pvvas_ioc_range range = { .offset = arg->offset,
+					 .length = arg->length };
+	u64 at = from->base + arg->offset;
+	int ret;
+
+	if (!arg->length && !arg->offset)
+		range.length = arg->length = from->length;
+	ret = pvvas_range_check(from, &range);
+	if (ret)
+		return ret;
+	if (!arg->base)
+		return IS_ALIGNED(at, PVVAS_BLOCK) ? 0 : -EINVAL;
+	if (arg->base < PVVAS_WINDOW_FIRST || arg->base > PVVAS_WINDOW_VA +
+	    pvvas_window.size - arg->length)
+		return -ERANGE;
+	return (arg->base ^ at) & (PVVAS_BLOCK - 1) ? -EINVAL : 0;
+}
+
 int pvvas_seg_map2(struct pvvas_ioc_clone *arg)
 {
 	struct pvvas_seg *from, *to, *mem;
@@ -176,14 +202,9 @@ int pvvas_seg_map2(struct pvvas_ioc_clone *arg)
 		return PTR_ERR(from);
 	}
 	mem = from->memory;
-	if (!arg->base)
-		ret = from->base == from->start ? 0 : -EINVAL;
-	else if (arg->base < PVVAS_WINDOW_FIRST || arg->base > PVVAS_WINDOW_VA +
-		 pvvas_window.size - from->length)
-		ret = -ERANGE;
-	else if ((arg->base ^ from->base) & (PVVAS_BLOCK - 1))
-		ret = -EINVAL;
-	to = ret ? ERR_PTR(ret) : pvvas_clone_new(from, arg->base, arg->mode);
+	ret = pvvas_map2_check(from, arg);
+	to = ret ? ERR_PTR(ret) : pvvas_clone_new(from, arg->base, arg->offset,
+						  arg->length, arg->mode);
 	ret = PTR_ERR_OR_ZERO(to);
 	if (!ret) {
 		arg->base = to->base;
@@ -336,7 +357,8 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
 	u32 n, i;
 	int ret;
 
-	if (arg->flags || arg->reserved || arg->base)
+	if (arg->flags || arg->reserved || arg->base || arg->offset ||
+	    arg->length)
 		return -EINVAL;
 	clones = pvvas_vas_clone_list(arg->source, &n);
 	if (IS_ERR(clones))

@@ -87,7 +87,8 @@ static int pvvas_clone_take(struct pvvas_clone *clone, pgoff_t index,
 	struct pvvas_seg *to = clone->to;
 	int ret;
 
-	if (xa_load(&to->pages, index))
+	if (index < pvvas_first(to) || index >= pvvas_end(to) ||
+	    xa_load(&to->pages, index))
 		return 0;
 	if (!clone->copies) {
 		get_page(page);
@@ -156,6 +157,17 @@ static int pvvas_faces_get(struct pvvas_seg *mem,
 	return n;
 }
 
+/* Of the memory's pages from @first on, what the face shows. */
+void pvvas_face_refuse(struct pvvas_seg *face, pgoff_t first, u64 count, u32 prot)
+{
+	pgoff_t from = max(first, pvvas_first(face));
+	pgoff_t to = min(first + count, pvvas_end(face));
+
+	if (from < to)
+		pvvas_tree_refuse(face->tree, pvvas_own(face, from), to - from,
+				  prot);
+}
+
 /* Lower the rights that any face gives, to what pvvas_tree_refuse() takes. */
 void pvvas_faces_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count,
 			u32 prot)
@@ -164,7 +176,7 @@ void pvvas_faces_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count,
 	int n = pvvas_faces_get(mem, faces);
 
 	while (n--) {
-		pvvas_tree_refuse(faces[n]->tree, first, count, prot);
+		pvvas_face_refuse(faces[n], first, count, prot);
 		pvvas_seg_drop(faces[n]);
 	}
 }
@@ -190,7 +202,7 @@ static void pvvas_clone_freeze(struct pvvas_seg *mem)
 	}
 	xas_unlock_irq(&xas);
 	/* What a face that comes now shows is read-only already. */
-	pvvas_faces_refuse(mem, 0, (mem->end - mem->start) >> PAGE_SHIFT,
+	pvvas_faces_refuse(mem, pvvas_first(mem), mem->length >> PAGE_SHIFT,
 			   PVVAS_PROT_READ);
 }
 
@@ -322,12 +334,15 @@ static int pvvas_clone_share(struct pvvas_clone *clone, const bool *killed)
 {
 	struct mem_cgroup *old = set_active_memcg(clone->to->memcg);
 	u32 most = clone->copies ? PVVAS_COPIED_AT_ONCE : PVVAS_SHARED_AT_ONCE;
+	unsigned long end = pvvas_end(clone->to);
 	struct xarray *pages = &clone->from->memory->pages;
 	struct pvvas_batch *batch = kzalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT);
 	int ret = batch ? 0 : -ENOMEM;
 
-	while (!ret && xa_find(pages, &batch->first, ULONG_MAX, PVVAS_COW)) {
-		batch->last = batch->first | (most - 1);
+	if (batch)
+		batch->first = pvvas_first(clone->to);
+	while (!ret && xa_find(pages, &batch->first, end - 1, PVVAS_COW)) {
+		batch->last = min(batch->first | (most - 1), end - 1);
 		ret = pvvas_clone_stop(clone, killed) ?:
 		      pvvas_clone_share_some(clone, batch);
 		cond_resched();

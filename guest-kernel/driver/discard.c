@@ -100,7 +100,7 @@ int pvvas_seg_discard(struct pvvas_ioc_range *arg)
 		ret = -EOPNOTSUPP;
 	if (!ret && mem->locked)
 		ret = -EINVAL;
-	first = (seg->base - seg->start + arg->offset) >> PAGE_SHIFT;
+	first = pvvas_range_first(seg, arg);
 	if (!ret)
 		ret = pvvas_discard_range(mem, first,
 					  first + (arg->length >> PAGE_SHIFT));

@@ -101,7 +101,7 @@ static bool pvvas_dump_is_last(struct mm_struct *mm)
 
 static pgoff_t pvvas_dump_index(const struct pvvas_seg *seg, pgoff_t pgoff)
 {
-	return pgoff + ((seg->base - seg->start) >> PAGE_SHIFT);
+	return pgoff + pvvas_first(seg);
 }
 
 static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)

@@ -65,10 +65,10 @@ static bool pvvas_extent_free(const struct pvvas_extent *ext)
 {
 	struct pvvas_seg *mem = ext->seg->memory;
 	unsigned long last = ext->first + ext->nr - 1;
-	unsigned long rule = ext->first, page = ext->first;
+	unsigned long rule = pvvas_own(ext->seg, ext->first), page = ext->first;
 
 	return (ext->data || pvvas_extent_wanted(mem)) &&
-	       !mt_find(&ext->seg->prot, &rule, last) &&
+	       !mt_find(&ext->seg->prot, &rule, pvvas_own(ext->seg, last)) &&
 	       !xa_find(&mem->pages, &page, last, XA_PRESENT);
 }
 
@@ -153,19 +153,19 @@ static int pvvas_extent_store(const struct pvvas_extent *ext)
 /* With the pages' lock.  For what cannot be shown here the next access asks. */
 static void pvvas_extent_show(const struct pvvas_extent *ext)
 {
+	pgoff_t first = pvvas_own(ext->seg, ext->first);
 	struct pvvas_tree *tree = ext->seg->tree;
 	u32 i;
 
 	if (ext->nr != PVVAS_BLOCK_PAGES) {
-		pvvas_tree_set_pages(tree, ext->first, ext->run, ext->pages,
+		pvvas_tree_set_pages(tree, first, ext->run, ext->pages,
 				     ext->nr);
 		return;
 	}
 	/* A table for single pages may have to stay. */
-	if (pvvas_tree_set_block(tree, ext->first, ext->run))
+	if (pvvas_tree_set_block(tree, first, ext->run))
 		for (i = 0; i < ext->nr; i++)
-			pvvas_tree_set(tree, ext->first + i, ext->run + i,
-				       PVVAS_RW);
+			pvvas_tree_set(tree, first + i, ext->run + i, PVVAS_RW);
 }
 
 /* The pages from @first to @last, as 2^@order ones if they are as many. */
@@ -181,8 +181,9 @@ static int pvvas_extent_try(struct pvvas_seg *seg, pgoff_t first, pgoff_t last,
 
 	if (ext.nr == 1 || !pvvas_extent_free(&ext))
 		return -EBUSY;
-	ret = order == PMD_ORDER ? pvvas_tree_prepare_block(seg->tree, first, gfp) :
-				   pvvas_tree_prepare(seg->tree, first, gfp);
+	ret = order == PMD_ORDER ?
+	      pvvas_tree_prepare_block(seg->tree, pvvas_own(seg, first), gfp) :
+	      pvvas_tree_prepare(seg->tree, pvvas_own(seg, first), gfp);
 	if (!ret)
 		ret = pvvas_extent_alloc(&ext, order, gfp);
 	if (ret)
@@ -286,8 +287,7 @@ long pvvas_extent_place(struct pvvas_seg *seg, pgoff_t index, pgoff_t to,
  */
 int pvvas_extent_touch(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
 {
-	pgoff_t from = (seg->base - seg->start) >> PAGE_SHIFT;
-	pgoff_t to = from + (seg->length >> PAGE_SHIFT) - 1;
+	pgoff_t from = pvvas_first(seg), to = pvvas_end(seg) - 1;
 	struct xarray *pages = &seg->memory->pages;
 	int ret = -EBUSY;
 

@@ -46,7 +46,7 @@ union pvvas_arg {
 
 /* Sizes that programs are compiled with. */
 static_assert(sizeof(struct pvvas_ioc_info) == 40);
-static_assert(sizeof(struct pvvas_ioc_create) == 64);
+static_assert(sizeof(struct pvvas_ioc_create) == 72);
 static_assert(sizeof(struct pvvas_ioc_name) == 16);
 static_assert(sizeof(struct pvvas_ioc_id) == 8);
 static_assert(sizeof(struct pvvas_ioc_attach) == 24);
@@ -60,7 +60,7 @@ static_assert(sizeof(struct pvvas_ioc_seg_data) == 24);
 static_assert(sizeof(struct pvvas_ioc_life) == 16);
 static_assert(sizeof(struct pvvas_ioc_attr) == 328);
 static_assert(sizeof(struct pvvas_ioc_stats) == 216);
-static_assert(sizeof(struct pvvas_ioc_clone) == 40);
+static_assert(sizeof(struct pvvas_ioc_clone) == 56);
 static_assert(sizeof(struct pvvas_clone_row) == 16);
 static_assert(sizeof(struct pvvas_ioc_segs_clone) == 16);
 static_assert(sizeof(struct pvvas_publish_row) == 16);
@@ -70,7 +70,7 @@ static_assert(sizeof(struct pvvas_ioc_seg_pager) == 16);
 static_assert(sizeof(struct pvvas_ioc_reclaim) == 24);
 static_assert(sizeof(struct pvvas_ioc_evict) == 40);
 static_assert(sizeof(struct pvvas_ioc_move) == 40);
-static_assert(sizeof(struct pvvas_ioc_seg_stat) == 48);
+static_assert(sizeof(struct pvvas_ioc_seg_stat) == 56);
 static_assert(sizeof(struct pvvas_ioc_wait) == 32);
 static_assert(sizeof(struct pvvas_identity) == 64);
 static_assert(sizeof(struct pvvas_hc_range) == 16);
@@ -397,7 +397,7 @@ static const struct pvvas_command {
 	int (*call)(union pvvas_arg *arg);
 } pvvas_commands[] = {
 	[_IOC_NR(PVVAS_IOC_INFO)] = { 40, 0, pvvas_do_info },
-	[_IOC_NR(PVVAS_IOC_VAS_CREATE)] = { 40, 64, pvvas_do_vas_create },
+	[_IOC_NR(PVVAS_IOC_VAS_CREATE)] = { 40, 72, pvvas_do_vas_create },
 	[_IOC_NR(PVVAS_IOC_VAS_FIND)] = { 16, 0, pvvas_do_vas_find },
 	[_IOC_NR(PVVAS_IOC_VAS_DELETE)] = { 8, 0, pvvas_do_vas_delete },
 	[_IOC_NR(PVVAS_IOC_VAS_ATTACH)] = { 24, 0, pvvas_do_vas_attach },
@@ -405,7 +405,7 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_VAS_RESIDENT)] = { 24, 0, pvvas_do_vas_resident },
 	[_IOC_NR(PVVAS_IOC_BEGIN)] = { 8, 0, pvvas_do_begin },
 	[_IOC_NR(PVVAS_IOC_VAS_PUBLISH)] = { 16, 0, pvvas_do_vas_publish },
-	[_IOC_NR(PVVAS_IOC_SEG_CREATE)] = { 40, 64, pvvas_do_seg_create },
+	[_IOC_NR(PVVAS_IOC_SEG_CREATE)] = { 40, 72, pvvas_do_seg_create },
 	[_IOC_NR(PVVAS_IOC_SEG_FIND)] = { 16, 0, pvvas_do_seg_find },
 	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, 0, pvvas_do_seg_delete },
 	[_IOC_NR(PVVAS_IOC_SEG_ATTACH)] = { 24, 0, pvvas_do_seg_attach },
@@ -426,15 +426,15 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_PUBLISH_ALL)] = { 16, 0, pvvas_do_publish_all },
 	[_IOC_NR(PVVAS_IOC_LIFE_TOKEN)] = { 16, 0, pvvas_do_life_token },
 	[_IOC_NR(PVVAS_IOC_LIFE_ALIVE)] = { 16, 0, pvvas_do_life_alive },
-	[_IOC_NR(PVVAS_IOC_VAS_CLONE)] = { 40, 0, pvvas_do_vas_clone },
-	[_IOC_NR(PVVAS_IOC_SEG_CLONE)] = { 40, 0, pvvas_do_seg_clone },
-	[_IOC_NR(PVVAS_IOC_SEG_MAP2)] = { 40, 0, pvvas_do_seg_map2 },
+	[_IOC_NR(PVVAS_IOC_VAS_CLONE)] = { 40, 56, pvvas_do_vas_clone },
+	[_IOC_NR(PVVAS_IOC_SEG_CLONE)] = { 40, 56, pvvas_do_seg_clone },
+	[_IOC_NR(PVVAS_IOC_SEG_MAP2)] = { 40, 56, pvvas_do_seg_map2 },
 	[_IOC_NR(PVVAS_IOC_SEG_PROTECT)] = { 48, 0, pvvas_do_seg_protect },
 	[_IOC_NR(PVVAS_IOC_SEG_DIRTY)] = { 48, 0, pvvas_do_seg_dirty },
 	[_IOC_NR(PVVAS_IOC_SEG_POPULATE)] = { 48, 0, pvvas_do_seg_populate },
 	[_IOC_NR(PVVAS_IOC_SEG_FILL)] = { 48, 0, pvvas_do_seg_fill },
 	[_IOC_NR(PVVAS_IOC_SEG_PAGER)] = { 16, 0, pvvas_do_seg_pager },
-	[_IOC_NR(PVVAS_IOC_SEG_STAT)] = { 48, 0, pvvas_do_seg_stat },
+	[_IOC_NR(PVVAS_IOC_SEG_STAT)] = { 48, 56, pvvas_do_seg_stat },
 	[_IOC_NR(PVVAS_IOC_SEG_DISCARD)] = { 48, 0, pvvas_do_seg_discard },
 	[_IOC_NR(PVVAS_IOC_SEG_READ)] = { 48, 0, pvvas_do_seg_read },
 	[_IOC_NR(PVVAS_IOC_SEGS_CLONE)] = { 16, 0, pvvas_do_segs_clone },

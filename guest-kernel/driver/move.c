@@ -9,6 +9,7 @@
  *
  * A page that a clone has too is the clone's at the new place as well.  Where another
  * memory cgroup pays for the new place, pages are copied: a charge cannot be moved.
+ * So they are where the new place wants pages of other colours.
  */
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
@@ -21,7 +22,7 @@
  * @from: their segment; @to: the one where they go
  * @first: number of the first one in @from; @dest: in @to; @nr: how many
  * @pages: by place; NULL where there is none
- * @spares: pages to copy to, the first @nr_spares of them, if the cgroups differ
+ * @spares: pages to copy to, the first @nr_spares of them, if they are copied
  */
 struct pvvas_move {
 	struct pvvas_seg *from;
@@ -36,7 +37,11 @@ struct pvvas_move {
 
 static bool pvvas_move_copies(const struct pvvas_move *move)
 {
-	return move->from->memory->memcg != move->to->memory->memcg;
+	const struct pvvas_seg *from = move->from->memory;
+	const struct pvvas_seg *to = move->to->memory;
+
+	return from->memcg != to->memcg ||
+	       (to->colors && to->colors != from->colors);
 }
 
 /* Nodes and tables for the new places, and pages to copy to. */
@@ -46,7 +51,7 @@ static int pvvas_move_prepare(struct pvvas_move *move)
 	pgoff_t at = move->dest, end = move->dest + move->nr, next;
 	struct xarray *pages = &move->from->memory->pages;
 	unsigned long index = move->first;
-	int ret = pvvas_tree_prepare(move->to->tree, at, gfp);
+	int ret = pvvas_tree_prepare(move->to->tree, pvvas_own(move->to, at), gfp);
 	struct page *spare;
 
 	/* The last place of each node: a first one alone has none. */
@@ -245,10 +250,8 @@ static int pvvas_move_segs(struct pvvas_move *move,
 {
 	int ret;
 
-	move->first = (move->from->base - move->from->start +
-		       arg->from_offset) >> PAGE_SHIFT;
-	move->dest = (move->to->base - move->to->start +
-		      arg->to_offset) >> PAGE_SHIFT;
+	move->first = pvvas_first(move->from) + (arg->from_offset >> PAGE_SHIFT);
+	move->dest = pvvas_first(move->to) + (arg->to_offset >> PAGE_SHIFT);
 	ret = pvvas_move_check(move, arg);
 	return ret ?: pvvas_move_all(move, move->first +
 				     (arg->length >> PAGE_SHIFT));

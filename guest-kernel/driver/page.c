@@ -58,12 +58,73 @@ static struct page *pvvas_page_placed(const struct pvvas_seg *mem, pgoff_t index
 				order);
 }
 
+/* Colours of pages: the lowest bits of frame numbers, as caches have them. */
+#define PVVAS_COLOR_ORDER	6
+
+static bool pvvas_page_fits(const struct pvvas_seg *mem, const struct page *page)
+{
+	return mem->colors & BIT_ULL(page_to_pfn(page) % (1 << PVVAS_COLOR_ORDER));
+}
+
+/* One of some pages that are at hand, if it has such a colour. */
+static struct page *pvvas_page_chosen(const struct pvvas_seg *mem, pgoff_t index,
+				      gfp_t gfp)
+{
+	struct page *page = NULL, *other, *next;
+	LIST_HEAD(others);
+	int tries = 8;
+
+	while (tries--) {
+		page = pvvas_page_placed(mem, index, gfp, 0);
+		if (!page || pvvas_page_fits(mem, page))
+			break;
+		list_add(&page->lru, &others);
+		page = NULL;
+	}
+	list_for_each_entry_safe(other, next, &others, lru) {
+		list_del(&other->lru);
+		__free_page(other);
+	}
+	return page;
+}
+
+/* A page of one of the segment's colours: each is there once in 64 in a row. */
+static struct page *pvvas_page_colored(const struct pvvas_seg *mem, pgoff_t index,
+				       gfp_t gfp)
+{
+	struct page *page = pvvas_page_chosen(mem, index, gfp & ~__GFP_ZERO);
+	struct page *row;
+	int i;
+
+	if (!page) {
+		row = pvvas_page_placed(mem, index, gfp & ~__GFP_ZERO,
+					PVVAS_COLOR_ORDER);
+		if (!row)
+			return NULL;
+		split_page(row, PVVAS_COLOR_ORDER);
+		for (i = 0; i < 1 << PVVAS_COLOR_ORDER; i++) {
+			if (!page && pvvas_page_fits(mem, row + i))
+				page = row + i;
+			else
+				__free_page(row + i);
+		}
+	}
+	if (gfp & __GFP_ZERO)
+		clear_page(page_address(page));
+	return page;
+}
+
 /* With what was there before, but for __GFP_ZERO. */
 struct page *pvvas_page_alloc(struct pvvas_seg *mem, pgoff_t index, gfp_t gfp,
 			      unsigned int order)
 {
-	struct mem_cgroup *old = set_active_memcg(mem->memcg);
+	struct mem_cgroup *old;
 	struct page *page;
+
+	/* Pages in a row have all colours. */
+	if (mem->colors && order)
+		return NULL;
+	old = set_active_memcg(mem->memcg);
 
 	/*
 	 * GFP_ATOMIC is charged whatever the limit says, in the hope that such
@@ -71,8 +132,9 @@ struct page *pvvas_page_alloc(struct pvvas_seg *mem, pgoff_t index, gfp_t gfp,
 	 */
 	if (gfp & __GFP_HIGH && pvvas_memcg_full(mem->memcg, 1UL << order))
 		gfp &= ~__GFP_HIGH;
-	page = pvvas_page_placed(mem, index, gfp | __GFP_NOWARN | __GFP_ACCOUNT,
-				 order);
+	gfp |= __GFP_NOWARN | __GFP_ACCOUNT;
+	page = mem->colors ? pvvas_page_colored(mem, index, gfp) :
+			     pvvas_page_placed(mem, index, gfp, order);
 	set_active_memcg(old);
 	/* Pages come together, and go one by one. */
 	if (page && order)
@@ -94,10 +156,7 @@ void pvvas_page_put(struct page *page)
 /* No face shows anything at @index and the @nr pages from there any more. */
 static void pvvas_pages_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr)
 {
-	struct pvvas_seg *face;
-
-	list_for_each_entry(face, &mem->faces, face)
-		pvvas_tree_refuse(face->tree, index, nr, 0);
+	pvvas_pages_refuse(mem, index, nr, 0);
 }
 
 /* Pages are about to come where readers may see zeroes. */
@@ -163,7 +222,7 @@ static bool pvvas_seg_covers(const struct pvvas_seg *seg, u64 offset)
 /* What a protection leaves of the rights to a page. */
 u32 pvvas_seg_allows(struct pvvas_seg *seg, pgoff_t index)
 {
-	void *entry = mtree_load(&seg->prot, index);
+	void *entry = mtree_load(&seg->prot, pvvas_own(seg, index));
 
 	return entry ? xa_to_value(entry) : PVVAS_RW;
 }
@@ -208,7 +267,8 @@ int pvvas_page_show(struct pvvas_seg *face, pgoff_t index, struct page *page)
 	if (xa_get_mark(pages, index, PVVAS_COW) ||
 	    xa_get_mark(pages, index, PVVAS_CLEAN))
 		prot &= ~PVVAS_PROT_WRITE;
-	return prot ? pvvas_tree_set(face->tree, index, page, prot) : 0;
+	return prot ? pvvas_tree_set(face->tree, pvvas_own(face, index), page,
+				     prot) : 0;
 }
 
 /* For what is not shown the next access asks. */
@@ -220,7 +280,7 @@ static void pvvas_pages_show_around(struct pvvas_seg *face, pgoff_t index)
 
 	for (; at < end; at++) {
 		if (at == index ||
-		    !pvvas_seg_covers(face, (u64)at << PAGE_SHIFT))
+		    !pvvas_seg_covers(face, (u64)pvvas_own(face, at) << PAGE_SHIFT))
 			continue;
 		page = xa_load(&face->memory->pages, at);
 		if (page)
@@ -239,7 +299,8 @@ static bool pvvas_page_wanted(const struct pvvas_seg *seg, u32 access)
 static int pvvas_page_zero(struct pvvas_seg *face, pgoff_t index)
 {
 	face->memory->zeroes = true;
-	return pvvas_tree_set(face->tree, index, ZERO_PAGE(0), PVVAS_PROT_READ);
+	return pvvas_tree_set(face->tree, pvvas_own(face, index), ZERO_PAGE(0),
+			      PVVAS_PROT_READ);
 }
 
 /* With the pages' lock.  -EAGAIN: a spare page is wanted. */
@@ -303,7 +364,7 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 			     gfp_t gfp, bool user)
 {
 	struct pvvas_seg *mem = seg->memory;
-	pgoff_t index = offset >> PAGE_SHIFT;
+	pgoff_t index = pvvas_index_at(seg, offset), own = pvvas_own(seg, index);
 	struct page *spare = NULL;
 	unsigned long flags;
 	int ret;
@@ -316,10 +377,10 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 		return 0;
 	if (ret == -EAGAIN)
 		return -ENOMEM;
-	ret = pvvas_tree_prepare(seg->tree, index, gfp);
+	ret = pvvas_tree_prepare(seg->tree, own, gfp);
 	/* The access has failed once, where only GFP_NOWAIT was allowed. */
 	if (!ret && user && gfpflags_allow_blocking(gfp))
-		ret = pvvas_tree_split(seg->tree, index, gfp);
+		ret = pvvas_tree_split(seg->tree, own, gfp);
 	if (ret)
 		return ret;
 	for (;;) {
@@ -358,7 +419,8 @@ static struct mem_cgroup *pvvas_page_payer(struct pvvas_seg *seg, u64 offset,
 	struct pvvas_seg *mem = seg->memory;
 
 	return pvvas_page_wanted(seg, access) ||
-	       xa_load(&mem->pages, offset >> PAGE_SHIFT) ? mem->memcg : NULL;
+	       xa_load(&mem->pages, pvvas_index_at(seg, offset)) ? mem->memcg :
+								   NULL;
 }
 
 /*
@@ -395,7 +457,8 @@ long pvvas_page_populate(struct pvvas_seg *seg, pgoff_t index, pgoff_t last)
 	set_active_memcg(old);
 	if (ret >= 0)
 		return min(last + 1, round_up(index + 1, 1UL << ret)) - index;
-	ret = pvvas_page_fault(seg, (u64)index << PAGE_SHIFT, 0, gfp, true);
+	ret = pvvas_page_fault(seg, (u64)pvvas_own(seg, index) << PAGE_SHIFT, 0,
+			       gfp, true);
 	return ret ?: 1;
 }
 

@@ -12,8 +12,7 @@
 /* All pages now. */
 int pvvas_pages_populate(struct pvvas_seg *seg)
 {
-	pgoff_t index = (seg->base - seg->start) >> PAGE_SHIFT;
-	pgoff_t end = index + (seg->length >> PAGE_SHIFT);
+	pgoff_t index = pvvas_first(seg), end = pvvas_end(seg);
 	long done = 0;
 
 	if (seg->length >> PAGE_SHIFT > totalram_pages())

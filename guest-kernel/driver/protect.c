@@ -18,17 +18,17 @@ int pvvas_range_check(const struct pvvas_seg *seg,
 	return 0;
 }
 
-/* The first number of a page of the range. */
+/* The memory's number of the first page of the range. */
 pgoff_t pvvas_range_first(const struct pvvas_seg *seg,
 			  const struct pvvas_ioc_range *arg)
 {
-	return (seg->base - seg->start + arg->offset) >> PAGE_SHIFT;
+	return pvvas_first(seg) + (arg->offset >> PAGE_SHIFT);
 }
 
 static int pvvas_seg_protect_held(struct pvvas_seg *seg,
 				  const struct pvvas_ioc_range *arg)
 {
-	pgoff_t first = pvvas_range_first(seg, arg);
+	pgoff_t first = pvvas_own(seg, pvvas_range_first(seg, arg));
 	pgoff_t last = first + (arg->length >> PAGE_SHIFT) - 1;
 	u32 prot = arg->arg;
 	void *entry = NULL;

@@ -145,8 +145,10 @@ struct pvvas_vas {
  * @placed: among all segments by address, once @end is set; with @placed_last
  * @users: likewise, among those for whom @obj.charged is; with @users_last
  * @memory: whose pages it shows: itself, or the one that it is a second face of
+ * @shift: number of a page of the memory less that of the segment: the former counts
+ *	in @pages, the latter in tables and protections; a multiple of those in a block
  * @faces: in @memory: all that show its pages; @face is the node of it
- * @pages: in @memory: page number from @start -> struct page, with the marks
+ * @pages: in @memory: number of a page -> struct page, with the marks
  *	PVVAS_COW, PVVAS_CLEAN and PVVAS_IDLE.  Its own lock, taken with interrupts off
  *	(demand faults), guards it, the faces, what KVM is told about single
  *	pages, and the members down to @clones
@@ -168,6 +170,7 @@ struct pvvas_vas {
  * @pinned: the pages are of hugetlbfs, and not ours to copy
  * @huge: 2 MiB at a time where they fit, from the first touch on
  * @small: a page at a time (extent.c)
+ * @colors: of its pages, a bit for each; 0: any
  * @dump: core dumps hold it (dump.c)
  * @locked: bytes that count for RLIMIT_MEMLOCK
  * @policy: where its pages come from, PVVAS_NUMA_*; @nodes: of which nodes
@@ -187,6 +190,7 @@ struct pvvas_seg {
 	struct rb_node users;
 	u64 users_last;
 	struct pvvas_seg *memory;
+	pgoff_t shift;
 	struct list_head faces;
 	struct list_head face;
 	u64 unique;
@@ -216,6 +220,7 @@ struct pvvas_seg {
 	u64 locked;
 	u32 policy;
 	u64 nodes;
+	u64 colors;
 	bool lockable;
 	struct list_head links;
 	struct pvvas_seglock *lock;
@@ -451,99 +456,6 @@ u64 pvvas_window_end(void);
 int pvvas_seg_place(struct pvvas_seg *seg);
 void pvvas_seg_unplace(struct pvvas_seg *seg);
 
-/* page.c */
-#define PVVAS_COW	XA_MARK_0	/* a clone may have the page, too */
-#define PVVAS_CLEAN	XA_MARK_1	/* not written since it was told of */
-#define PVVAS_IDLE	XA_MARK_2	/* not accessed, and shown nowhere */
-#define PVVAS_LOOK	4096	/* pages looked at with interrupts off */
-#define PVVAS_RW	(PVVAS_PROT_READ | PVVAS_PROT_WRITE)
-int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
-		     bool user);
-long pvvas_page_populate(struct pvvas_seg *seg, pgoff_t index, pgoff_t last);
-u32 pvvas_seg_allows(struct pvvas_seg *seg, pgoff_t index);
-struct page *pvvas_page_alloc(struct pvvas_seg *mem, pgoff_t index, gfp_t gfp,
-			      unsigned int order);
-int pvvas_page_store(struct pvvas_seg *mem, pgoff_t index, struct page *page,
-		     gfp_t gfp);
-void pvvas_page_put(struct page *page);
-int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index, struct page *page,
-		      gfp_t gfp);
-int pvvas_page_show(struct pvvas_seg *face, pgoff_t index, struct page *page);
-void pvvas_zeroes_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr);
-void pvvas_pages_free(struct pvvas_seg *mem);
-
-/* extent.c */
-int pvvas_extent_touch(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp);
-int pvvas_extent_fill(struct pvvas_seg *seg, pgoff_t index, pgoff_t from,
-		      pgoff_t to, gfp_t gfp);
-long pvvas_extent_place(struct pvvas_seg *seg, pgoff_t index, pgoff_t to,
-			const char __user *data, gfp_t gfp);
-
-/* populate.c */
-int pvvas_pages_populate(struct pvvas_seg *seg);
-int pvvas_pages_pin(struct pvvas_seg *seg, u64 addr);
-
-/* cow.c */
-int pvvas_clones_init(void);
-void pvvas_clones_exit(void);
-int pvvas_clone_wait(struct pvvas_seg *mem);
-void pvvas_clone_keep(struct pvvas_seg *mem, pgoff_t index, struct page *page);
-void pvvas_faces_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count,
-			u32 prot);
-int pvvas_clone_pages(struct pvvas_clone *clones, u32 nr);
-int pvvas_clone_hold(struct pvvas_seg *a, struct pvvas_seg *b);
-void pvvas_clone_release(struct pvvas_seg *a, struct pvvas_seg *b);
-
-/* clone.c */
-int pvvas_seg_clone(struct pvvas_ioc_clone *arg);
-int pvvas_vas_clone(struct pvvas_ioc_clone *arg);
-int pvvas_seg_map2(struct pvvas_ioc_clone *arg);
-int pvvas_segs_clone(struct pvvas_ioc_segs_clone *arg);
-
-/* protect.c */
-int pvvas_seg_protect(struct pvvas_ioc_range *arg);
-int pvvas_range_check(const struct pvvas_seg *seg,
-		      const struct pvvas_ioc_range *arg);
-pgoff_t pvvas_range_first(const struct pvvas_seg *seg,
-			  const struct pvvas_ioc_range *arg);
-
-/* track.c */
-int pvvas_seg_dirty(struct pvvas_ioc_range *arg);
-int pvvas_seg_accessed(struct pvvas_ioc_range *arg);
-int pvvas_seg_untrack(struct pvvas_ioc_id *arg);
-void pvvas_pages_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count,
-			u32 prot);
-
-/* reclaim.c */
-int pvvas_reclaim_init(void);
-void pvvas_reclaim_exit(void);
-void pvvas_reclaim_grown(const struct pvvas_seg *mem);
-void pvvas_reclaim_short(const struct pvvas_seg *mem);
-void pvvas_reclaim_end(struct pvvas_seg *mem);
-int pvvas_seg_limit(struct pvvas_ioc_reclaim *arg);
-int pvvas_seg_reclaim_wait(struct pvvas_ioc_reclaim *arg);
-int pvvas_seg_evict(struct pvvas_ioc_evict *arg);
-
-/* What a pager has copied of the page may be old from now on. */
-static inline void pvvas_evict_not(const struct pvvas_seg *mem, struct page *page)
-{
-	/* That of a page of hugetlbfs is not ours. */
-	if (!mem->pinned)
-		set_page_private(page, 0);
-}
-
-/* discard.c */
-int pvvas_seg_discard(struct pvvas_ioc_range *arg);
-
-/* move.c */
-int pvvas_seg_move(struct pvvas_ioc_move *arg);
-
-/* selfpage.c */
-int pvvas_seg_populate(struct pvvas_ioc_range *arg);
-int pvvas_seg_fill(struct pvvas_ioc_range *arg);
-int pvvas_seg_pager(struct pvvas_ioc_seg_pager *arg);
-int pvvas_seg_stat(struct pvvas_ioc_seg_stat *arg);
-
 /* attach.c */
 struct pvvas_att *pvvas_att_get(struct pvvas_proc *proc, u32 handle);
 int pvvas_attach(struct pvvas_ioc_attach *arg);
@@ -675,5 +587,7 @@ void pvvas_fixup_exit(void);
 bool pvvas_is_window(const struct vm_area_struct *vma);
 int pvvas_mmap(struct file *file, struct vm_area_struct *vma);
 long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+
+#include "pages.h"
 
 #endif /* PVVAS_DRV_H */

@@ -118,6 +118,7 @@ static int pvvas_reclaim_limit(struct pvvas_seg *mem, u64 limit)
 	new->mem = mem;
 	xa_lock_irq(&mem->pages);
 	if (!mem->reclaim) {
+		/* Pairs with the acquire in pvvas_seg_reclaim_wait(). */
 		smp_store_release(&mem->reclaim, new);
 		new = NULL;
 	}
@@ -199,6 +200,7 @@ int pvvas_seg_reclaim_wait(struct pvvas_ioc_reclaim *arg)
 	seg = pvvas_seg_hold(arg->seg, PVVAS_READ | PVVAS_WRITE);
 	if (IS_ERR(seg))
 		return PTR_ERR(seg);
+	/* Pairs with the release in pvvas_reclaim_limit(). */
 	reclaim = smp_load_acquire(&seg->memory->reclaim);
 	if (reclaim) {
 		kref_get(&reclaim->ref);
@@ -315,7 +317,7 @@ static int pvvas_evict_one(struct pvvas_seg *seg, const struct pvvas_evict *evic
 
 	if (copy_to_user(data + (arg->done << PAGE_SHIFT), page_address(page),
 			 PAGE_SIZE) ||
-	    put_user(((u64)index << PAGE_SHIFT) - (seg->base - seg->start),
+	    put_user((u64)(index - evict->first) << PAGE_SHIFT,
 		     offset + arg->done))
 		return -EFAULT;
 	if (pvvas_evict_take(seg->memory, index, page, evict))
@@ -331,8 +333,8 @@ static int pvvas_evict_held(struct pvvas_seg *seg, struct pvvas_evict *evict,
 	int ret = 0;
 	u32 i;
 
-	evict->first = (seg->base - seg->start) >> PAGE_SHIFT;
-	evict->last = evict->first + (seg->length >> PAGE_SHIFT) - 1;
+	evict->first = pvvas_first(seg);
+	evict->last = pvvas_end(seg) - 1;
 	while (!ret && arg->done < arg->room && evict->turns < 3) {
 		if (!mem->pager)
 			ret = -EINVAL;

@@ -53,6 +53,8 @@ static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 		return -EINVAL;
 	if (!pvvas_nodes_ok(arg->policy, arg->nodes))
 		return -EINVAL;
+	if (arg->colors && arg->flags & (PVVAS_CREATE_HUGE | PVVAS_CREATE_HUGETLB))
+		return -EINVAL;
 	if (arg->flags & PVVAS_CREATE_HUGETLB) {
 		if (arg->flags != PVVAS_CREATE_HUGETLB || arg->policy ||
 		    !IS_ALIGNED(arg->base | arg->length | arg->memory,
@@ -143,6 +145,7 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 	seg->dump = arg->flags & PVVAS_CREATE_DUMP;
 	seg->policy = arg->policy;
 	seg->nodes = arg->nodes;
+	seg->colors = arg->colors;
 	mutex_lock(&pvvas_lock);
 	ret = pvvas_seg_place(seg);
 	if (!ret && arg->flags & PVVAS_CREATE_LOCK)
@@ -266,8 +269,7 @@ void pvvas_seg_drop(struct pvvas_seg *seg)
 
 static int pvvas_seg_data_from(struct pvvas_seg *seg, u64 *offset, u64 *length)
 {
-	unsigned long first = (seg->base - seg->start) >> PAGE_SHIFT;
-	unsigned long last = first + (seg->length >> PAGE_SHIFT) - 1;
+	unsigned long first = pvvas_first(seg), last = pvvas_end(seg) - 1;
 	unsigned long index = first + (*offset >> PAGE_SHIFT), end;
 	struct xarray *pages = &seg->memory->pages;
 

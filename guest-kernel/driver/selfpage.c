@@ -39,7 +39,7 @@ static int pvvas_range_each(struct pvvas_ioc_range *arg,
 static long pvvas_populate_some(struct pvvas_seg *seg, u64 at,
 				struct pvvas_ioc_range *arg)
 {
-	pgoff_t from = (seg->base - seg->start + arg->offset) >> PAGE_SHIFT;
+	pgoff_t from = pvvas_range_first(seg, arg);
 	pgoff_t index = from + (at >> PAGE_SHIFT);
 	long ret;
 
@@ -79,7 +79,7 @@ static int pvvas_fill_page(struct pvvas_seg *mem, pgoff_t index,
 static long pvvas_fill_some(struct pvvas_seg *seg, u64 at,
 			    struct pvvas_ioc_range *arg)
 {
-	pgoff_t from = (seg->base - seg->start + arg->offset) >> PAGE_SHIFT;
+	pgoff_t from = pvvas_range_first(seg, arg);
 	pgoff_t index = from + (at >> PAGE_SHIFT);
 	pgoff_t last = from + (arg->length >> PAGE_SHIFT) - 1;
 	const char __user *data = u64_to_user_ptr(arg->addr + at);
@@ -127,10 +127,27 @@ int pvvas_seg_pager(struct pvvas_ioc_seg_pager *arg)
 	xa_unlock_irq(&mem->pages);
 	/* Readers saw zeroes where the pager is to be asked from now on. */
 	if (arg->on && zeroes)
-		pvvas_faces_refuse(mem, 0, (mem->end - mem->start) >> PAGE_SHIFT,
+		pvvas_faces_refuse(mem, pvvas_first(mem), mem->length >> PAGE_SHIFT,
 				   0);
 	pvvas_seg_drop(seg);
 	return 0;
+}
+
+/* Of the pages of a segment that has some of them alone. */
+static u64 pvvas_colors_seen(struct pvvas_seg *mem)
+{
+	unsigned long index;
+	struct page *page;
+	u64 seen = 0;
+
+	if (!mem->colors)
+		return 0;
+	/* Pages that go meanwhile tell of their number all the same. */
+	xa_for_each(&mem->pages, index, page) {
+		seen |= BIT_ULL(page_to_pfn(page) % BITS_PER_TYPE(u64));
+		cond_resched();
+	}
+	return seen;
 }
 
 int pvvas_seg_stat(struct pvvas_ioc_seg_stat *arg)
@@ -157,6 +174,7 @@ int pvvas_seg_stat(struct pvvas_ioc_seg_stat *arg)
 	arg->faults = atomic64_read(&seg->faults);
 	arg->copied = atomic64_read(&seg->memory->copied);
 	arg->refused = atomic64_read(&seg->refused);
+	arg->colors = pvvas_colors_seen(seg->memory);
 	pvvas_seg_drop(seg);
 	return 0;
 }

@@ -45,7 +45,7 @@ void pvvas_pages_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count, u32 pro
 	struct pvvas_seg *face;
 
 	list_for_each_entry(face, &mem->faces, face)
-		pvvas_tree_refuse(face->tree, first, count, prot);
+		pvvas_face_refuse(face, first, count, prot);
 }
 
 /*
@@ -116,7 +116,7 @@ static int pvvas_track_held(struct pvvas_seg *seg, const struct pvvas_track *tra
 	unsigned long first = pvvas_range_first(seg, arg), index = first;
 	unsigned long last = index + (arg->length >> PAGE_SHIFT) - 1;
 	u64 __user *out = u64_to_user_ptr(arg->addr);
-	u64 delta = seg->base - seg->start;
+	u64 delta = (u64)pvvas_first(seg) << PAGE_SHIFT;
 	struct pvvas_track_batch *batch;
 	int n = 0, i;
 

@@ -16,7 +16,8 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 	int ret;
 
 	if (arg->flags || arg->mode & ~0777 || arg->base || arg->length ||
-	    arg->policy || arg->nodes || arg->reserved || arg->memory)
+	    arg->policy || arg->nodes || arg->reserved || arg->memory ||
+	    arg->colors)
 		return -EINVAL;
 	if (arg->name)
 		name = pvvas_name_from_user(arg->name);

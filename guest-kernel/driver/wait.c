@@ -64,12 +64,18 @@ static struct pvvas_bucket *pvvas_bucket(u64 memory, u64 offset)
 	return &pvvas_buckets[hash % ARRAY_SIZE(pvvas_buckets)];
 }
 
+/* Where the word is in the memory of @seg. */
+static u64 pvvas_word_offset(const struct pvvas_seg *seg, u64 addr)
+{
+	return addr - seg->start + ((u64)seg->shift << PAGE_SHIFT);
+}
+
 /* A word of the memory of @seg; pvvas_lock is held. */
 static int pvvas_word_read(struct pvvas_seg *seg, u64 offset, u32 *value)
 {
 	struct pvvas_seg *mem = seg->memory;
 	pgoff_t index = offset >> PAGE_SHIFT;
-	void *prot = mtree_load(&seg->prot, index);
+	void *prot = mtree_load(&seg->prot, pvvas_own(seg, index));
 	struct page *page;
 	int ret = 0;
 
@@ -101,7 +107,7 @@ static int pvvas_wait_queue(struct pvvas_ioc_wait *arg, struct pvvas_waiter *w)
 		return -EFAULT;
 	w->task = current;
 	w->memory = seg->memory->unique;
-	w->offset = arg->addr - seg->start;
+	w->offset = pvvas_word_offset(seg, arg->addr);
 	w->writer = rights & PVVAS_WRITE;
 	w->woken = false;
 	bucket = pvvas_bucket(w->memory, w->offset);
@@ -251,7 +257,7 @@ int pvvas_seg_wake(struct pvvas_ioc_wait *arg)
 		ret = -EACCES;
 	} else {
 		wake.memory = seg->memory->unique;
-		wake.offset = arg->addr - seg->start;
+		wake.offset = pvvas_word_offset(seg, arg->addr);
 	}
 	pvvas_unlock();
 	if (ret)

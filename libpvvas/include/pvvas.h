@@ -311,6 +311,7 @@ struct seg_attr {
  * @faults: first accesses to pages, and accesses to protected pages, so far
  * @copied: pages copied so far because a clone had them too
  * @refused: accesses that a protection or a missing page refused so far
+ * @colors: of a segment made for some colours: those that its pages have
  *
  * The software backend knows @resident alone; the others are 0.
  */
@@ -322,6 +323,7 @@ struct seg_stat {
 	uint64_t faults;
 	uint64_t copied;
 	uint64_t refused;
+	uint64_t colors;
 };
 
 /**

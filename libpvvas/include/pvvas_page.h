@@ -48,6 +48,9 @@ extern "C" {
  * @nodes: with a policy: a bit for each NUMA node of it
  * @memory: with SEG_HUGETLB: as many bytes of hugetlbfs, mapped writable in this
  *	process, which are the segment's from then on as well
+ * @colors: a bit for each of the 64 colours that pages may have, the frame's number
+ *	in the guest's memory modulo 64, as caches that are indexed by physical address
+ *	know them; 0: any.  Not with SEG_HUGE, SEG_HUGETLB
  */
 struct seg_options {
 	size_t size;
@@ -55,6 +58,7 @@ struct seg_options {
 	uint32_t policy;
 	uint64_t nodes;
 	void *memory;
+	uint64_t colors;
 };
 
 /**
@@ -125,6 +129,17 @@ int seg_untrack(int sid);
  * name if that is taken away, as long as there is another face.
  */
 int seg_map2(int sid, void *base);
+
+/**
+ * seg_map2_range - a range of a segment at a second address
+ * @addr: where the range begins; NULL: where the segment does
+ * @length: of it, in bytes, whole pages; 0 with NULL: all
+ * @base: its address, which differs from @addr by a multiple of 2 MiB; or NULL
+ *
+ * As seg_map2().  Some of these beside each other show a memory in another order, or a
+ * part of it several times.
+ */
+int seg_map2_range(int sid, void *addr, size_t length, void *base);
 
 /**
  * struct seg_fault - an access that was refused

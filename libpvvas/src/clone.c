@@ -56,16 +56,27 @@ PVVAS_EXPORT int seg_clone_named(int sid, const char *name, mode_t perms)
 
 PVVAS_EXPORT int seg_map2(int sid, void *base)
 {
+	return seg_map2_range(sid, NULL, 0, base);
+}
+
+PVVAS_EXPORT int seg_map2_range(int sid, void *addr, size_t length, void *base)
+{
 	struct pvvas_ioc_clone arg = {
 		.size = sizeof(arg),
 		.source = (uint32_t)sid,
 		.base = (uintptr_t)base,
+		.length = length,
 	};
 	struct pvvas_ioc_attr attr;
 	int err = pvvas_getattr(PVVAS_KIND_SEG, sid, &attr);
 
 	if (err)
 		return err;
+	if (addr && !length)
+		return -EINVAL;
+	if (addr && (uintptr_t)addr < attr.base)
+		return -ERANGE;
+	arg.offset = addr ? (uintptr_t)addr - attr.base : 0;
 	arg.mode = attr.mode;
 	err = pvvas_call(PVVAS_IOC_SEG_MAP2, &arg);
 	return err ? err : (int)arg.id;

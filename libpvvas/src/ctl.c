@@ -182,6 +182,7 @@ static int seg_get_stat(int sid, struct seg_stat *out)
 		.faults = stat.faults,
 		.copied = stat.copied,
 		.refused = stat.refused,
+		.colors = stat.colors,
 	};
 	return 0;
 }

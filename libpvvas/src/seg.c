@@ -50,6 +50,7 @@ static int read_options(const struct seg_options *options,
 	arg->policy = known.policy;
 	arg->nodes = known.nodes;
 	arg->memory = (uintptr_t)known.memory;
+	arg->colors = known.colors;
 	return known.flags ? -EINVAL : 0;
 }
 

@@ -96,7 +96,8 @@ static int show(const struct soft_object *seg, uint32_t rights)
 	if (fd < 0)
 		return fd;
 	if (mmap((void *)(uintptr_t)seg->base, seg->length, prot,
-		 MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) == MAP_FAILED)
+		 MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
+		 (off_t)seg->shift) == MAP_FAILED)
 		err = -errno;
 	close(fd);
 	if (err)

@@ -17,7 +17,7 @@
 
 #include "internal.h"
 
-#define SOFT_MAGIC	0x000a536f66747650ULL
+#define SOFT_MAGIC	0x000b536f66747650ULL
 /* What the driver has of a host with 46 address bits, and of most others. */
 #define SOFT_WINDOW	(8ULL << 40)
 /* Segments share no block in a VAS, as the driver has it: see seg_attach(3). */
@@ -50,6 +50,7 @@ struct soft_object {
 	uint64_t used;		/* ms of CLOCK_BOOTTIME: last, if it has no users */
 	uint32_t expiry;	/* seconds after that; 0: never */
 	uint32_t reserved_also;
+	uint64_t shift;		/* where its first byte is in the file that it shows */
 	char name[PVVAS_NAME_MAX + 1];
 };
 
@@ -126,9 +127,11 @@ int soft_segment_file(const struct soft_object *seg, int flags);
 /* of a segment: rights of protected pages, a byte each; what was clean */
 int soft_prot_file(const struct soft_object *seg, int flags);
 int soft_clean_file(const struct soft_object *seg, int flags);
-/* Are they faces of the same memory? */
+/* Are they faces of the same memory?  Do they show the same of it? */
 bool soft_same_memory(const struct soft_object *a, const struct soft_object *b);
-void soft_share_memory(struct soft_object *to, const struct soft_object *from);
+bool soft_same_range(const struct soft_object *a, const struct soft_object *b);
+void soft_share_memory(struct soft_object *to, const struct soft_object *from,
+		       uint64_t offset);
 /* All of it, at this place; 0 or -errno */
 int soft_read(int fd, void *data, size_t n, uint64_t at);
 int soft_write(int fd, const void *data, size_t n, uint64_t at);

@@ -11,9 +11,10 @@
 
 #include "soft.h"
 
+#define PAGE		4096UL
 #define WINDOW_END	(PVVAS_WINDOW_VA + SOFT_WINDOW)
 
-static int copy_range(int from, int to, off_t at, off_t end)
+static int copy_range(int from, int to, off_t at, off_t end, uint64_t shift)
 {
 	char buf[65536];
 	int err = 0;
@@ -25,21 +26,26 @@ static int copy_range(int from, int to, off_t at, off_t end)
 			n = (size_t)(end - at);
 		err = soft_read(from, buf, n, (uint64_t)at);
 		if (!err)
-			err = soft_write(to, buf, n, (uint64_t)at);
+			err = soft_write(to, buf, n, (uint64_t)at - shift);
 	}
 	return err;
 }
 
-static int copy_files(int from, int to)
+/* The @length bytes of @from that begin at @shift. */
+static int copy_files(int from, int to, uint64_t shift, uint64_t length)
 {
-	off_t at = 0, end;
+	off_t at = (off_t)shift, end, last = (off_t)(shift + length);
 	int err = 0;
 
 	while (!err && (at = lseek(from, at, SEEK_DATA)) >= 0) {
+		if (at >= last)
+			return 0;
 		end = lseek(from, at, SEEK_HOLE);
 		if (end < 0)
 			return -errno;
-		err = copy_range(from, to, at, end);
+		if (end > last)
+			end = last;
+		err = copy_range(from, to, at, end, shift);
 		at = end;
 	}
 	return err ? err : errno == ENXIO ? 0 : -errno;
@@ -50,7 +56,8 @@ static int copy_memory(const struct soft_object *from,
 {
 	int in = soft_segment_file(from, O_RDONLY);
 	int out = soft_segment_file(to, O_RDWR);
-	int err = in < 0 ? in : out < 0 ? out : copy_files(in, out);
+	int err = in < 0 ? in : out < 0 ? out :
+		  copy_files(in, out, from->shift, from->length);
 
 	if (in >= 0)
 		close(in);
@@ -100,24 +107,31 @@ static int map2(const struct soft_object *from, struct pvvas_ioc_clone *arg)
 		.name = arg->name,
 		.mode = arg->mode,
 		.base = arg->base,
-		.length = from->length,
 	};
 	struct soft_object *to;
 	int err;
 
-	if (arg->base && (arg->base < PVVAS_WINDOW_FIRST ||
-			  arg->base > WINDOW_END - from->length))
-		return -ERANGE;
-	if (arg->base ? (arg->base ^ from->base) % SOFT_BLOCK :
-			from->base % SOFT_BLOCK)
+	if (!arg->length && !arg->offset)
+		arg->length = from->length;
+	if (!arg->length || (arg->offset | arg->length) % PAGE)
 		return -EINVAL;
+	if (arg->offset >= from->length ||
+	    arg->length > from->length - arg->offset)
+		return -ERANGE;
+	if (arg->base && (arg->base < PVVAS_WINDOW_FIRST ||
+			  arg->base > WINDOW_END - arg->length))
+		return -ERANGE;
+	if (arg->base ? (arg->base ^ (from->base + arg->offset)) % SOFT_BLOCK :
+			(from->base + arg->offset) % SOFT_BLOCK)
+		return -EINVAL;
+	make.length = arg->length;
 	if (count_faces(from) >= PVVAS_MAX_FACES)
 		return -ENOSPC;
 	err = soft_create(&make, PVVAS_KIND_SEG);
 	if (err)
 		return err;
 	to = soft_object(PVVAS_KIND_SEG, make.id);
-	soft_share_memory(to, from);
+	soft_share_memory(to, from, arg->offset);
 	to->pager = from->pager;
 	arg->id = make.id;
 	arg->base = make.base;

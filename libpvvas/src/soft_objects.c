@@ -109,7 +109,10 @@ static int check_segment(struct pvvas_ioc_create *arg)
 	    arg->policy > PVVAS_NUMA_INTERLEAVE || !arg->policy != !arg->nodes ||
 	    (arg->memory && !(arg->flags & PVVAS_CREATE_HUGETLB)))
 		return -EINVAL;
-	if (arg->flags & others || arg->policy)
+	if (arg->colors &&
+	    arg->flags & (PVVAS_CREATE_HUGE | PVVAS_CREATE_HUGETLB))
+		return -EINVAL;
+	if (arg->flags & others || arg->policy || arg->colors)
 		return -EOPNOTSUPP;
 	return check_range(arg);
 }
@@ -395,12 +398,16 @@ static int next_data(struct pvvas_ioc_seg_data *arg)
 	fd = soft_segment_file(o, O_RDONLY);
 	if (fd < 0)
 		return fd;
-	from = lseek(fd, (off_t)arg->offset, SEEK_DATA);
+	from = lseek(fd, (off_t)(arg->offset + o->shift), SEEK_DATA);
 	end = from < 0 ? from : lseek(fd, from, SEEK_HOLE);
 	close(fd);
 	if (from < 0 || end < 0)
 		return errno == ENXIO ? -ENOENT : -errno;
-	arg->offset = (uint64_t)from;
+	if ((uint64_t)from >= o->shift + o->length)
+		return -ENOENT;
+	if ((uint64_t)end > o->shift + o->length)
+		end = (off_t)(o->shift + o->length);
+	arg->offset = (uint64_t)from - o->shift;
 	arg->length = (uint64_t)(end - from);
 	return 0;
 }

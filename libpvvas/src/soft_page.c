@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "soft.h"
@@ -56,10 +57,10 @@ static void apply_bytes(const struct soft_object *seg, uint32_t rights,
 		uint64_t at = offset + i * PAGE, end = UINT64_MAX;
 		uint32_t may = rights & rights_of(bytes[i]);
 
-		if (file >= 0 && !has_memory(file, at, &end))
+		if (file >= 0 && !has_memory(file, at + seg->shift, &end))
 			may = 0;
 		for (run = 1; i + run < n && bytes[i + run] == bytes[i] &&
-		     at + run * PAGE < end; run++)
+		     at + seg->shift + run * PAGE < end; run++)
 			;
 		mprotect((void *)(uintptr_t)(seg->base + at), run * PAGE,
 			 prot_of(may));
@@ -115,7 +116,8 @@ int soft_page_allows(const struct soft_object *seg, uint64_t offset, bool write)
 	if (!seg->pager)
 		return 0;
 	fd = soft_segment_file(seg, O_RDONLY);
-	there = fd < 0 || has_memory(fd, offset & ~(PAGE - 1), &end);
+	there = fd < 0 || has_memory(fd, (offset & ~(PAGE - 1)) + seg->shift,
+				     &end);
 	if (fd >= 0)
 		close(fd);
 	return there ? 0 : -ENXIO;
@@ -160,10 +162,11 @@ static int page_written(int file, int clean, uint64_t at)
 	return err ? err : 1;
 }
 
-static int find_dirty(int file, int clean, struct pvvas_ioc_range *arg)
+static int find_dirty(int file, int clean, uint64_t shift,
+		      struct pvvas_ioc_range *arg)
 {
 	uint64_t *out = (uint64_t *)(uintptr_t)arg->addr, end;
-	uint64_t at = arg->offset, stop = at + arg->length;
+	uint64_t at = arg->offset + shift, stop = at + arg->length;
 	int ret;
 
 	while (at < stop && arg->done < arg->arg) {
@@ -175,7 +178,7 @@ static int find_dirty(int file, int clean, struct pvvas_ioc_range *arg)
 		if (ret < 0)
 			return ret;
 		if (ret)
-			out[arg->done++] = at;
+			out[arg->done++] = at - shift;
 		at += PAGE;
 	}
 	return 0;
@@ -186,16 +189,30 @@ static int dirty(const struct soft_object *seg, struct pvvas_ioc_range *arg)
 	int file = soft_segment_file(seg, O_RDONLY);
 	int clean = soft_clean_file(seg, O_RDWR | O_CREAT);
 	int err = file < 0 ? file : clean < 0 ? clean : 0;
+	struct stat st;
 
-	if (!err && ftruncate(clean, (off_t)seg->length) < 0)
+	if (!err && (fstat(file, &st) < 0 || ftruncate(clean, st.st_size) < 0))
 		err = -errno;
 	if (!err)
-		err = find_dirty(file, clean, arg);
+		err = find_dirty(file, clean, seg->shift, arg);
 	if (file >= 0)
 		close(file);
 	if (clean >= 0)
 		close(clean);
 	return err;
+}
+
+/* So has what the segment shows of a range of its file. */
+static void file_changed(const struct soft_object *seg, uint64_t at,
+			 uint64_t length)
+{
+	uint64_t from = at > seg->shift ? at : seg->shift;
+	uint64_t end = seg->shift + seg->length;
+
+	if (at + length < end)
+		end = at + length;
+	if (from < end)
+		soft_range_changed(seg, from - seg->shift, end - from);
 }
 
 /* Pages have come or gone in all faces of the memory. */
@@ -208,7 +225,7 @@ static void pages_changed(const struct soft_object *seg, uint64_t offset,
 		return;
 	for_each_object(o)
 		if (o->kind == PVVAS_KIND_SEG && soft_same_memory(o, seg))
-			soft_range_changed(o, offset, length);
+			file_changed(o, seg->shift + offset, length);
 }
 
 static int fill(const struct soft_object *seg, struct pvvas_ioc_range *arg,
@@ -216,25 +233,24 @@ static int fill(const struct soft_object *seg, struct pvvas_ioc_range *arg,
 {
 	int fd = soft_segment_file(seg, O_RDWR), err = 0;
 	static const char zeroes[PAGE];
-	uint64_t at, end;
+	uint64_t first = seg->shift + arg->offset, at, end;
 
 	if (fd < 0)
 		return fd;
 	for (at = 0; at < arg->length && !err; at += PAGE) {
-		if (has_memory(fd, arg->offset + at, &end))
+		if (has_memory(fd, first + at, &end))
 			continue;
 		/* the program pages it itself: nothing comes unasked */
 		if (!data && seg->pager) {
 			err = -ENXIO;
 			break;
 		}
-		err = soft_write(fd, data ? data + at : zeroes, PAGE,
-				arg->offset + at);
+		err = soft_write(fd, data ? data + at : zeroes, PAGE, first + at);
 		/* a page is there with its content, or not at all */
 		if (err)
 			fallocate(fd, FALLOC_FL_PUNCH_HOLE |
 				  FALLOC_FL_KEEP_SIZE,
-				  (off_t)(arg->offset + at), PAGE);
+				  (off_t)(first + at), PAGE);
 		else if (data)
 			arg->done++;
 	}
@@ -252,7 +268,8 @@ static int discard(const struct soft_object *seg,
 	if (fd < 0)
 		return fd;
 	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      (off_t)arg->offset, (off_t)arg->length) < 0)
+		      (off_t)(seg->shift + arg->offset),
+		      (off_t)arg->length) < 0)
 		err = -errno;
 	close(fd);
 	pages_changed(seg, arg->offset, arg->length);
@@ -313,8 +330,8 @@ static int move_pages(const struct soft_object *from, const struct soft_object *
 	uint64_t at;
 
 	for (at = 0; at < arg->length && !err; at += PAGE)
-		err = move_page(in, arg->from_offset + at, out,
-				arg->to_offset + at);
+		err = move_page(in, from->shift + arg->from_offset + at, out,
+				to->shift + arg->to_offset + at);
 	if (in >= 0)
 		close(in);
 	if (out >= 0)
@@ -327,6 +344,7 @@ static int move_pages(const struct soft_object *from, const struct soft_object *
 static int move_call(const struct pvvas_ioc_move *arg)
 {
 	const struct soft_object *from, *to;
+	uint64_t src, dst;
 	int err;
 
 	from = soft_segment_at(arg->from, PVVAS_READ | PVVAS_WRITE, &err);
@@ -341,9 +359,10 @@ static int move_call(const struct pvvas_ioc_move *arg)
 	if (!in_segment(from, arg->from_offset, arg->length) ||
 	    !in_segment(to, arg->to_offset, arg->length))
 		return -ERANGE;
-	if (soft_same_memory(from, to) &&
-	    arg->from_offset < arg->to_offset + arg->length &&
-	    arg->to_offset < arg->from_offset + arg->length)
+	src = from->shift + arg->from_offset;
+	dst = to->shift + arg->to_offset;
+	if (soft_same_memory(from, to) && src < dst + arg->length &&
+	    dst < src + arg->length)
 		return -EINVAL;
 	return move_pages(from, to, arg);
 }

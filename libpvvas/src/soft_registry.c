@@ -318,12 +318,21 @@ static void remove_file(const char *what, uint32_t id)
 }
 
 /* The file that @to was made with is nobody's. */
-void soft_share_memory(struct soft_object *to, const struct soft_object *from)
+bool soft_same_range(const struct soft_object *a, const struct soft_object *b)
+{
+	return soft_same_memory(a, b) && a->shift == b->shift &&
+	       a->length == b->length;
+}
+
+void soft_share_memory(struct soft_object *to, const struct soft_object *from,
+		       uint64_t offset)
 {
 	remove_file("segment", to->id);
+	to->shift = from->shift + offset;
 	to->memory = memory_of(from);
 	soft_object(PVVAS_KIND_SEG, to->memory)->faces = 1;
-	to->unique = from->unique;
+	if (soft_same_range(to, from))
+		to->unique = from->unique;
 }
 
 void soft_free(struct soft_object *obj)

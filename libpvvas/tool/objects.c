@@ -78,6 +78,19 @@ static bool create_policy(const char *word, const char *nodes,
 	return false;
 }
 
+/* A mask, as numbers are written in C. */
+static bool create_colors(const char *word, const char *mask,
+			  struct seg_options *options)
+{
+	char *end;
+
+	if (strcmp(word, "--colors"))
+		return false;
+	errno = 0;
+	options->colors = strtoull(mask, &end, 0);
+	return end != mask && !*end && !errno && options->colors;
+}
+
 int cmd_create(int argc, char **argv)
 {
 	struct seg_options options = { .size = sizeof(options) };
@@ -102,7 +115,8 @@ int cmd_create(int argc, char **argv)
 		    tool_size(argv[i], &base))
 			continue;
 		if (kind == TOOL_SEG &&
-		    create_policy(argv[i - 1], argv[i], &options))
+		    (create_policy(argv[i - 1], argv[i], &options) ||
+		     create_colors(argv[i - 1], argv[i], &options)))
 			continue;
 		return tool_usage();
 	}

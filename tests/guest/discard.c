@@ -438,12 +438,14 @@ static volatile bool over;
 
 static void *page_out_all_the_time(void *arg)
 {
-	int *n = arg, ret;
+	volatile int *n = arg;
+	int ret;
 
 	while (!over) {
-		ret = page_out(16);
+		ret = page_out(4);
 		check(ret >= 0);
 		*n += ret;
+		usleep(1000);
 	}
 	return NULL;
 }
@@ -453,13 +455,17 @@ static void no_write_is_lost_to_a_pager(void)
 {
 	uint64_t seed = 88172645463325252ULL;
 	unsigned int count[64] = {};
+	volatile int n = 0;
 	pthread_t thread;
-	int i, n = 0;
+	time_t end;
+	int i;
 
 	paged_scene();
 	over = false;
-	check_eq(pthread_create(&thread, NULL, page_out_all_the_time, &n), 0);
-	for (i = 0; i < 4000 || (n < 200 && i < 400000); i++) {
+	end = in_ms(8000).tv_sec;
+	check_eq(pthread_create(&thread, NULL, page_out_all_the_time,
+				(void *)&n), 0);
+	for (i = 0; i < 2000 || (n < 200 && in_ms(0).tv_sec < end); i++) {
 		volatile unsigned int *word;
 
 		seed ^= seed << 13;

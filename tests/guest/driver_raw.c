@@ -143,6 +143,8 @@ static unsigned int least(unsigned long request)
 		return 40;
 	case sizeof(struct pvvas_ioc_attr):
 		return 312;
+	case sizeof(struct pvvas_ioc_clone):
+		return request == PVVAS_IOC_SEG_STAT ? 48 : 40;
 	default:
 		return _IOC_SIZE(request);
 	}

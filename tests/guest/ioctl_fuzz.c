@@ -325,6 +325,12 @@ static unsigned long fill_clone(union arg *a)
 		a->clone.source = an_id(known.seg, secret_seg, open_seg);
 		a->clone.base = below(2) ? 0 : below(2) ?
 			PVVAS_WINDOW_FIRST + below(64) * 2 * MIB : odd_number();
+		if (below(2)) {
+			a->clone.offset = below(4) ? below(64) * 4096UL :
+				odd_number();
+			a->clone.length = below(4) ? below(64) * 4096UL :
+				odd_number();
+		}
 		return PVVAS_IOC_SEG_MAP2;
 	}
 }

@@ -373,6 +373,61 @@ static void a_program_of_the_first_version_is_understood(void)
 	check_eq(arg.policy, 7);
 }
 
+static uint64_t colors_of(int sid)
+{
+	struct seg_stat stat = { .size = sizeof(stat) };
+
+	check_eq(seg_ctl(sid, SEG_CTL_STAT, &stat), 0);
+	return stat.colors;
+}
+
+/* Whatever makes them: a touch, a call, a copy for a clone, a move. */
+static void pages_have_the_colours_that_were_asked_for(void)
+{
+	struct seg_options options = { .size = sizeof(options) };
+	static char data[64 * KIB];
+	uint64_t mask = 1ULL << 5 | 1ULL << 40;
+	char *other = BASE + 64 * MIB;
+	int sid, plain, copy;
+	size_t at;
+
+	options.colors = mask;
+	sid = check_id(seg_alloc_with(NULL, BASE, MIB, 0600, &options));
+	tcase_track_seg(sid);
+	plain = tcase_seg_with(NULL, other, MIB, 0600, 0);
+	attached(sid);
+	check_eq(colors_of(sid), 0);
+	for (at = 0; at < 512 * KIB; at += 4 * KIB) {
+		check_eq(*(volatile char *)(BASE + at), 0);
+		BASE[at] = 1;
+	}
+	check_eq(colors_of(sid) & ~mask, 0);
+	check(colors_of(sid));
+	check_eq(attributes(sid).resident, 512 * KIB);
+	check_eq(seg_populate(sid, BASE + 512 * KIB, 64 * KIB), 0);
+	check_eq(seg_fill(sid, BASE + 640 * KIB, data, sizeof(data)), 16);
+	copy = check_id(seg_clone(sid));
+	tcase_track_seg(copy);
+	memset(BASE, 2, MIB);
+	check_eq(colors_of(sid) & ~mask, 0);
+	check_eq(colors_of(copy) & ~mask, 0);
+	check_eq(seg_populate(plain, other, 64 * KIB), 0);
+	check_eq(seg_move(plain, other, sid, BASE, 64 * KIB), 0);
+	check_eq(colors_of(sid) & ~mask, 0);
+	check_eq(*(volatile char *)BASE, 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	/* what was made for any tells of none */
+	check_eq(colors_of(plain), 0);
+	options.flags = SEG_HUGE;
+	check_eq(seg_alloc_with(NULL, BASE, MIB, 0600, &options), -EINVAL);
+	options.flags = SEG_POPULATE;
+	options.colors = 1;
+	sid = check_id(seg_alloc_with(NULL, BASE + 128 * MIB, MIB, 0600,
+				      &options));
+	tcase_track_seg(sid);
+	check_eq(colors_of(sid), 1);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_sparse_tebibyte_costs_what_is_touched),
 	CASE(a_huge_segment_has_pages_of_two_mib),
@@ -384,6 +439,7 @@ static const struct tcase cases[] = {
 	CASE(pages_of_hugetlbfs_become_a_segment),
 	CASE(pages_of_hugetlbfs_go_back_with_the_segment),
 	CASE(a_program_of_the_first_version_is_understood),
+	CASE(pages_have_the_colours_that_were_asked_for),
 };
 
 TCASE_MAIN(cases, 0)

@@ -77,6 +77,8 @@ struct pvvas_ioc_info {
  * @memory: with PVVAS_CREATE_HUGETLB: address of the memory; else 0
  * @nodes: a bit for each NUMA node of the policy, of the caller's cpuset and below
  *	64; 0 with PVVAS_NUMA_DEFAULT
+ * @colors: segments only: a bit for each colour that its pages may have, the frame's
+ *	number in guest-physical memory modulo 64; 0: any.  Not with PVVAS_CREATE_HUGE, PVVAS_CREATE_HUGETLB
  */
 struct pvvas_ioc_create {
 	__u32 size;
@@ -93,6 +95,8 @@ struct pvvas_ioc_create {
 	__u64 memory;
 	/* since version 1.3 */
 	__u64 nodes;
+	/* since version 1.4 */
+	__u64 colors;
 };
 
 /* Where pages come from, as far as there is any memory: */
@@ -228,7 +232,7 @@ struct pvvas_ioc_seg_data {
  * @prot: out, PVVAS_READ, PVVAS_WRITE
  * @reserved: 0
  * @memory: out, a number for the segment's memory: the same for every segment
- *	that shows it (PVVAS_IOC_SEG_MAP2), and never that of another memory, of
+ *	that shows all of it (PVVAS_IOC_SEG_MAP2), and never that of another memory, of
  *	a clone for instance, nor of one under a driver that is loaded later
  *
  * -ENOENT after the last one, -EINVAL if there is no such target.
@@ -382,12 +386,14 @@ struct pvvas_ioc_lock {
  * @source: a VAS or segment that the caller may read
  * @reserved: 0
  * @base: SEG_MAP2: virtual address; 0 lets the driver choose.  Its distance to
- *	the source's is a multiple of 2 MiB.  0 in the others
+ *	that of the source, or of its range, is a multiple of 2 MiB.  0 in the others
+ * @offset: SEG_MAP2: of the range of the source, in bytes, of whole pages; else 0
+ * @length: SEG_MAP2: of the range, the same; both 0: all of the source; else 0
  *
  * A clone has its source's data of one moment, and is written to alone: pages
  * are shared until one side writes to them.  That of a VAS has a clone of each
- * segment.  SEG_MAP2 makes a segment that shows the source's very pages, which
- * the caller may write to, at another address, with protections of its own;
+ * segment.  SEG_MAP2 makes a segment that shows the source's very pages, or those
+ * of a range of it, which the caller may write to, at another address, with protections of its own;
  * -ENOSPC if PVVAS_MAX_FACES do already.
  */
 struct pvvas_ioc_clone {
@@ -399,6 +405,9 @@ struct pvvas_ioc_clone {
 	__u32 source;
 	__u32 reserved;
 	__u64 base;
+	/* since version 1.4: a struct that ends here means zeroes */
+	__u64 offset;
+	__u64 length;
 };
 
 /* Rows of one PVVAS_IOC_SEGS_CLONE or PVVAS_IOC_PUBLISH_ALL at most. */
@@ -462,6 +471,7 @@ struct pvvas_ioc_publish_all {
 	__u64 rows;
 };
 
+/**
  * struct pvvas_ioc_range - PVVAS_IOC_SEG_PROTECT, _DIRTY, _ACCESSED, _POPULATE, _FILL,
  *	_DISCARD, _READ
  * @size: sizeof(struct pvvas_ioc_range)
@@ -476,11 +486,12 @@ struct pvvas_ioc_publish_all {
  *
  * DIRTY tells which pages were written to since it last told of them, and only
  * of as many as there is room for; ACCESSED the same of any access.  After -EFAULT
- * all that it has looked at counts as written to, or accessed.  FILL puts data where there is no memory yet, page by page, and
- * leaves what is there alone.  DISCARD gives memory back: the next access finds
- * zeroes, or asks the pager; -EOPNOTSUPP for memory of hugetlbfs, -EINVAL for a
- * segment that is locked into memory.  READ copies what is there, and zeroes for
- * pages without memory; -EACCES for a page that a protection lets nobody read.
+ * all that it has looked at counts as written to, or accessed.  FILL puts data where
+ * there is no memory yet, and leaves what is there alone.  DISCARD gives memory back:
+ * the next access finds zeroes, or asks the pager; -EOPNOTSUPP for memory of
+ * hugetlbfs, -EINVAL for a segment that is locked into memory.  READ copies what is
+ * there, and zeroes for pages without memory; -EACCES for a page that a protection lets
+ * nobody read.
  */
 struct pvvas_ioc_range {
 	__u32 size;
@@ -587,6 +598,7 @@ struct pvvas_ioc_move {
  * @faults: out, demand faults since its creation
  * @copied: out, pages copied because a clone had them too
  * @refused: out, accesses refused by a protection or for want of a page
+ * @colors: out, of a segment made for some colours: those that its pages have
  */
 struct pvvas_ioc_seg_stat {
 	__u32 size;
@@ -596,6 +608,8 @@ struct pvvas_ioc_seg_stat {
 	__u64 faults;
 	__u64 copied;
 	__u64 refused;
+	/* since version 1.4: a struct that ends here means zeroes */
+	__u64 colors;
 };
 
 /**
@@ -802,9 +816,9 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_SEG_UNTRACK	_IOWR(PVVAS_IOC_TYPE, 61, struct pvvas_ioc_id)
 #define PVVAS_IOC_SEG_LIMIT	_IOWR(PVVAS_IOC_TYPE, 62, struct pvvas_ioc_reclaim)
 #define PVVAS_IOC_SEG_RECLAIM_WAIT _IOWR(PVVAS_IOC_TYPE, 63, struct pvvas_ioc_reclaim)
-#define PVVAS_IOC_SEG_EVICT	_IOWR(PVVAS_IOC_TYPE, 66, struct pvvas_ioc_evict)
-#define PVVAS_IOC_SEG_MOVE	_IOWR(PVVAS_IOC_TYPE, 67, struct pvvas_ioc_move)
 #define PVVAS_IOC_SEG_WAIT	_IOWR(PVVAS_IOC_TYPE, 64, struct pvvas_ioc_wait)
 #define PVVAS_IOC_SEG_WAKE	_IOWR(PVVAS_IOC_TYPE, 65, struct pvvas_ioc_wait)
+#define PVVAS_IOC_SEG_EVICT	_IOWR(PVVAS_IOC_TYPE, 66, struct pvvas_ioc_evict)
+#define PVVAS_IOC_SEG_MOVE	_IOWR(PVVAS_IOC_TYPE, 67, struct pvvas_ioc_move)
 
 #endif /* _UAPI_LINUX_PVVAS_H */
