@@ -289,7 +289,8 @@ static int read_pages(const struct soft_object *seg,
 			err = -EACCES;
 	if (!err)
 		err = fd < 0 ? fd : soft_read(fd, (void *)(uintptr_t)arg->addr,
-					      arg->length, arg->offset);
+					      arg->length,
+					      seg->shift + arg->offset);
 	if (fd >= 0)
 		close(fd);
 	if (prot >= 0)
