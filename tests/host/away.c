@@ -433,6 +433,48 @@ static void userfaultfd_sees_writes(void)
 	vm_free(vm);
 }
 
+#define FAULT_MS	"/sys/module/kvm/parameters/pvvas_fault_ms"
+
+static volatile uint64_t seen;
+
+static void *peeker(void *arg)
+{
+	(void)arg;
+	seen = vcpu_peek(v, AT(40));
+	return NULL;
+}
+
+/*
+ * A fault of the vCPU has the page in hand when the host puts another one there.
+ * Needs modules that can make it wait then (tests/flushes/mutate).
+ */
+static void a_page_that_goes_during_a_fault_is_not_shown(void)
+{
+	int file = memfd_create("pages", 0);
+	uint64_t *page, i;
+	pthread_t t;
+
+	if (access(FAULT_MS, W_OK))
+		host_skip("these modules cannot make a fault wait");
+	begin();
+	page = &s.ram[WORD(40)];
+	check_eq(ftruncate(file, 2 * PAGE), 0);
+	for (i = 0; i < 2; i++)
+		check_eq(pwrite(file, &(uint64_t){ i + 1 }, sizeof(i), i * PAGE),
+			 sizeof(i));
+	check(mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		   file, 0) == page);
+	host_put(FAULT_MS, "500");
+	check_eq(pthread_create(&t, NULL, peeker, NULL), 0);
+	usleep(250 * 1000);
+	check(mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		   file, PAGE) == page);
+	host_put(FAULT_MS, "0");
+	pthread_join(t, NULL);
+	check_eq(seen, 2);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(madvise_dontneed_shows_zeros),
 	CASE(another_mapping_at_the_address_is_shown),
@@ -448,6 +490,7 @@ static const struct hostcase cases[] = {
 	CASE(soft_dirty_bits_see_writes),
 	CASE(userfaultfd_gives_the_pages),
 	CASE(userfaultfd_sees_writes),
+	CASE_ONLY_NAMED(a_page_that_goes_during_a_fault_is_not_shown),
 };
 
 HOSTCASE_MAIN(cases)

@@ -273,6 +273,11 @@ static void a_view_that_goes_becomes_the_plain_one(void)
 	vcpu_vmfunc(w, 3);
 	check_eq(vcpu_view(v), s.view[0]);
 	check_eq(vcpu_view(w), s.view[2]);
+	/* in its slot when it goes: the slot leads to the plain view, too */
+	view_destroy(w, s.view[2]);
+	check_eq(vcpu_view(w), 0);
+	vcpu_vmfunc(w, 3);
+	check_eq(vcpu_view(w), 0);
 	vcpu_hc_ok(w, PVVAS_HC_CTX_DESTROY, s.ctx, 0, 0);
 	check_home(v);
 	check_home(w);

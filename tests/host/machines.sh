@@ -1,8 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# machines CPU-OPTIONS PROGRAM...: the guest's test programs on a virtual machine of another kind. Runs in the emulated
-# host; prints TAP.
+# machines [--kernel FILE] CPU-OPTIONS PROGRAM...: the guest's test programs on a virtual machine of another kind. Runs in
+# the emulated host; prints TAP.
 tests=/usr/lib/pvvas/tests
+kernel=/guest/vmlinux
+if [ "$1" = --kernel ]; then
+	kernel=$2
+	shift 2
+fi
 options=$1
 shift
 {
@@ -12,7 +17,7 @@ shift
 		echo "$tests/$program; echo machine: $program \$?"
 	done
 } >/tmp/machines-job
-run-guest --name machines --pvvas on --cpu-opts "$options" --driver try --job /tmp/machines-job >/tmp/machines.log 2>&1
+run-guest --name machines --pvvas on --cpu-opts "$options" --driver try --kernel "$kernel" --job /tmp/machines-job >/tmp/machines.log 2>&1
 echo "1..$#"
 sed 's/^/# /' /out/machines/console
 n=0

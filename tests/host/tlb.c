@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -158,35 +159,41 @@ static void a_running_vcpu_leaves_a_destroyed_context(void)
 	destroy_under_a_running_vcpu(PVVAS_HC_CTX_DESTROY, &s.ctx);
 }
 
-#define OLD	64
-#define NEW	200
+#define PARAMETERS	"/sys/module/kvm/parameters/"
+#define KEEP_ROOTS	PARAMETERS "pvvas_keep_roots"
+#define YIELD_MS	PARAMETERS "pvvas_yield_ms"
 
-static uint64_t view_ids[NEW];
-
-/* All roots first: they then get most of the pages that were freed last. */
-static void make_views(struct vm *m, const struct scene *sc, uint64_t n)
+/* Only the modules of tests/flushes have these. */
+static void need_parameter(const char *path)
 {
-	struct vcpu *c = &m->vcpus[0];
-	uint64_t i;
-
-	for (i = 0; i < n; i++)
-		view_ids[i] = view_new(c, sc->ctx, 0, 0);
-	for (i = 0; i < n; i++) {
-		view_attach(c, view_ids[i], sc->seg, PVVAS_PROT_ALL);
-		vcpu_hc_ok(c, PVVAS_HC_VIEW_PLACE, sc->ctx, i + 1, view_ids[i]);
-	}
+	if (access(path, W_OK))
+		host_skip("these modules cannot be told to");
 }
 
-static void look_through_views(struct vm *m, uint64_t n, uint64_t val)
+/* In a view of slots 1 and 2 each. */
+static void look_through_views(struct vm *m, struct scene *sc, uint64_t val)
 {
 	struct vcpu *c = &m->vcpus[0];
 	uint64_t i;
 
-	for (i = 0; i < n; i++) {
-		vcpu_vmfunc(c, i + 1);
+	for (i = 1; i <= 2; i++) {
+		vcpu_hc_ok(c, PVVAS_HC_VIEW_PLACE, sc->ctx, i,
+			   sc->view[i - 1]);
+		vcpu_vmfunc(c, i);
 		check_eq(vcpu_peek(c, AT(1)), val);
 	}
 	vcpu_vmfunc(c, 0);
+}
+
+static void make_views(struct vm *m, struct scene *sc)
+{
+	struct vcpu *c = &m->vcpus[0];
+	uint64_t i;
+
+	for (i = 0; i < 2; i++) {
+		sc->view[i] = view_new(c, sc->ctx, 0, 0);
+		view_attach(c, sc->view[i], sc->seg, PVVAS_PROT_ALL);
+	}
 }
 
 /* pvvas_view_alloc(): views of one VM, in pages that were roots of another's */
@@ -195,23 +202,24 @@ static void a_root_page_that_was_another_vms_shows_nothing_of_it(void)
 	struct vm *old, *new;
 	struct scene a, b;
 
+	need_parameter(KEEP_ROOTS);
 	old = vm_new(1);
-	vm_ioctl(old->fd, KVM_SET_NR_MMU_PAGES, 4000);
 	scene_make(&a, old, SIZE, 0);
 	a.ram[WORD(1)] = 1;
-	make_views(old, &a, OLD);
+	make_views(old, &a);
 
 	new = vm_new(1);
-	vm_ioctl(new->fd, KVM_SET_NR_MMU_PAGES, 4000);
 	scene_make(&b, new, SIZE, 0);
 	b.ram[WORD(1)] = 2;
 	check_eq(vcpu_peek(&new->vcpus[0], TEST_GPA + PAGE), 2);
 
-	look_through_views(old, OLD, 1);
+	look_through_views(old, &a, 1);
+	host_put(KEEP_ROOTS, "1");
 	vm_free(old);
-	make_views(new, &b, NEW);
-	look_through_views(new, NEW, 2);
+	make_views(new, &b);
+	look_through_views(new, &b, 2);
 	vm_free(new);
+	host_put(KEEP_ROOTS, "0");
 }
 
 /* kvm_mmu_zap_oldest_mmu_pages(): two pages each in more 2 MiB than tables allow */
@@ -255,7 +263,7 @@ static void other_ram(uint64_t val)
 	vm_slot(vm, RAM_SLOT, RAM_GPA, mem, SIZE, 0);
 }
 
-/* kvm_zap_obsolete_pages(), and vmx_flush_tlb_current() when roots are loaded */
+/* kvm_zap_obsolete_pages(), or vmx_flush_tlb_current() when roots are loaded */
 static void other_ram_shows_in_views_at_once(void)
 {
 	uint64_t i;
@@ -293,10 +301,113 @@ static void a_table_in_very_many_places_leaves_each_at_once(void)
 	vm_free(vm);
 }
 
-#define YIELD_MS	"/sys/module/kvm/parameters/pvvas_yield_ms"
-#define FORGOTTEN	200
+#define CR4_SMEP	(1UL << 20)
+#define GUEST_PTE	3UL		/* present, writable, not for CPL 3 */
+#define SCRATCH		100UL		/* entry of the level 4 table */
 
-static volatile uint64_t written, read_too_old, zaps_done;
+/*
+ * The guest's own tables: another page at an address, and no INVLPG.  To set
+ * CR4.SMEP drops what the CPU remembers, and KVM intercepts it.
+ */
+static uint64_t guest_smep(uint64_t *pml4, uint64_t *pdpt, uint64_t *pd,
+			   uint64_t gpa)
+{
+	volatile uint64_t *at = (uint64_t *)(SCRATCH << 39);
+	uint64_t cr3, cr4, first, then;
+	int i;
+
+	asm volatile("mov %%cr3, %0" : "=r"(cr3));
+	for (i = 0; i < 512; i++)
+		pml4[i] = ((uint64_t *)cr3)[i];
+	/* CPL 0 may not execute what is CPL 3's */
+	pml4[0] &= ~4UL;
+	pml4[SCRATCH] = (uint64_t)pdpt | GUEST_PTE;
+	pdpt[0] = (uint64_t)pd | GUEST_PTE;
+	pd[0] = gpa | 0x80 | GUEST_PTE;
+	asm volatile("mov %0, %%cr3" : : "r"(pml4) : "memory");
+	first = *at;
+	pd[0] = (gpa + SIZE) | 0x80 | GUEST_PTE;
+	asm volatile("mov %%cr4, %0" : "=r"(cr4));
+	asm volatile("mov %0, %%cr4" : : "r"(cr4 | CR4_SMEP) : "memory");
+	then = *at;
+	asm volatile("mov %0, %%cr4" : : "r"(cr4) : "memory");
+	asm volatile("mov %0, %%cr3" : : "r"(cr3) : "memory");
+	gcheck_eq(first, 1);
+	return then;
+}
+
+/* vmx_flush_tlb_current() */
+static void what_a_guest_flushes_by_cr4_is_gone_from_its_view(void)
+{
+	uint64_t *ram;
+
+	begin(1);
+	ram = vm_ram(vm, RAM_SLOT, RAM_GPA, 2 * SIZE, 0);
+	ram[0] = 1;
+	ram[SIZE / 8] = 2;
+	check_eq(vcpu_call(v, guest_smep, (uint64_t)vm_shared(PAGE),
+			   (uint64_t)vm_shared(PAGE), (uint64_t)vm_shared(PAGE),
+			   RAM_GPA), 2);
+	check_eq(vcpu_view(v), s.view[0]);
+	vm_free(vm);
+}
+
+/*
+ * Cases in which KVM lets go of mmu_lock: for YIELD each time, as they tell the
+ * modules of tests/flushes, which is long enough for what is to happen meanwhile.
+ */
+#define YIELD		500
+#define EARLIER		16
+#define LATER		100
+
+static volatile uint64_t written, read_too_old, reads;
+
+static void stay_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	check_eq(sched_setaffinity(0, sizeof(set), &set), 0);
+}
+
+/*
+ * Shadow pages that a zap of all finds before those of slot 1's view, and others
+ * that it finds after them: it yields after each ten.
+ */
+static void begin_between_others(int vcpus)
+{
+	uint64_t i, ctx, *table;
+
+	need_parameter(YIELD_MS);
+	vm = vm_new(vcpus);
+	v = &vm->vcpus[0];
+	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 4000);
+	ctx = ctx_new(v);
+	for (i = 0; i < EARLIER; i++)
+		view_new(v, ctx, 0, 0);
+	scene_make(&s, vm, SIZE, 2);
+	vcpu_vmfunc(v, 1);
+	for (i = 0; i < 16; i++)
+		vcpu_poke(v, AT(i), 1000 + i);
+	vcpu_vmfunc(v, 2);
+	for (i = 0; i < LATER; i++) {
+		table = vm_shared(PAGE);
+		table[0] = TEST_GPA | PVVAS_PROT_ALL | PVVAS_EPT_WB;
+		*root_2mib(vm, view_root(s.view[1]),
+			   WINDOW_FREE + 8 * MIB + i * 2 * MIB) =
+			(uint64_t)table | PVVAS_PROT_ALL;
+		check_eq(vcpu_peek(v, WINDOW_FREE + 8 * MIB + i * 2 * MIB),
+			 1000);
+	}
+}
+
+static void *zapper(void *arg)
+{
+	(void)arg;
+	vm_slot(vm, RAM_SLOT, RAM_GPA, NULL, 0, 0);
+	return NULL;
+}
 
 /* Never older than what was written when it began to read. */
 static uint64_t guest_reads(uint64_t va)
@@ -309,6 +420,7 @@ static uint64_t guest_reads(uint64_t va)
 		val = *(volatile uint64_t *)va;
 		if (val < least)
 			read_too_old = least;
+		reads++;
 	}
 	vmfunc(0, 0);
 	return 0;
@@ -316,66 +428,108 @@ static uint64_t guest_reads(uint64_t va)
 
 static void *reader(void *arg)
 {
+	stay_on(1);
 	vcpu_call(arg, guest_reads, AT(1));
 	return NULL;
 }
 
-static void *zapper(void *arg)
+static void wait_for_reads(void)
 {
-	uint64_t i;
+	uint64_t first = reads;
 
-	for (i = 0; i < 3; i++) {
-		vm_slot(vm, RAM_SLOT, RAM_GPA, arg, SIZE, 0);
-		vm_slot(vm, RAM_SLOT, RAM_GPA, NULL, 0, 0);
-	}
-	zaps_done = 1;
-	return NULL;
+	while (reads < first + 100)
+		usleep(1000);
 }
 
-/*
- * kvm_zap_obsolete_pages(), which yields: the host takes a page that the view
- * has no leaf of any more, and the vCPU runs on in that view.  Needs modules that
- * can make it yield (tests/flushes/mutate).
- */
-static void what_a_zap_has_taken_is_flushed_before_it_yields(void)
+/* @takes_away yields: the page that the other vCPU reads becomes another. */
+static void take_a_page_meanwhile(void *(*takes_away)(void *), int yields)
 {
-	int file = memfd_create("pages", 0);
-	uint64_t i, *page, *other;
+	int file = memfd_create("page", 0);
+	uint64_t *page = &s.ram[WORD(1)], val = 2000;
 	pthread_t r, z;
 
-	if (access(YIELD_MS, W_OK))
-		host_skip("these modules cannot yield when they are told to");
-	begin(2);
-	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 4000);
-	vcpu_vmfunc(v, 0);
-	for (i = 0; i < FORGOTTEN; i++)
-		*root_2mib(vm, view_root(s.view[1]),
-			   WINDOW_FREE + 8 * MIB + i * 2 * MIB) =
-			(uint64_t)memset(vm_shared(PAGE), 0, PAGE) |
-			PVVAS_PROT_ALL;
-	page = &s.ram[WORD(1)];
-	other = vm_mem(SIZE);
-	check_eq(ftruncate(file, 2 * PAGE), 0);
-	host_put(YIELD_MS, "2");
+	check_eq(ftruncate(file, PAGE), 0);
+	check_eq(pwrite(file, &val, sizeof(val), 0), sizeof(val));
+	stay_on(0);
 	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_CTX_LOAD, s.ctx, 0, 0);
 	check_eq(pthread_create(&r, NULL, reader, &vm->vcpus[1]), 0);
-	vcpu_vmfunc(v, 2);
-	for (i = 0; i < FORGOTTEN; i++)
-		vcpu_try_peek(v, WINDOW_FREE + 8 * MIB + i * 2 * MIB);
-	check_eq(pthread_create(&z, NULL, zapper, other), 0);
-	for (i = 1000; !zaps_done; i++) {
-		check_eq(pwrite(file, &i, sizeof(i), i % 2 * PAGE), sizeof(i));
-		check(mmap(page, PAGE, PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_FIXED, file, i % 2 * PAGE) == page);
-		written = i;
-		usleep(500);
-	}
+	wait_for_reads();
+	host_put(YIELD_MS, "%d", YIELD);
+	check_eq(pthread_create(&z, NULL, takes_away, NULL), 0);
+	usleep(yields * YIELD * 1000 + YIELD * 500);
+	check(mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		   file, 0) == page);
+	written = val;
+	wait_for_reads();
+	host_put(YIELD_MS, "0");
 	pthread_join(z, NULL);
 	stop = 1;
 	pthread_join(r, NULL);
-	host_put(YIELD_MS, "0");
-	host_note("%lu pages taken meanwhile", i - 1000);
 	check_eq(read_too_old, 0);
+}
+
+/*
+ * kvm_zap_obsolete_pages(): after its first yield a vCPU is in a view that it has
+ * not come to.  Later it has taken that view's tables, and the leaf with them, so
+ * that a notifier finds nothing.
+ */
+static void what_a_zap_has_taken_is_flushed_before_it_yields(void)
+{
+	begin_between_others(2);
+	vm_ram(vm, RAM_SLOT, RAM_GPA, SIZE, 0);
+	vcpu_vmfunc(v, 0);
+	take_a_page_meanwhile(zapper, 5);
+	vm_free(vm);
+}
+
+static struct pvvas_hc_range *rows;
+
+static void *invalidator(void *arg)
+{
+	(void)arg;
+	check_eq(vcpu_hc(v, PVVAS_HC_INVALIDATE_LIST, (uint64_t)rows, 3, 0), 3);
+	return NULL;
+}
+
+/* kvm_view_invalidate(): what its first rows have taken */
+static void what_a_list_has_taken_is_flushed_before_it_yields(void)
+{
+	uint64_t i;
+
+	begin_between_others(2);
+	rows = vm_shared(PAGE);
+	for (i = 0; i < 3; i++)
+		rows[i] = (struct pvvas_hc_range){
+			(uint64_t)seg_table(s.seg, 0), 0, 16 };
+	vcpu_vmfunc(v, 0);
+	take_a_page_meanwhile(invalidator, 0);
+	vm_free(vm);
+}
+
+/*
+ * view_renew_root(): a fault empties a root that the zap has not come to.  When
+ * the guest invalidates an entry of it, there is nothing left to take.
+ */
+static void what_a_renewed_root_had_is_gone_when_invalidated(void)
+{
+	uint64_t *root, i;
+	pthread_t z;
+
+	begin_between_others(1);
+	vm_ram(vm, RAM_SLOT, RAM_GPA, SIZE, 0);
+	vcpu_vmfunc(v, 1);
+	root = view_root(s.view[0]);
+	i = window_gpa(vm, AT(1)) >> 39 & 511;
+	host_put(YIELD_MS, "%d", YIELD);
+	check_eq(pthread_create(&z, NULL, zapper, NULL), 0);
+	usleep(YIELD * 500);
+	check_eq(vcpu_peek(v, AT(1)), 1001);
+	check_eq(vcpu_peek(v, TEST_GPA + 20 * PAGE), 0);
+	root[i] = 0;
+	check_eq(vcpu_hc(v, PVVAS_HC_INVALIDATE, (uint64_t)root, i, 1), 1);
+	check_eq(vcpu_try_peek(v, AT(1)), PF_VECTOR);
+	host_put(YIELD_MS, "0");
+	pthread_join(z, NULL);
 	vm_free(vm);
 }
 
@@ -385,11 +539,14 @@ static const struct hostcase cases[] = {
 	CASE(a_page_that_the_host_takes_is_gone_at_once),
 	CASE_ONLY_NAMED(a_running_vcpu_leaves_a_destroyed_view),
 	CASE_ONLY_NAMED(a_running_vcpu_leaves_a_destroyed_context),
-	CASE(a_root_page_that_was_another_vms_shows_nothing_of_it),
+	CASE_ONLY_NAMED(a_root_page_that_was_another_vms_shows_nothing_of_it),
 	CASE(tables_that_were_taken_back_are_not_walked),
 	CASE(other_ram_shows_in_views_at_once),
+	CASE(what_a_guest_flushes_by_cr4_is_gone_from_its_view),
 	CASE_ONLY_NAMED(a_table_in_very_many_places_leaves_each_at_once),
 	CASE_ONLY_NAMED(what_a_zap_has_taken_is_flushed_before_it_yields),
+	CASE_ONLY_NAMED(what_a_list_has_taken_is_flushed_before_it_yields),
+	CASE_ONLY_NAMED(what_a_renewed_root_had_is_gone_when_invalidated),
 };
 
 HOSTCASE_MAIN(cases)

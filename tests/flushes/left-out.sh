@@ -3,13 +3,13 @@
 # To be sourced: the modules that can leave something out, and the parameter that says what.
 mods=$BUILD/linux-6.12/kvm-modules-flushes
 
-# mask_of NAME,...: the value of kvm.pvvas_leave_out
-mask_of() {
-	local name bit mask=0
+# bits_of NAME,...: the value of kvm.pvvas_leave_out
+bits_of() {
+	local name bit bits=
 	for name in ${1//,/ }; do
 		bit=$(awk -v n="$name" '$2 == n {print $1}' "$mods/list")
 		[ -n "$bit" ] || die "the patches have no $name (see $mods/list)"
-		mask=$((mask | 1 << bit))
+		bits+=${bits:+,}$bit
 	done
-	printf '%u\n' $mask
+	echo "$bits"
 }
