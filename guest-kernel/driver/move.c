@@ -138,6 +138,11 @@ static void pvvas_move_put(struct pvvas_move *move, u32 n)
 		old = xas_store(&xas, page);
 		if (xa_is_zero(old))
 			old = NULL;
+		/* Others took the node by filling and discarding: so is the page. */
+		if (xas_error(&xas)) {
+			more -= !!page;
+			continue;
+		}
 		if (page) {
 			xas_init_marks(&xas);
 			pvvas_evict_not(mem, page);
