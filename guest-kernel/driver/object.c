@@ -49,19 +49,21 @@ static bool pvvas_name_is_valid(const char *name)
 	return *name && strcmp(name, ".") && strcmp(name, "..");
 }
 
-/* A kfree()able copy; -EINVAL if nothing can have it, -ENAMETOOLONG, -EFAULT. */
+/*
+ * A kfree()able copy; -EINVAL if nothing can have it, -ENAMETOOLONG, -EFAULT.  There
+ * may be very many: the caller's cgroup pays.
+ */
 char *pvvas_name_from_user(u64 addr)
 {
+	char *read = strndup_user(u64_to_user_ptr(addr), PVVAS_NAME_MAX + 1);
 	char *name;
 
-	name = strndup_user(u64_to_user_ptr(addr), PVVAS_NAME_MAX + 1);
-	if (IS_ERR(name))
-		return PTR_ERR(name) == -EINVAL ? ERR_PTR(-ENAMETOOLONG) : name;
-	if (!pvvas_name_is_valid(name)) {
-		kfree(name);
-		return ERR_PTR(-EINVAL);
-	}
-	return name;
+	if (IS_ERR(read))
+		return PTR_ERR(read) == -EINVAL ? ERR_PTR(-ENAMETOOLONG) : read;
+	name = pvvas_name_is_valid(read) ? kstrdup(read, GFP_KERNEL_ACCOUNT) :
+					   ERR_PTR(-EINVAL);
+	kfree(read);
+	return name ?: ERR_PTR(-ENOMEM);
 }
 
 struct pvvas_object *pvvas_object_by_name(u32 kind, const char *name)
