@@ -23,6 +23,7 @@
  */
 #include <linux/gfp.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/uaccess.h>
 #include "compat.h"
 #include "ept.h"
@@ -103,20 +104,23 @@ static int pvvas_extent_alloc(struct pvvas_extent *ext, unsigned int order,
 	return 0;
 }
 
-/* -EFAULT: not all of it could be read. */
+/*
+ * -EFAULT: not all of it could be read.  For what that makes the caller's memory
+ * need, page tables for one, the caller pays.
+ */
 static int pvvas_extent_read(const struct pvvas_extent *ext)
 {
-	u32 i;
+	struct mem_cgroup *old = set_active_memcg(NULL);
+	u32 step = ext->run ? ext->nr : 1, i;
+	int ret = 0;
 
-	if (ext->run)
-		return copy_from_user(page_address(ext->run), ext->data,
-				      (size_t)ext->nr << PAGE_SHIFT) ? -EFAULT : 0;
-	for (i = 0; i < ext->nr; i++)
-		if (copy_from_user(page_address(ext->pages[i]),
+	for (i = 0; !ret && i < ext->nr; i += step)
+		if (copy_from_user(page_address(pvvas_extent_page(ext, i)),
 				   ext->data + ((size_t)i << PAGE_SHIFT),
-				   PAGE_SIZE))
-			return -EFAULT;
-	return 0;
+				   (size_t)step << PAGE_SHIFT))
+			ret = -EFAULT;
+	set_active_memcg(old);
+	return ret;
 }
 
 /* All, or none; with the pages' lock. */
