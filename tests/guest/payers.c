@@ -9,7 +9,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +35,7 @@ struct pair {
 	_Atomic int turn;
 	char name[64];
 	int ret;
+	long kib;
 };
 
 static void pass(struct pair *pair)
@@ -393,6 +396,102 @@ static void large_pages_come_where_a_reader_saw_zeroes(void)
 	enter(VAS_HOME);
 }
 
+#define PIECE	(16 * PAGE)
+#define BLOCK	(2 * MIB)
+#define REGIONS	512
+
+static void own_for_all(void *arg)
+{
+	struct pair *pair = arg;
+
+	cgroup_enter("owner");
+	pair->ret = check_id(seg_alloc(pair->name, BASE, SIZE, 0666));
+	/* its tables */
+	check_eq(seg_populate(pair->ret, BASE, PIECE), 0);
+	check_eq(seg_discard(pair->ret, BASE, PIECE), 0);
+	pass(pair);
+	await(pair, 2);
+	check_eq(seg_delete(pair->ret), 0);
+}
+
+/* Each time from where the process has no page table yet. */
+static void fill_from_everywhere(void *arg)
+{
+	struct pair *pair = arg;
+	char *m = mmap(NULL, REGIONS * BLOCK, PROT_READ,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t at;
+
+	cgroup_enter("filler");
+	be_nobody();
+	check(m != MAP_FAILED);
+	for (at = 0; at < REGIONS * BLOCK; at += BLOCK) {
+		check_eq(seg_fill(pair->ret, BASE, m + at, PIECE), PIECE / PAGE);
+		check_eq(seg_discard(pair->ret, BASE, PIECE), 0);
+	}
+	pair->kib = cgroup_bytes("owner") >> 10;
+}
+
+static void who_fills_pays_for_its_own_page_tables(void)
+{
+	struct pair *pair = new_pair();
+	pid_t owner;
+	long before;
+
+	cgroup_make("owner", "max");
+	cgroup_make("filler", "max");
+	owner = tcase_spawn(own_for_all, pair);
+	await(pair, 1);
+	before = cgroup_bytes("owner") >> 10;
+	tcase_join(tcase_spawn(fill_from_everywhere, pair));
+	pass(pair);
+	tcase_join(owner);
+	cgroup_remove("owner");
+	cgroup_remove("filler");
+	tcase_note("owner: %ld KiB, then %ld", before, pair->kib);
+	check(pair->kib <= before + (SLACK >> 10));
+}
+
+/* All are read before the first one is found to name nothing. */
+static void name_very_much(void *arg)
+{
+	size_t bytes = PVVAS_MAX_ROWS * sizeof(struct pvvas_publish_row);
+	struct pvvas_publish_row *rows = malloc(bytes);
+	struct pvvas_ioc_publish_all all = {
+		.size = sizeof(all), .nr = PVVAS_MAX_ROWS,
+		.rows = (uintptr_t)rows,
+	};
+	char name[PVVAS_NAME_MAX + 1];
+	struct pair *pair = arg;
+	unsigned int i;
+	int fd;
+
+	cgroup_enter("namer");
+	memset(name, 'n', PVVAS_NAME_MAX);
+	name[PVVAS_NAME_MAX] = 0;
+	for (i = 0; i < PVVAS_MAX_ROWS; i++)
+		rows[i] = (struct pvvas_publish_row){
+			.kind = PVVAS_KIND_SEG, .id = (1U << 30) - 2,
+			.name = (uintptr_t)name,
+		};
+	fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+	check(fd >= 0);
+	check_eq(ioctl(fd, PVVAS_IOC_PUBLISH_ALL, &all), -1);
+	check_eq(errno, ENOENT);
+	pair->kib = tcase_number("/tmp/cgroup/namer/memory.peak", "") >> 10;
+}
+
+static void who_gives_names_pays_for_them(void)
+{
+	struct pair *pair = new_pair();
+
+	cgroup_make("namer", "max");
+	tcase_join(tcase_spawn(name_very_much, pair));
+	cgroup_remove("namer");
+	tcase_note("%ld KiB at most", pair->kib);
+	check(pair->kib >= PVVAS_MAX_ROWS * (PVVAS_NAME_MAX + 1L) >> 10);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_readers_clones_cost_the_owners_cgroup_nothing),
 	CASE(a_clone_is_held_to_the_limit_of_its_makers_cgroup),
@@ -400,6 +499,8 @@ static const struct tcase cases[] = {
 	CASE(copies_for_another_cgroup_are_of_one_moment),
 	CASE(reading_where_nothing_is_costs_the_owner_nothing),
 	CASE(large_pages_come_where_a_reader_saw_zeroes),
+	CASE(who_fills_pays_for_its_own_page_tables),
+	CASE(who_gives_names_pays_for_them),
 };
 
 TCASE_MAIN(cases, 0)
