@@ -220,33 +220,91 @@ static void call(struct mine *m)
 	int i = (int)any(m, 4), k = (int)any(m, 6), rights;
 
 	switch (any(m, 32)) {
-	case 0: m->vids[i] = vas_create(NULL, 0600); break;
-	case 1: vas_delete(m->vids[i]); break;
-	case 2: m->sids[k] = seg_alloc(NULL, p, (1 + any(m, 1024)) * PAGE, 0600); break;
-	case 3: seg_delete(m->sids[k]); break;
-	case 4: case 5: m->vhs[i] = vas_attach(a_vid(m)); break;
-	case 6: vas_detach(m->vhs[i]); break;
-	case 7: case 8: seg_attach(a_vid(m), a_sid(m)); break;
-	case 9: case 10: seg_attach(m->vhs[i], a_sid(m)); break;
-	case 11: seg_detach(a_vid(m), a_sid(m)); break;
-	case 12: seg_detach(m->vhs[i], a_sid(m)); break;
-	case 13: m->sids[k] = seg_clone(a_sid(m)); break;
-	case 14: m->vids[i] = vas_clone(a_vid(m)); break;
-	case 15: m->sids[k] = seg_map2(m->sids[any(m, 6)], any(m, 2) ? p : NULL); break;
-	case 16: seg_protect(a_sid(m), p, (1 + any(m, 64)) * PAGE, (int)any(m, 2)); break;
-	case 17: seg_dirty(a_sid(m), p, MIB, pages, 8); break;
-	case 18: seg_pager(m->sids[k], (int)any(m, 2)); break;
-	case 19: seg_populate(a_sid(m), p, any(m, 64) * PAGE); break;
-	case 20: seg_ctl(a_sid(m), SEG_CTL_STAT, &stat); break;
-	case 21: vas_next_seg(m->vhs[i], 0, &rights); break;
-	case 22: with_threads(m); break;
-	case 23: leave_somehow(m); break;
-	case 24: by_system_call(m); break;
-	case 25: case 26: seg_discard(a_sid(m), p, (1 + any(m, 600)) * PAGE); break;
-	case 27: m->sids[k] = alloc_somehow(m, p); break;
-	case 28: publish_somehow(m, i, k); break;
-	case 29: expire_somehow(m, i, k); break;
-	case 30: seg_ctl(a_sid(m), any(m, 2) ? SEG_CTL_LOCK_ON : SEG_CTL_LOCK_OFF); break;
+	case 0:
+		m->vids[i] = vas_create(NULL, 0600);
+		break;
+	case 1:
+		vas_delete(m->vids[i]);
+		break;
+	case 2:
+		m->sids[k] = seg_alloc(NULL, p, (1 + any(m, 1024)) * PAGE, 0600);
+		break;
+	case 3:
+		seg_delete(m->sids[k]);
+		break;
+	case 4:
+	case 5:
+		m->vhs[i] = vas_attach(a_vid(m));
+		break;
+	case 6:
+		vas_detach(m->vhs[i]);
+		break;
+	case 7:
+	case 8:
+		seg_attach(a_vid(m), a_sid(m));
+		break;
+	case 9:
+	case 10:
+		seg_attach(m->vhs[i], a_sid(m));
+		break;
+	case 11:
+		seg_detach(a_vid(m), a_sid(m));
+		break;
+	case 12:
+		seg_detach(m->vhs[i], a_sid(m));
+		break;
+	case 13:
+		m->sids[k] = seg_clone(a_sid(m));
+		break;
+	case 14:
+		m->vids[i] = vas_clone(a_vid(m));
+		break;
+	case 15:
+		m->sids[k] = seg_map2(m->sids[any(m, 6)], any(m, 2) ? p : NULL);
+		break;
+	case 16:
+		seg_protect(a_sid(m), p, (1 + any(m, 64)) * PAGE, (int)any(m, 2));
+		break;
+	case 17:
+		seg_dirty(a_sid(m), p, MIB, pages, 8);
+		break;
+	case 18:
+		seg_pager(m->sids[k], (int)any(m, 2));
+		break;
+	case 19:
+		seg_populate(a_sid(m), p, any(m, 64) * PAGE);
+		break;
+	case 20:
+		seg_ctl(a_sid(m), SEG_CTL_STAT, &stat);
+		break;
+	case 21:
+		vas_next_seg(m->vhs[i], 0, &rights);
+		break;
+	case 22:
+		with_threads(m);
+		break;
+	case 23:
+		leave_somehow(m);
+		break;
+	case 24:
+		by_system_call(m);
+		break;
+	case 25:
+	case 26:
+		seg_discard(a_sid(m), p, (1 + any(m, 600)) * PAGE);
+		break;
+	case 27:
+		m->sids[k] = alloc_somehow(m, p);
+		break;
+	case 28:
+		publish_somehow(m, i, k);
+		break;
+	case 29:
+		expire_somehow(m, i, k);
+		break;
+	case 30:
+		seg_ctl(a_sid(m), any(m, 2) ? SEG_CTL_LOCK_ON : SEG_CTL_LOCK_OFF);
+		break;
 	default:
 		vas_switch_try(m->vhs[i]);
 		for (k = 0; k < 8; k++)
