@@ -37,7 +37,7 @@
 #define SHOWN	0x5649000000000000UL
 #define SECRET	0xdead5ec000000000UL
 
-enum way { UNLINK, DELETE, PROTECT, CLONED, SOURCE, SECOND_FACE, DISCARD, NR_WAYS };
+enum way { UNLINK, DELETE, PROTECT, CLONED, SOURCE, SECOND_FACE, DISCARD, MOVE, NR_WAYS };
 
 struct scene {
 	_Atomic int ready;
@@ -227,6 +227,8 @@ static void disturb(struct scene *s, int sid)
 	}
 	if (!(rand() % 3))
 		check(seg_dirty(sid, BASE, SIZE, pages, 16) >= 0);
+	if (!(rand() % 3))
+		check(seg_accessed(sid, BASE, SIZE, pages, 16) >= 0);
 	if (!(rand() % 3)) {
 		check_eq(seg_protect(sid, BASE + (size_t)(rand() % 8) * PAGE,
 				     (size_t)(1 + rand() % 64) * PAGE,
@@ -270,6 +272,9 @@ static void one_round(struct scene *s, enum way way)
 		other = own_view(face);
 		if (way == SECOND_FACE)
 			shown = face;
+	} else if (way == MOVE) {
+		copy = make(BASE, some_flags());
+		other = own_view(copy);
 	}
 	check_eq(seg_attach(s->vid, shown), 0);
 	nap();
@@ -303,6 +308,10 @@ static void one_round(struct scene *s, enum way way)
 	case DISCARD:
 		discard(sid, vh);
 		break;
+	case MOVE:
+		check_eq(seg_move(sid, BASE, copy, BASE, SIZE), 0);
+		put(other, BASE, SECRET, 1);
+		break;
 	default:
 		break;
 	}
@@ -313,7 +322,7 @@ static void one_round(struct scene *s, enum way way)
 	else if (vh)
 		put(vh, BASE, 0, 1);
 	if (way == PROTECT || way == CLONED || way == SOURCE ||
-	    way == DISCARD)
+	    way == DISCARD || way == MOVE)
 		check_eq(seg_detach(s->vid, shown), 0);
 	if (other)
 		check_eq(vas_detach(other), 0);
