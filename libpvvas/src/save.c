@@ -88,16 +88,25 @@ static int open_out(struct saving *s, struct out *out)
 	return out->fd < 0 ? save_message(&s->options, -errno, "%s", name) : 0;
 }
 
+/* Is what @e has right behind what @last has, in segment and file? */
+static bool continues(const struct save_extent *last, const struct save_extent *e)
+{
+	return last->seg == e->seg && last->file == e->file &&
+	       last->first + last->pages == e->first &&
+	       last->at + last->pages == e->at;
+}
+
 /* Pages of a segment are in a file from page @at on. */
 static int note_extent(struct out *out, struct save_extent e)
 {
-	struct save_extent *last = out->extents + out->nr_extents - 1, *more;
+	struct save_extent *last, *more;
 
-	if (out->nr_extents && last->seg == e.seg && last->file == e.file &&
-	    last->first + last->pages == e.first &&
-	    last->at + last->pages == e.at) {
-		last->pages += e.pages;
-		return 0;
+	if (out->nr_extents) {
+		last = &out->extents[out->nr_extents - 1];
+		if (continues(last, &e)) {
+			last->pages += e.pages;
+			return 0;
+		}
 	}
 	if (out->nr_extents == out->room_extents) {
 		out->room_extents = out->room_extents * 2 + 64;
@@ -335,9 +344,7 @@ static int collect_extents(struct saving *s)
 	qsort(e, nr, sizeof(*e), by_place);
 	for (i = 0, n = 0; i < nr; i++) {
 		s->options.bytes += e[i].pages * SAVE_PAGE;
-		if (n && e[n - 1].seg == e[i].seg && e[n - 1].file == e[i].file &&
-		    e[n - 1].first + e[n - 1].pages == e[i].first &&
-		    e[n - 1].at + e[n - 1].pages == e[i].at)
+		if (n && continues(&e[n - 1], &e[i]))
 			e[n - 1].pages += e[i].pages;
 		else
 			e[n++] = e[i];
