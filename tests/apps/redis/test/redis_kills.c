@@ -292,6 +292,36 @@ static bool kill_after(pid_t pid, unsigned long steps)
 	return true;
 }
 
+/* What a rehash has in its hands: in the keyspace, so at one address for all */
+extern struct {
+	void *dict, *entry;
+} *dictMoving;
+
+/* Kill it so many instructions after an entry is on its way to another table. */
+static bool kill_while_it_moves(pid_t pid, unsigned int steps)
+{
+	unsigned int all = 0;
+	int status;
+
+	for (;;) {
+		check_eq(waitpid(pid, &status, 0), pid);
+		if (WIFEXITED(status))
+			return false;
+		if (all > 0 && ptrace(PTRACE_PEEKDATA, pid, dictMoving, NULL) &&
+		    !steps--)
+			break;
+		if (all++ > MOST_STEPS) {
+			check_eq(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
+			tcase_join(pid);
+			return false;
+		}
+		check_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+	}
+	kill(pid, SIGKILL);
+	tcase_join_killed(pid, SIGKILL);
+	return true;
+}
+
 /* The key that was not answered is there and right, or is not there. */
 static void check_new(struct jmp *r)
 {
@@ -343,10 +373,40 @@ static void a_writer_may_be_killed_at_any_instruction(void)
 	jmp_close(w);
 }
 
+static void what_a_rehash_has_in_its_hands_is_not_lost(void)
+{
+	struct jmp *r, *w;
+	unsigned int steps, tries;
+	int err;
+
+	known = tcase_shared(sizeof(*known));
+	server_start(&server, NULL, NULL, NULL);
+	server_shutdown(&server);
+	r = jmp_open(server.name, JMP_READ, &err);
+	check_eq(err, 0);
+	w = jmp_open(server.name, JMP_WRITE, &err);
+	check_eq(err, 0);
+	for (steps = 0; steps < 12; steps++) {
+		for (tries = 0; tries < 100; tries++) {
+			if (kill_while_it_moves(tcase_spawn(set_one, NULL),
+						steps))
+				break;
+			known->added++;
+		}
+		check(tries < 100);
+		check(jmp_repair(w) >= 0);
+		check_keys(r);
+		check_new(r);
+	}
+	jmp_close(r);
+	jmp_close(w);
+}
+
 static const struct tcase cases[] = {
 	CASE_SECONDS(a_server_that_is_killed_loses_nothing_that_it_answered,
 		     300),
 	CASE_SECONDS(a_writer_may_be_killed_at_any_instruction, 300),
+	CASE_SECONDS(what_a_rehash_has_in_its_hands_is_not_lost, 300),
 	CASE_SECONDS(a_writer_that_is_killed_leaves_the_server_running, 300),
 };
 
