@@ -200,6 +200,41 @@ static void a_log_or_a_replica_keeps_other_writers_out(void)
 	jmp_close(j);
 }
 
+/* New keys of this size until there is no room for one more; how many */
+static int fill(struct jmp *j, size_t size)
+{
+	char *value = calloc(1, size), name[32];
+	int i, err = 0;
+
+	for (i = 0; i < 1000 && !err; i++) {
+		snprintf(name, sizeof(name), "%zu:%d", size, i);
+		err = jmp_set(j, name, strlen(name), value, size);
+	}
+	check_eq(err, -ENOMEM);
+	free(value);
+	return i;
+}
+
+static void a_keyspace_that_is_full_says_so(void)
+{
+	char text[128];
+	struct jmp *j;
+
+	server_start(&server, NULL, NULL, NULL);
+	j = open_jmp(JMP_WRITE);
+	check(fill(j, 1UL << 20) > 40);
+	fill(j, 1UL << 14);
+	fill(j, 64);
+	ask(server.fd, text, sizeof(text), "SET", "a", "b", NULL);
+	check(!strncmp(text, "-OOM", 4));
+	check_eq(del(j, "1048576:0"), 1);
+	check_eq(set(j, "a", "b"), 0);
+	tell(server.fd, "b", "GET", "a");
+	tell(server.fd, "+OK", "FLUSHALL");
+	check(fill(j, 1UL << 20) > 40);
+	jmp_close(j);
+}
+
 static void a_watched_key_is_seen_to_change(void)
 {
 	struct jmp *j;
@@ -274,6 +309,7 @@ static const struct tcase cases[] = {
 	CASE(who_reads_ends_no_key),
 	CASE(a_server_finds_its_keyspace_again),
 	CASE(a_log_or_a_replica_keeps_other_writers_out),
+	CASE(a_keyspace_that_is_full_says_so),
 	CASE(a_watched_key_is_seen_to_change),
 	CASE(a_snapshot_is_of_one_moment),
 	CASE(readers_that_are_killed_keep_nobody_out),

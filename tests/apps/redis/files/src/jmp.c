@@ -8,6 +8,7 @@
 struct jmp {
 	int vh, sid, mode;
 	unsigned int dbnum, nr;
+	size_t used;	/* by this process, before a change */
 	keyspaceRoot *root;
 	redisDb *db;
 };
@@ -208,7 +209,7 @@ long jmp_lrange(struct jmp *j, const char *key, size_t len, long start,
 }
 
 /* Alone in the keyspace, with what is allocated in it. */
-static int enterToWrite(struct jmp *j)
+static int enterToWrite(struct jmp *j, size_t need)
 {
 	int err = j->mode == JMP_WRITE ? enter(j) : -EACCES;
 
@@ -216,6 +217,10 @@ static int enterToWrite(struct jmp *j)
 		return err;
 	if (j->root->refuse)
 		return leave(-EROFS);
+	if (need && (need > j->root->most ||
+		     j->root->used > j->root->most - need))
+		return leave(-ENOMEM);
+	j->used = zmalloc_used_memory();
 	server.lruclock = j->root->lruclock;
 	zmalloc_use_arena(1);
 	j->root->outside++;
@@ -227,6 +232,7 @@ static int enterToWrite(struct jmp *j)
 static int leaveWritten(struct jmp *j, int result)
 {
 	dictBarrier();
+	j->root->used += zmalloc_used_memory() - j->used;
 	j->root->busy = KEYSPACE_IDLE;
 	zmalloc_use_arena(0);
 	return leave(result);
@@ -254,7 +260,7 @@ int jmp_set(struct jmp *j, const char *key, size_t len, const char *value,
 	dictEntry *de;
 	redisDb *db;
 	sds name;
-	int err = enterToWrite(j);
+	int err = enterToWrite(j, len + value_len + 1);
 
 	if (err)
 		return err;
@@ -280,7 +286,7 @@ int jmp_del(struct jmp *j, const char *key, size_t len)
 {
 	dictEntry *de;
 	redisDb *db;
-	int err = enterToWrite(j);
+	int err = enterToWrite(j, 0);
 
 	if (err)
 		return err;

@@ -12,6 +12,7 @@
  *			reads cannot repair that: the server does at once when it
  *			runs, `redis-jmp NAME repair` does without it
  * -ENOTRECOVERABLE	somebody left without repairing it
+ * -ENOMEM		jmp_set(): the keyspace is full
  * -EROFS		jmp_set(), jmp_del(): the server has an AOF or a replica,
  *			which would not hear of the change
  * -EPROTO		the keyspace is of another version of Redis

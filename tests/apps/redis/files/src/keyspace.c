@@ -14,7 +14,7 @@ uint64_t siphash(const uint8_t *in, const size_t inlen, const uint8_t *k);
 
 static keyspaceRoot *root;
 static int vid, vh, sid, found;
-static uint64_t outside_seen;
+static uint64_t outside_seen, used_seen;
 static uint8_t *seed;
 static int snapshot, snapshot_ready[2];
 
@@ -158,6 +158,7 @@ static void find(void)
 		exit(1);
 	}
 	must("seg_range", seg_range(sid, &base, &size));
+	server.vas_size = size;
 	keyspaceUse(root, sid, base, size);
 	if (err)
 		repair();
@@ -202,6 +203,7 @@ static void leaveAtExit(void)
 		return;
 	root->server = 0;
 	root->server_start = 0;
+	root->used = zmalloc_used_memory();
 	vas_switch(VAS_HOME);
 }
 
@@ -226,6 +228,9 @@ void keyspaceOpen(void)
 	root->server = getpid();
 	root->server_start = startOf(root->server);
 	outside_seen = root->outside;
+	root->most = server.vas_size / 8 * 7;
+	if (!server.maxmemory || server.maxmemory > root->most)
+		server.maxmemory = root->most;
 	atexit(leaveAtExit);
 	zmalloc_use_arena(1);
 }
@@ -261,6 +266,8 @@ static void noteOutside(void)
 	listIter li;
 	listNode *ln;
 
+	/* may be less than before: it wraps, and so does the sum */
+	zmalloc_add_used(root->used - used_seen);
 	server.dirty += root->outside - outside_seen;
 	outside_seen = root->outside;
 	listRewind(server.clients, &li);
@@ -295,6 +302,7 @@ void keyspaceLeave(void)
 	if (!root)
 		return;
 	root->lruclock = server.lruclock;
+	root->used = used_seen = zmalloc_used_memory();
 	root->refuse = server.aof_state != AOF_OFF ||
 		listLength(server.slaves) || server.masterhost;
 	zmalloc_use_arena(0);

@@ -31,6 +31,9 @@ enum { KEYSPACE_IDLE, KEYSPACE_SWAPS, KEYSPACE_CHANGES };
  *	values as a whole; KEYSPACE_CHANGES, change some where they are
  * @db_busy, @argc, @argv: of this command
  * @outside: how often another process than the server has written
+ * @used: bytes of the server and in the segment, while it is not in the VAS
+ * @most: of these before a SET answers ENOMEM; a heap that is full would end
+ *	whoever changes the keyspace
  * @refuse: others may not write: there is an AOF, or a replica
  */
 typedef struct keyspaceRoot {
@@ -47,6 +50,8 @@ typedef struct keyspaceRoot {
 	int argc;
 	struct redisObject **argv;
 	uint64_t outside;
+	uint64_t used;
+	uint64_t most;
 	uint64_t repairs;
 	uint32_t lruclock;
 	pid_t server;
