@@ -190,11 +190,11 @@ def targets(results):
     unit = results["machine"]["unit"]
     found = []
 
-    def add(text, figure, limit, better, counted=False):
+    def add(text, figure, limit, better, counted=False, app=None):
         met = None
         if figure is not None and (counted or unit == "instructions"):
             met = figure <= limit if better == "at most" else figure >= limit
-        found.append({"target": text, "figure": figure, "limit": f"{better} {limit:g}", "met": met})
+        found.append({"target": text, "figure": figure, "limit": f"{better} {limit:g}", "met": met, "app": app})
 
     def ratio(a, b):
         return a / b if a is not None and b else None
@@ -270,7 +270,8 @@ def targets(results):
     for path in sorted(glob.glob(os.path.join(APPS, "*", "bench", "targets.json"))):
         app = path.split(os.sep)[-3]
         for t in json.load(open(path)):
-            add(t["text"], ratio(*(f.cost(app, t[k][0], app, **t[k][1]) for k in ("of", "over"))), t["limit"], t["better"])
+            add(t["text"], ratio(*(f.cost(app, t[k][0], app, **t[k][1]) for k in ("of", "over"))), t["limit"], t["better"],
+                app=app)
     for guest in ("patched_off", "patched_on", "patched_used"):
         worst = bystander_difference(bystanders(results), guest)
         add(f"bystanders, {guest}: % outside of what two guests of stock KVM have", worst, 100 * SAME, "at most")
