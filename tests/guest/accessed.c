@@ -108,18 +108,19 @@ static void access_in_child(void *arg)
 static void an_access_by_another_process_and_face_counts(void)
 {
 	int vid, face, fd;
-	char *other = BASE + 64 * MIB;
+	/* one memory at two addresses */
+	volatile char *other = BASE + 64 * MIB;
 	void *pages[16];
 
 	tcase_need(PVVAS_FEATURE_SWITCH);
 	vid = vas_with_segment();
-	face = check_id(seg_map2(sid, other));
+	face = check_id(seg_map2(sid, (void *)other));
 	tcase_track_seg(face);
 	check_eq(seg_attach(vid, face), 0);
 	vh = check_id(vas_attach(vid));
 	enter(vh);
-	BASE[5 * PAGE] = 9;
-	BASE[6 * PAGE] = 9;
+	*(volatile char *)(BASE + 5 * PAGE) = 9;
+	*(volatile char *)(BASE + 6 * PAGE) = 9;
 	check_eq(other[5 * PAGE], 9);
 	check_eq(accessed(pages, 16), 2);
 	tcase_join(tcase_spawn(access_in_child, &vid));
@@ -127,7 +128,7 @@ static void an_access_by_another_process_and_face_counts(void)
 	check(pages[0] == BASE + 5 * PAGE);
 	/* a system call's access, too */
 	fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-	check_eq(read(fd, other + 6 * PAGE, 1), 1);
+	check_eq(read(fd, (void *)(other + 6 * PAGE), 1), 1);
 	close(fd);
 	check_eq(accessed(pages, 16), 1);
 	check(pages[0] == BASE + 6 * PAGE);
