@@ -512,6 +512,17 @@ static struct pvvas_link *pvvas_link_shown(struct pvvas_vas *vas,
 }
 
 /* *@from: above which segment of the VAS, if not that of @arg. */
+static u32 pvvas_link_flags(const struct pvvas_seg *seg)
+{
+	u32 flags = seg->lockable ? PVVAS_LINK_LOCKABLE : 0;
+
+	if (READ_ONCE(seg->memory->pager))
+		flags |= PVVAS_LINK_PAGER;
+	if (pvvas_seg_unique(seg) != pvvas_seg_unique(seg->memory))
+		flags |= PVVAS_LINK_PART;
+	return flags;
+}
+
 static int pvvas_link_next_locked(struct pvvas_ioc_link *arg, u32 *from)
 {
 	bool lockable = arg->flags & PVVAS_LINK_LOCKABLE;
@@ -542,7 +553,7 @@ static int pvvas_link_next_locked(struct pvvas_ioc_link *arg, u32 *from)
 	arg->prot = link->prot;
 	if (att && link != mine)
 		arg->prot &= att->rights;
-	arg->flags = link->seg->lockable ? PVVAS_LINK_LOCKABLE : 0;
+	arg->flags = pvvas_link_flags(link->seg);
 	arg->memory = pvvas_seg_unique(link->seg);
 	return 0;
 }

@@ -55,7 +55,21 @@ static uint32_t face_of(const struct save_shape *shape, uint64_t memory)
 	return 0;
 }
 
-static int add_seg(struct save_shape *shape, const struct pvvas_ioc_link *link)
+/* A copy would not have what a pager has; nor be one with what it is a part of. */
+static int check_seg(const struct pvvas_ioc_link *link,
+		     const struct pvvas_ioc_attr *attr,
+		     const struct vas_save_options *options)
+{
+	const char *why = link->flags & PVVAS_LINK_PAGER ? "has a pager" :
+			  link->flags & PVVAS_LINK_PART ?
+			  "shows a part of another segment" : NULL;
+
+	return why ? save_message(options, -EOPNOTSUPP, "seg %s (#%u) %s",
+				  attr->name, link->seg, why) : 0;
+}
+
+static int add_seg(struct save_shape *shape, const struct pvvas_ioc_link *link,
+		   const struct vas_save_options *options)
 {
 	uint32_t n = shape->set.head.segs;
 	struct pvvas_ioc_attr attr;
@@ -64,6 +78,8 @@ static int add_seg(struct save_shape *shape, const struct pvvas_ioc_link *link)
 	int *source;
 	int err = pvvas_getattr(PVVAS_KIND_SEG, (int)link->seg, &attr);
 
+	if (!err)
+		err = check_seg(link, &attr, options);
 	if (err)
 		return err;
 	seg = one_more((void **)&shape->set.segs, n, sizeof(*seg));
@@ -88,7 +104,7 @@ static int add_seg(struct save_shape *shape, const struct pvvas_ioc_link *link)
 
 /* Its number; added if it is a new one. */
 static int find_seg(struct save_shape *shape, const struct pvvas_ioc_link *from,
-		    uint32_t *number)
+		    uint32_t *number, const struct vas_save_options *options)
 {
 	uint32_t i;
 
@@ -96,7 +112,7 @@ static int find_seg(struct save_shape *shape, const struct pvvas_ioc_link *from,
 		if (shape->sources[i] == (int)from->seg)
 			break;
 	*number = i;
-	return i < shape->set.head.segs ? 0 : add_seg(shape, from);
+	return i < shape->set.head.segs ? 0 : add_seg(shape, from, options);
 }
 
 static int add_links(struct save_shape *shape, int vid,
@@ -117,7 +133,7 @@ static int add_links(struct save_shape *shape, int vid,
 		if (err == -ENOENT)
 			return 0;
 		if (!err)
-			err = find_seg(shape, &from, &number);
+			err = find_seg(shape, &from, &number, options);
 		/* one that goes meanwhile is not in it */
 		if (err == -ENOENT)
 			continue;

@@ -178,6 +178,19 @@ static int seg_detach_from(const struct pvvas_ioc_seg_attach *arg)
 }
 
 /* The segment with the next id that the VAS or the attachment shows. */
+static uint32_t flags_of(const struct soft_object *seg)
+{
+	const struct soft_object *whole = seg->memory ?
+		soft_object(PVVAS_KIND_SEG, seg->memory) : NULL;
+	uint32_t flags = seg->lockable ? PVVAS_LINK_LOCKABLE : 0;
+
+	if (seg->pager)
+		flags |= PVVAS_LINK_PAGER;
+	if (seg->shift || (whole && whole->length != seg->length))
+		flags |= PVVAS_LINK_PART;
+	return flags;
+}
+
 static int next_link(struct pvvas_ioc_link *arg)
 {
 	const struct soft_att *att = soft_att(arg->target);
@@ -209,7 +222,7 @@ static int next_link(struct pvvas_ioc_link *arg)
 	arg->prot = found->prot;
 	if (att && found->target == vas)
 		arg->prot &= att->rights;
-	arg->flags = seg && seg->lockable ? PVVAS_LINK_LOCKABLE : 0;
+	arg->flags = seg ? flags_of(seg) : 0;
 	arg->memory = seg ? seg->unique : 0;
 	return 0;
 }

@@ -553,6 +553,36 @@ static void what_cannot_be_saved_is_refused_and_the_old_set_stays(void)
 	saved_remove(folder);
 }
 
+/* What the program keeps elsewhere would be zeroes after loading. */
+static void what_a_copy_would_not_have_is_refused(void)
+{
+	const char *name = tcase_name("paged"), *folder = saved_folder("paged");
+	int vid = make(name, 8 * MIB), sid = seg_find(name), part;
+
+	strcpy(BASE, "here");
+	enter(VAS_HOME);
+	check_eq(seg_pager(sid, 1), 0);
+	check_eq(saved_save(vid, folder, NULL), -EOPNOTSUPP);
+	check(strstr(saved_message, name) && strstr(saved_message, "pager"));
+	check_eq(seg_pager(sid, 0), 0);
+	check_eq(saved_save(vid, folder, NULL), 0);
+	/* written here and there they would be two memories */
+	part = check_id(seg_map2_range(sid, BASE + 2 * MIB, 2 * MIB, OTHER));
+	tcase_track_seg(part);
+	check_eq(seg_attach(vid, part), 0);
+	check_eq(saved_save(vid, folder, NULL), -EOPNOTSUPP);
+	check(strstr(saved_message, "part of another"));
+	check_eq(seg_detach(vid, part), 0);
+	/* the first part begins where the whole does */
+	part = check_id(seg_map2_range(sid, BASE, 2 * MIB, OTHER));
+	tcase_track_seg(part);
+	check_eq(seg_attach(vid, part), 0);
+	check_eq(saved_save(vid, folder, NULL), -EOPNOTSUPP);
+	check_eq(seg_detach(vid, part), 0);
+	check_eq(saved_save(vid, folder, NULL), 0);
+	saved_remove(folder);
+}
+
 /* Who may not read a segment cannot save it; nor own what is another user's. */
 static void as_nobody(void *arg)
 {
@@ -646,6 +676,7 @@ static const struct tcase cases[] = {
 	CASE(since_writes_what_differs_and_keeps_the_rest),
 	CASE(names_that_are_taken_are_refused_and_nothing_is_made),
 	CASE(what_cannot_be_saved_is_refused_and_the_old_set_stays),
+	CASE(what_a_copy_would_not_have_is_refused),
 	CASE(owners_and_rights_are_kept),
 	CASE(a_folder_decides_for_its_owner_alone),
 };

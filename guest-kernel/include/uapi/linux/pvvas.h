@@ -220,6 +220,8 @@ struct pvvas_ioc_seg_data {
 
 /* struct pvvas_ioc_link.flags */
 #define PVVAS_LINK_LOCKABLE	(1U << 0)
+#define PVVAS_LINK_PAGER	(1U << 1)	/* a program has the pages without memory */
+#define PVVAS_LINK_PART		(1U << 2)	/* it shows a part of another one's memory */
 
 /**
  * struct pvvas_ioc_link - PVVAS_IOC_LINK_NEXT: what a VAS or a handle shows
