@@ -212,6 +212,8 @@ static void as_many_written_pages_are_told_as_there_is_room_for(void)
 
 	check_eq(vas_switch(check_id(vas_attach(
 		 tcase_vas_with_seg(BASE, 2 * MIB, &sid)))), 0);
+	/* from then on a touch brings its page alone */
+	check_eq(seg_dirty(sid, BASE, 2 * MIB, pages, 600), 0);
 	for (i = 0; i < 400; i++)
 		BASE[i * 4096] = 1;
 	check_eq(seg_dirty(sid, BASE, 2 * MIB, pages, 130), 130);
