@@ -33,6 +33,13 @@ def processes_in_python_share_a_list():
     assert output("/usr/bin/python3", os.path.join(EXAMPLES, "shared-list.py")) == EXPECTED
 
 
+def the_program_of_the_manual_page_works():
+    with open(os.path.join(BUILD, "..", "libpvvas", "man", "pvvas.7"), encoding="utf-8") as f:
+        page = f.read().split(".Ss Other languages")[1]
+    program = page.split(".Bd -literal -offset indent\n")[1].split(".Ed\n")[0]
+    assert output("/usr/bin/python3", "-c", program.replace("\\-", "-")) == "2000\n"
+
+
 def the_switch_is_a_symbol():
     # without an attachment there is only home, and no backend is needed
     lib = ctypes.CDLL(os.path.join(LIBS, "libpvvas.so.1"))
@@ -49,6 +56,7 @@ def processes_in_rust_share_a_list():
 def main():
     global folder
     cases = [processes_in_rust_share_a_list] if sys.argv[1:] == ["rust"] else [processes_in_python_share_a_list,
+                                                                              the_program_of_the_manual_page_works,
                                                                               the_switch_is_a_symbol]
     wrong = 0
     print(f"1..{len(cases)}")
