@@ -288,7 +288,7 @@ static void faults_processes_and_the_hypervisor_are_counted(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
-static void segments_may_be_locked_dumped_and_placed_on_nodes(void)
+static void segments_may_be_locked_dumped_and_placed(void)
 {
 	struct seg_options opts = { .size = sizeof(opts) };
 	int sid;
@@ -304,6 +304,26 @@ static void segments_may_be_locked_dumped_and_placed_on_nodes(void)
 	opts.nodes = 1;
 	sid = seg_alloc_with(NULL, BASE, PAGE, 0600, &opts);
 	check_eq(sid < 0 ? sid : 0, soft() ? -EOPNOTSUPP : 0);
+	opts.policy = SEG_NUMA_DEFAULT;
+	opts.nodes = 0;
+	opts.colors = 1;
+	sid = seg_alloc_with(NULL, BASE, PAGE, 0600, &opts);
+	check_eq(sid < 0 ? sid : 0, soft() ? -EOPNOTSUPP : 0);
+}
+
+static void accesses_are_known_and_pages_can_be_written_out(void)
+{
+	int sid, vid = tcase_vas_with_seg(BASE, MIB, &sid);
+	void *pages[4];
+	int n;
+
+	enter(vid);
+	*BASE = 1;
+	n = seg_accessed(sid, BASE, PAGE, pages, 4);
+	check_eq(n, soft() ? -EOPNOTSUPP : 1);
+	check_eq(seg_limit(sid, SEG_NO_LIMIT), soft() ? -EOPNOTSUPP : 0);
+	check_eq(seg_limit(sid, 0), soft() ? -EOPNOTSUPP : 0);
+	check_eq(vas_switch(VAS_HOME), 0);
 }
 
 static void a_segment_without_a_place_gets_a_gib_of_its_own(void)
@@ -442,7 +462,8 @@ static const struct tcase cases[] = {
 	CASE(a_clone_is_of_one_moment),
 	CASE(a_write_of_what_was_there_is_a_write),
 	CASE(faults_processes_and_the_hypervisor_are_counted),
-	CASE(segments_may_be_locked_dumped_and_placed_on_nodes),
+	CASE(segments_may_be_locked_dumped_and_placed),
+	CASE(accesses_are_known_and_pages_can_be_written_out),
 	CASE(a_segment_without_a_place_gets_a_gib_of_its_own),
 	CASE(the_window_is_as_the_host_has_it),
 	CASE(other_users_find_what_they_may_use),
