@@ -164,6 +164,8 @@
   {
     if (heap_segment <= 0) return;
     heap_segment = clone_of_heap;
+    /* What was written before is known of the original alone.         */
+    if (GC_vas_has_dirty_bits) GC_incremental = FALSE;
     if (show_heap(heap_segment) < 0 || write(fork_pipe[1], "", 1) != 1)
       ABORT("The child cannot attach its copy of the heap");
     (void)close(fork_pipe[0]);
