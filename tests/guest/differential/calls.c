@@ -137,6 +137,17 @@ static void do_find(const unsigned int *r)
 	agree_exactly(seg ? seg_find(name) : vas_find(name), want ? want : id);
 }
 
+static void do_publish(const unsigned int *r)
+{
+	const char *name = some_name(r[0] & ~64U);
+	bool seg = r[1] & 1;
+	int id = seg ? some_seg(r[2]) : some_vas(r[2]);
+
+	say("%s_publish(%d, %s)", seg ? "seg" : "vas", id, shown(name));
+	agree_exactly(seg ? seg_publish(id, name) : vas_publish(id, name),
+		      m_publish(m, seg, id, name));
+}
+
 static void do_vas_delete(const unsigned int *r)
 {
 	int vid = some_vas(r[0]);
@@ -349,21 +360,24 @@ static void do_setattr(const unsigned int *r)
 {
 	bool seg = r[0] & 1;
 	int id = seg ? some_seg(r[1]) : some_vas(r[1]);
-	unsigned int valid = r[2] % 8 == 7 ? 17 : r[2] % 8;
+	unsigned int valid = r[2] % 17;
+	uint32_t expiry = r[5] & 1 ? 0 : 3600 + r[5] % 1000;
 	uid_t uid = r[4] & 1 ? geteuid() : 1234;
 	gid_t gid = r[4] & 2 ? getegid() : 4321;
 	/* all of them alike: who has a right may lose it */
 	mode_t mode = some_mode(r[3] / 3 * 3);
 	struct vas_attr va = { .size = sizeof(va), .valid = valid,
-			       .mode = mode, .uid = uid, .gid = gid };
+			       .mode = mode, .uid = uid, .gid = gid,
+			       .expiry = expiry };
 	struct seg_attr sa = { .size = sizeof(sa), .valid = valid,
-			       .mode = mode, .uid = uid, .gid = gid };
+			       .mode = mode, .uid = uid, .gid = gid,
+			       .expiry = expiry };
 
-	say("%s_ctl(SETATTR, %d, %#x, %o, %u, %u)", seg ? "seg" : "vas", id,
-	    valid, mode, uid, gid);
+	say("%s_ctl(SETATTR, %d, %#x, %o, %u, %u, %u)", seg ? "seg" : "vas", id,
+	    valid, mode, uid, gid, expiry);
 	agree_exactly(seg ? seg_ctl(id, SEG_CTL_SETATTR, &sa) :
 		      vas_ctl(VAS_CTL_SETATTR, id, &va),
-		      m_setattr(m, seg, id, valid, mode, uid, gid));
+		      m_setattr(m, seg, id, valid, mode, uid, gid, expiry));
 }
 
 static void do_switch(const unsigned int *r)
@@ -544,7 +558,7 @@ static void (*const calls_of[])(const unsigned int *r) = {
 	do_seg_attach, do_seg_attach, do_seg_attach, do_seg_detach,
 	do_seg_clone, do_seg_map2, do_setattr, do_switch, do_switch, do_access,
 	do_access, do_access, do_access, do_protect, do_dirty, do_populate,
-	do_fill, do_discard, do_move, do_pager,
+	do_fill, do_discard, do_move, do_pager, do_publish,
 };
 
 _Static_assert(ARRAY_SIZE(calls_of) == NR_CALLS, "all of them");

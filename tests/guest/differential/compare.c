@@ -30,6 +30,7 @@ static void compare_vas(struct model *m, const struct m_object *v)
 	same("mode", v->id, a.mode, v->mode);
 	same("uid", v->id, a.uid, v->uid);
 	same("gid", v->id, a.gid, v->gid);
+	same("expiry", v->id, a.expiry, v->expiry);
 	same("users", v->id, a.users, m_users_of_vas(m, v->id));
 	same("valid", v->id, a.valid,
 	     VAS_ATTR_MODE | VAS_ATTR_UID | VAS_ATTR_GID |
@@ -95,6 +96,7 @@ static void compare_seg(struct model *m, const struct m_seg *s)
 	same("mode", o->id, a.mode, o->mode);
 	same("uid", o->id, a.uid, o->uid);
 	same("gid", o->id, a.gid, o->gid);
+	same("expiry", o->id, a.expiry, o->expiry);
 	same("users", o->id, a.users, m_users_of_seg(m, o->id));
 	same("base", o->id, (uintptr_t)a.base, s->base);
 	same("length", o->id, a.length, s->pages * PAGE);

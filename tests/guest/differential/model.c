@@ -218,6 +218,26 @@ int m_find(struct model *m, bool seg, const char *name, int *id)
 	return m_rights(o) ? 0 : -EACCES;
 }
 
+int m_publish(struct model *m, bool seg, int id, const char *name)
+{
+	struct m_object *o = by_id(m, seg, id);
+	int err = id <= 0 ? -EINVAL : m_name(name);
+
+	if (err)
+		return err;
+	if (!o || !o->held)
+		return -ENOENT;
+	if (geteuid() && o->uid != geteuid())
+		return -EPERM;
+	if (o->named)
+		return -EINVAL;
+	if (by_name(m, seg, name))
+		return -EEXIST;
+	o->named = true;
+	strcpy(o->name, name);
+	return 0;
+}
+
 int m_delete(struct model *m, bool seg, int id)
 {
 	struct m_object *o = by_id(m, seg, id);
@@ -230,6 +250,7 @@ int m_delete(struct model *m, bool seg, int id)
 		return -EPERM;
 	o->held = false;
 	o->named = false;
+	o->expiry = 0;
 	memset(o->name, 0, sizeof(o->name));
 	collect(m);
 	return 0;
@@ -483,9 +504,10 @@ void m_seg_mapped2(struct model *m, int from, int sid, uintptr_t base)
 }
 
 int m_setattr(struct model *m, bool seg, int id, unsigned int valid, mode_t mode,
-	      uid_t uid, gid_t gid)
+	      uid_t uid, gid_t gid, uint32_t expiry)
 {
-	const unsigned int all = VAS_ATTR_MODE | VAS_ATTR_UID | VAS_ATTR_GID;
+	const unsigned int all = VAS_ATTR_MODE | VAS_ATTR_UID | VAS_ATTR_GID |
+				 VAS_ATTR_EXPIRY;
 	struct m_object *o = by_id(m, seg, id);
 
 	if (id <= 0 || !valid || valid & ~all ||
@@ -493,8 +515,12 @@ int m_setattr(struct model *m, bool seg, int id, unsigned int valid, mode_t mode
 		return -EINVAL;
 	if (!o)
 		return -ENOENT;
-	if (geteuid() && (o->uid != geteuid() ||
-			  (valid & VAS_ATTR_UID && uid != o->uid) ||
+	if (geteuid() && o->uid != geteuid())
+		return -EPERM;
+	/* deleted: it goes with its last user */
+	if (valid & VAS_ATTR_EXPIRY && !o->held)
+		return -ENOENT;
+	if (geteuid() && ((valid & VAS_ATTR_UID && uid != o->uid) ||
 			  (valid & VAS_ATTR_GID && gid != getegid())))
 		return -EPERM;
 	if (valid & VAS_ATTR_MODE)
@@ -503,6 +529,8 @@ int m_setattr(struct model *m, bool seg, int id, unsigned int valid, mode_t mode
 		o->uid = uid;
 	if (valid & VAS_ATTR_GID)
 		o->gid = gid;
+	if (valid & VAS_ATTR_EXPIRY)
+		o->expiry = expiry;
 	return 0;
 }
 

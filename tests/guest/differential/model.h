@@ -47,6 +47,7 @@ struct m_object {
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
+	uint32_t expiry;	/* so long that nothing expires here */
 };
 
 struct m_seg {
@@ -94,6 +95,7 @@ int m_name(const char *name);
 int m_vas_create(struct model *m, const char *name, mode_t mode);
 void m_vas_made(struct model *m, int vid, const char *name, mode_t mode);
 int m_find(struct model *m, bool seg, const char *name, int *id);
+int m_publish(struct model *m, bool seg, int id, const char *name);
 int m_delete(struct model *m, bool seg, int id);
 int m_vas_attach(struct model *m, int vid);
 void m_vas_attached(struct model *m, int vid, int handle);
@@ -115,7 +117,7 @@ void m_seg_cloned(struct model *m, int from, int sid, const char *name,
 int m_seg_map2(struct model *m, int sid, uintptr_t base);
 void m_seg_mapped2(struct model *m, int from, int sid, uintptr_t base);
 int m_setattr(struct model *m, bool seg, int id, unsigned int valid, mode_t mode,
-	      uid_t uid, gid_t gid);
+	      uid_t uid, gid_t gid, uint32_t expiry);
 
 int m_switch(struct model *m, int handle);
 /* The page that this address shows now, with the rights to it; or NULL. */
