@@ -1,15 +1,7 @@
+/* SPDX-License-Identifier: Boehm-GC */
 /*
  * The heap in a segment of a virtual address space (libpvvas), whose pages
  * tell which of them were written.
- *
- * THIS MATERIAL IS PROVIDED AS IS, WITH ABSOLUTELY NO WARRANTY EXPRESSED
- * OR IMPLIED.  ANY USE IS AT YOUR OWN RISK.
- *
- * Permission is hereby granted to use or copy this program
- * for any purpose, provided the above notices are retained on all copies.
- * Permission to modify the code and to distribute modified code is granted,
- * provided the above notices are retained, and a notice that the code was
- * modified is included with the above copyright notice.
  */
 
 #ifdef GC_VAS
