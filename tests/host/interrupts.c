@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <sys/time.h>
 
+#include "patience.h"
 #include "vm.h"
 
 #define FLAGS_IF	0x200ULL
@@ -22,12 +23,13 @@ static void nothing(int sig)
 	(void)sig;
 }
 
-/* SIGALRM, again and again. */
+/* SIGALRM, again and again; not so often that a slow host does nothing else. */
 static void alarms(unsigned int microseconds)
 {
+	const suseconds_t period = (suseconds_t)microseconds * patience();
 	struct itimerval t = {
-		.it_interval.tv_usec = microseconds,
-		.it_value.tv_usec = microseconds,
+		.it_interval.tv_usec = period,
+		.it_value.tv_usec = period,
 	};
 	struct sigaction sa = { .sa_handler = nothing };
 
