@@ -78,6 +78,18 @@ struct pvvas_span {
 	struct rcu_head rcu;
 };
 
+/* Tops by their numbers: from the first one up to @end; none if that is 0. */
+struct pvvas_top_range {
+	u32 first;
+	u32 end;
+};
+
+static inline void pvvas_tops_add(struct pvvas_top_range *range, u32 top)
+{
+	range->first = range->end ? min(range->first, top) : top;
+	range->end = max(range->end, top + 1);
+}
+
 /**
  * struct pvvas_space - what views show in the window
  * @lock: guards what is in the tables and @views; see the top of this file
@@ -87,6 +99,7 @@ struct pvvas_span {
  * @spans: number of a block of memory -> struct pvvas_span; read under RCU
  * @crowded: number of a GiB -> level 2 table of the space's own
  * @rcu: to be freed
+ * @used: of @tops, all that there are; under @lock
  * @tops: for each 512 GiB where segments are its level 3 table, or NULL
  */
 struct pvvas_space {
@@ -97,6 +110,7 @@ struct pvvas_space {
 	struct maple_tree spans;
 	struct xarray crowded;
 	struct rcu_head rcu;
+	struct pvvas_top_range used;
 	u64 *tops[];
 };
 
@@ -114,6 +128,7 @@ struct pvvas_space {
  * @own: tables above the identity page, or one for all three levels; the first one
  *	also leads to RAM, and to the segments where they have no whole 512 GiB (struct
  *	pvvas_window)
+ * @led: the tops that @root may lead to
  * @rcu: to be freed
  */
 struct pvvas_view {
@@ -128,6 +143,7 @@ struct pvvas_view {
 	struct pvvas_identity *identity;
 	u64 *root;
 	u64 *own[3];
+	struct pvvas_top_range led;
 	struct rcu_head rcu;
 };
 

@@ -49,6 +49,7 @@ static u64 *pvvas_space_top(struct pvvas_space *space, u64 gpa)
 		return table;
 	spin_lock_irqsave(&space->lock, flags);
 	*top = table;
+	pvvas_tops_add(&space->used, pvvas_top_number(gpa));
 	if (pvvas_tops_shared())
 		list_for_each_entry(view, &space->views, in_space)
 			pvvas_view_lead(view, gpa, table);
@@ -101,7 +102,7 @@ void pvvas_space_free(struct pvvas_space *space)
 		atomic_dec(&pvvas_counts.spans);
 	}
 	mtree_destroy(&space->spans);
-	for (i = 0; i < pvvas_tops(); i++)
+	for (i = space->used.first; i < space->used.end; i++)
 		pvvas_table_discard(&list, space->tops[i]);
 	xa_for_each(&space->crowded, i, table)
 		pvvas_table_discard(&list, table);

@@ -189,6 +189,8 @@ static bool pvvas_view_entry(u64 *entry, u64 new)
 /* Let the view's 512 GiB around @gpa be what is below @table, a top of its space. */
 bool pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table)
 {
+	if (table)
+		pvvas_tops_add(&view->led, pvvas_top_number(gpa));
 	return pvvas_view_entry(&view->root[pvvas_root_index(gpa)],
 				table ? pvvas_entry_to(table, view->prot) : 0);
 }
@@ -231,6 +233,29 @@ void pvvas_views_invalidate(struct pvvas_space *space, u64 gpa, u32 count)
 		pvvas_invalidate_more(view->own[0], pvvas_gib_index(gpa), count);
 }
 
+/*
+ * To the tops of the space, or nowhere (NULL), and away from those of the one before.
+ * A window can have very many.
+ */
+static bool pvvas_view_lead_tops(struct pvvas_view *view,
+				 struct pvvas_space *space)
+{
+	struct pvvas_top_range tops = view->led;
+	u64 first = ALIGN_DOWN(pvvas_window.first, PVVAS_TOP_SIZE);
+	bool lost = false;
+	u32 i;
+
+	if (space && space->used.end) {
+		pvvas_tops_add(&tops, space->used.first);
+		pvvas_tops_add(&tops, space->used.end - 1);
+	}
+	view->led = (struct pvvas_top_range) {};
+	for (i = tops.first; i < tops.end; i++)
+		lost |= pvvas_view_lead(view, first + i * PVVAS_TOP_SIZE,
+					space ? space->tops[i] : NULL);
+	return lost;
+}
+
 /* To all that is in the space, or nowhere (NULL); the space's lock is held. */
 static bool pvvas_view_lead_all(struct pvvas_view *view,
 				struct pvvas_space *space)
@@ -238,13 +263,8 @@ static bool pvvas_view_lead_all(struct pvvas_view *view,
 	u64 gpa = pvvas_window.first, *top;
 	bool lost = false;
 
-	if (pvvas_tops_shared()) {
-		for (; gpa < pvvas_window.end; gpa += PVVAS_TOP_SIZE)
-			lost |= pvvas_view_lead(view, gpa, space ?
-						space->tops[pvvas_top_number(gpa)] :
-						NULL);
-		return lost;
-	}
+	if (pvvas_tops_shared())
+		return pvvas_view_lead_tops(view, space);
 	top = space ? space->tops[0] : NULL;
 	for (; gpa < pvvas_window.end; gpa += PUD_SIZE)
 		lost |= pvvas_view_entry(&view->own[0][pvvas_gib_index(gpa)],
