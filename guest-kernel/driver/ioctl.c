@@ -448,12 +448,24 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_WAKE)] = { 32, 0, pvvas_do_seg_wake },
 };
 
+/*
+ * Before anything happens that the caller would not be told of: can all @n bytes be
+ * written?  No struct is larger than a page, so its ends say so.
+ */
+static bool pvvas_arg_writable(void __user *user, const union pvvas_arg *arg, u32 n)
+{
+	const u8 *bytes = (const u8 *)arg;
+	u8 __user *to = user;
+
+	return !put_user(bytes[0], to) && !put_user(bytes[n - 1], to + n - 1);
+}
+
 long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long ptr)
 {
 	void __user *user = (void __user *)ptr;
 	const struct pvvas_command *command;
 	unsigned int nr = _IOC_NR(cmd);
-	union pvvas_arg arg = {};
+	union pvvas_arg arg;
 	u32 size, known;
 	int ret;
 
@@ -472,8 +484,7 @@ long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long ptr)
 		return -E2BIG;
 	known = command->known ?: command->size;
 	ret = copy_struct_from_user(&arg, known, user, size);
-	/* Before anything happens that the caller would not be told of. */
-	if (!ret && copy_to_user(user, &arg, min(size, known)))
+	if (!ret && !pvvas_arg_writable(user, &arg, min(size, known)))
 		ret = -EFAULT;
 	if (ret)
 		return ret;
