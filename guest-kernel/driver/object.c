@@ -55,14 +55,16 @@ static bool pvvas_name_is_valid(const char *name)
  */
 char *pvvas_name_from_user(u64 addr)
 {
-	char *read = strndup_user(u64_to_user_ptr(addr), PVVAS_NAME_MAX + 1);
-	char *name;
+	char read[PVVAS_NAME_MAX + 1], *name;
+	long length = strncpy_from_user(read, u64_to_user_ptr(addr), sizeof(read));
 
-	if (IS_ERR(read))
-		return PTR_ERR(read) == -EINVAL ? ERR_PTR(-ENAMETOOLONG) : read;
-	name = pvvas_name_is_valid(read) ? kstrdup(read, GFP_KERNEL_ACCOUNT) :
-					   ERR_PTR(-EINVAL);
-	kfree(read);
+	if (length < 0)
+		return ERR_PTR(length);
+	if (length == sizeof(read))
+		return ERR_PTR(-ENAMETOOLONG);
+	if (!pvvas_name_is_valid(read))
+		return ERR_PTR(-EINVAL);
+	name = kmemdup(read, length + 1, GFP_KERNEL_ACCOUNT);
 	return name ?: ERR_PTR(-ENOMEM);
 }
 
@@ -99,7 +101,8 @@ int pvvas_object_init(struct pvvas_object *obj, u32 kind, umode_t mode)
 	if (IS_ERR(user))
 		return PTR_ERR(user);
 	obj->charged = user;
-	obj->free = capable(CAP_SYS_RESOURCE);
+	/* Asking security modules takes long, and a VAS has no memory. */
+	obj->free = kind == PVVAS_KIND_SEG && capable(CAP_SYS_RESOURCE);
 	obj->ctime = ktime_get_real_seconds();
 	obj->mtime = obj->ctime;
 	obj->atime = obj->ctime;
