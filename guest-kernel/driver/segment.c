@@ -24,13 +24,15 @@ static DEFINE_XARRAY_FLAGS(pvvas_segs_by_tree, XA_FLAGS_LOCK_IRQ);
 /* Are the nodes there, and for the caller to use, and as many as the policy takes? */
 static bool pvvas_nodes_ok(u32 policy, u64 nodes)
 {
+	u64 rest;
 	int node;
 
-	for (node = 0; node < BITS_PER_TYPE(u64); node++)
-		if (nodes & BIT_ULL(node) &&
-		    (node >= nr_node_ids || !node_state(node, N_MEMORY) ||
-		     !node_isset(node, cpuset_current_mems_allowed)))
+	for (rest = nodes; rest; rest &= rest - 1) {
+		node = __ffs64(rest);
+		if (node >= nr_node_ids || !node_state(node, N_MEMORY) ||
+		    !node_isset(node, cpuset_current_mems_allowed))
 			return false;
+	}
 	switch (policy) {
 	case PVVAS_NUMA_DEFAULT:
 		return !nodes;
