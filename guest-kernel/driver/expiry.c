@@ -78,7 +78,7 @@ static void pvvas_expire(struct work_struct *work)
 void pvvas_expiry_init(struct pvvas_object *obj)
 {
 	timerqueue_init(&obj->expires);
-	obj->idle_since = ktime_get_boottime();
+	obj->idle_since = ktime_get_coarse_boottime();
 }
 
 /* It has lost its name, or its creator. */
@@ -108,7 +108,7 @@ void pvvas_object_unuse(struct pvvas_object *obj)
 	obj->users--;
 	if (obj->users)
 		return;
-	obj->idle_since = ktime_get_boottime();
+	obj->idle_since = ktime_get_coarse_boottime();
 	pvvas_expiry_start(obj);
 }
 
