@@ -8,14 +8,15 @@
  */
 #include <linux/cred.h>
 #include <linux/hashtable.h>
-#include <linux/jhash.h>
 #include <linux/module.h>
+#include <linux/once.h>
+#include <linux/siphash.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/user_namespace.h>
 #include "pvvas_drv.h"
 
-static DEFINE_HASHTABLE(pvvas_names, 10);
+static DEFINE_HASHTABLE(pvvas_names, 12);
 static DEFINE_XARRAY_ALLOC1(pvvas_vas_ids);
 static DEFINE_XARRAY_ALLOC1(pvvas_seg_ids);
 static u32 pvvas_next_id[PVVAS_KIND_SEG + 1];
@@ -33,9 +34,13 @@ static struct xarray *pvvas_ids(u32 kind)
 	return kind == PVVAS_KIND_VAS ? &pvvas_vas_ids : &pvvas_seg_ids;
 }
 
+/* By a secret: else a user could choose names that all come into one list. */
 static u32 pvvas_name_key(u32 kind, const char *name)
 {
-	return jhash(name, strlen(name), kind);
+	static siphash_key_t secret;
+
+	get_random_once(&secret, sizeof(secret));
+	return siphash(name, strlen(name), &secret) + kind;
 }
 
 /* Names are those of files, and can be printed as they are. */
@@ -246,8 +251,8 @@ static bool pvvas_object_is_kept(const struct pvvas_object *obj)
  * O_TMPFILE: until then no other process finds it, and it goes with its creator.
  * That does not own it any more once it is off the list.
  */
-static int pvvas_object_set_name(u32 kind, u32 id, char *name,
-				 struct pvvas_object **named)
+static int pvvas_object_may_get(u32 kind, u32 id, const char *name,
+				struct pvvas_object **found)
 {
 	struct pvvas_object *obj = pvvas_object_by_id(kind, id);
 
@@ -259,10 +264,20 @@ static int pvvas_object_set_name(u32 kind, u32 id, char *name,
 		return -EINVAL;
 	if (pvvas_object_by_name(kind, name))
 		return -EEXIST;
-	obj->name = name;
-	hash_add(pvvas_names, &obj->hash, pvvas_name_key(kind, name));
-	obj->ctime = ktime_get_real_seconds();
-	*named = obj;
+	*found = obj;
+	return 0;
+}
+
+static int pvvas_object_set_name(u32 kind, u32 id, char *name,
+				 struct pvvas_object **named)
+{
+	int ret = pvvas_object_may_get(kind, id, name, named);
+
+	if (ret)
+		return ret;
+	(*named)->name = name;
+	hash_add(pvvas_names, &(*named)->hash, pvvas_name_key(kind, name));
+	(*named)->ctime = ktime_get_real_seconds();
 	return 0;
 }
 
@@ -313,6 +328,33 @@ static int pvvas_namings_read(const struct pvvas_ioc_publish_all *arg,
 	return 0;
 }
 
+/* How many rows are looked at with the lock held. */
+#define PVVAS_NAMINGS_AT_ONCE	64
+
+/*
+ * Is any row wrong?  All rows are one hold of the lock, so it is not taken for those
+ * that cannot be set.
+ */
+static int pvvas_namings_check(const struct pvvas_ioc_publish_all *arg,
+			       const struct pvvas_naming *all)
+{
+	struct pvvas_object *obj;
+	u32 i = 0, end;
+	int ret = 0;
+
+	while (!ret && i < arg->nr) {
+		end = min(arg->nr, i + PVVAS_NAMINGS_AT_ONCE);
+		mutex_lock(&pvvas_lock);
+		for (; i < end && !ret; i++)
+			ret = pvvas_object_may_get(all[i].row.kind,
+						   all[i].row.id, all[i].name,
+						   &obj);
+		pvvas_unlock();
+		cond_resched();
+	}
+	return ret;
+}
+
 /* All rows or none, and no one else sees any in between. */
 static int pvvas_namings_set(const struct pvvas_ioc_publish_all *arg,
 			     struct pvvas_naming *all)
@@ -348,7 +390,8 @@ int pvvas_publish_all(struct pvvas_ioc_publish_all *arg)
 	all = kvcalloc(arg->nr, sizeof(*all), GFP_KERNEL_ACCOUNT);
 	if (!all)
 		return -ENOMEM;
-	ret = pvvas_namings_read(arg, all) ?: pvvas_namings_set(arg, all);
+	ret = pvvas_namings_read(arg, all) ?: pvvas_namings_check(arg, all) ?:
+	      pvvas_namings_set(arg, all);
 	for (i = 0; i < arg->nr; i++)
 		if (!IS_ERR(all[i].name))
 			kfree(all[i].name);
