@@ -18,10 +18,16 @@
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/workqueue.h>
 #include "compat.h"
 #include "ept.h"
 
 #define PVVAS_EVICT_BATCH	16
+#define PVVAS_WAKE_BATCH	16
+
+/* Pagers that are asked at once, and that are looked at for one that has memory. */
+#define PVVAS_PRESS_BATCH	16
+#define PVVAS_PRESS_LOOK	64
 
 /**
  * struct pvvas_reclaim - of a reclaimable memory
@@ -31,8 +37,9 @@
  * @limit: bytes; 0: not reclaimable (any more)
  * @pressed: bytes that the kernel wants back
  * @pagers: that wait
+ * @waking: wakes them; has a reference while it is queued
  *
- * All but @limit, which is read anywhere, under pvvas_reclaim_lock.
+ * @node, @mem, @pressed and @pagers are under pvvas_reclaim_lock.
  */
 struct pvvas_reclaim {
 	struct kref ref;
@@ -42,11 +49,15 @@ struct pvvas_reclaim {
 	u64 limit;
 	u64 pressed;
 	u32 pagers;
+	struct work_struct waking;
 };
 
 /* Innermost; nothing is allocated under it, since a shrinker takes it. */
 static DEFINE_SPINLOCK(pvvas_reclaim_lock);
 static LIST_HEAD(pvvas_reclaims);
+
+/* With a thread of its own, for when there is no memory for one. */
+static struct workqueue_struct *pvvas_reclaim_wq;
 
 static void pvvas_reclaim_free(struct kref *ref)
 {
@@ -58,13 +69,38 @@ static u64 pvvas_resident_of(const struct pvvas_seg *mem)
 	return atomic64_read(&mem->resident);
 }
 
+/*
+ * All that wait now, some at a time.  By a kernel thread: they may be very many, and
+ * the memory grows under the lock of its pages, in faults of other users.
+ */
+static void pvvas_reclaim_waking(struct work_struct *work)
+{
+	struct pvvas_reclaim *reclaim =
+		container_of(work, struct pvvas_reclaim, waking);
+	u32 n = READ_ONCE(reclaim->pagers) / PVVAS_WAKE_BATCH + 1;
+
+	while (n--) {
+		wake_up_interruptible_nr(&reclaim->wait, PVVAS_WAKE_BATCH);
+		cond_resched();
+	}
+	kref_put(&reclaim->ref, pvvas_reclaim_free);
+}
+
+/* The caller has a reference. */
+static void pvvas_reclaim_wake(struct pvvas_reclaim *reclaim)
+{
+	kref_get(&reclaim->ref);
+	if (!queue_work(pvvas_reclaim_wq, &reclaim->waking))
+		kref_put(&reclaim->ref, pvvas_reclaim_free);
+}
+
 /* More has become resident; the pages' lock is held. */
 void pvvas_reclaim_grown(const struct pvvas_seg *mem)
 {
 	struct pvvas_reclaim *reclaim = mem->reclaim;
 
 	if (pvvas_resident_of(mem) > READ_ONCE(reclaim->limit))
-		wake_up_interruptible_all(&reclaim->wait);
+		pvvas_reclaim_wake(reclaim);
 }
 
 /* @bytes of it are wanted.  pvvas_reclaim_lock is held. */
@@ -72,7 +108,7 @@ static void pvvas_reclaim_press(struct pvvas_reclaim *reclaim, u64 bytes)
 {
 	reclaim->pressed = min(reclaim->pressed + bytes,
 			       pvvas_resident_of(reclaim->mem));
-	wake_up_interruptible_all(&reclaim->wait);
+	pvvas_reclaim_wake(reclaim);
 }
 
 /* A page for @mem could not be had. */
@@ -96,7 +132,7 @@ void pvvas_reclaim_end(struct pvvas_seg *mem)
 		return;
 	spin_lock(&pvvas_reclaim_lock);
 	reclaim->mem = NULL;
-	wake_up_interruptible_all(&reclaim->wait);
+	pvvas_reclaim_wake(reclaim);
 	spin_unlock(&pvvas_reclaim_lock);
 	kref_put(&reclaim->ref, pvvas_reclaim_free);
 }
@@ -115,6 +151,7 @@ static int pvvas_reclaim_limit(struct pvvas_seg *mem, u64 limit)
 	kref_init(&new->ref);
 	INIT_LIST_HEAD(&new->node);
 	init_waitqueue_head(&new->wait);
+	INIT_WORK(&new->waking, pvvas_reclaim_waking);
 	new->mem = mem;
 	xa_lock_irq(&mem->pages);
 	if (!mem->reclaim) {
@@ -126,7 +163,7 @@ static int pvvas_reclaim_limit(struct pvvas_seg *mem, u64 limit)
 	WRITE_ONCE(reclaim->limit, limit);
 	xa_unlock_irq(&mem->pages);
 	kfree(new);
-	wake_up_interruptible_all(&reclaim->wait);
+	pvvas_reclaim_wake(reclaim);
 	return 0;
 }
 
@@ -175,7 +212,8 @@ static s64 pvvas_reclaim_sleep(struct pvvas_reclaim *reclaim, ktime_t deadline)
 	s64 bytes;
 
 	for (;;) {
-		prepare_to_wait(&reclaim->wait, &wait, TASK_INTERRUPTIBLE);
+		prepare_to_wait_exclusive(&reclaim->wait, &wait,
+					  TASK_INTERRUPTIBLE);
 		bytes = pvvas_reclaim_wanted(reclaim);
 		if (bytes || end)
 			break;
@@ -377,14 +415,25 @@ int pvvas_seg_evict(struct pvvas_ioc_evict *arg)
 	return ret;
 }
 
-/* That whose turn it is, or NULL; pvvas_reclaim_lock is held. */
+/*
+ * That whose turn it is, or NULL; pvvas_reclaim_lock is held.  What has nothing to give
+ * goes to the end of the list: else any user could keep pressure from all others.
+ */
 static struct pvvas_reclaim *pvvas_reclaim_next(void)
 {
-	struct pvvas_reclaim *reclaim =
-		list_first_entry_or_null(&pvvas_reclaims, struct pvvas_reclaim,
-					 node);
+	struct pvvas_reclaim *reclaim;
+	u32 seen;
 
-	return reclaim && reclaim->mem ? reclaim : NULL;
+	for (seen = 0; seen < PVVAS_PRESS_LOOK; seen++) {
+		reclaim = list_first_entry_or_null(&pvvas_reclaims,
+						   struct pvvas_reclaim, node);
+		if (!reclaim)
+			break;
+		if (reclaim->mem && pvvas_resident_of(reclaim->mem))
+			return reclaim;
+		list_rotate_left(&pvvas_reclaims);
+	}
+	return NULL;
 }
 
 static unsigned long pvvas_shrink_count(struct shrinker *shrinker,
@@ -405,14 +454,20 @@ static unsigned long pvvas_shrink_count(struct shrinker *shrinker,
 static unsigned long pvvas_shrink_scan(struct shrinker *shrinker,
 				       struct shrink_control *sc)
 {
+	u64 bytes = (u64)sc->nr_to_scan << PAGE_SHIFT, some;
 	struct pvvas_reclaim *reclaim;
+	u32 asked;
 
 	spin_lock(&pvvas_reclaim_lock);
-	reclaim = pvvas_reclaim_next();
-	if (reclaim)
-		pvvas_reclaim_press(reclaim, (u64)sc->nr_to_scan << PAGE_SHIFT);
-	if (!list_empty(&pvvas_reclaims))
+	for (asked = 0; bytes && asked < PVVAS_PRESS_BATCH; asked++) {
+		reclaim = pvvas_reclaim_next();
+		if (!reclaim)
+			break;
+		some = min(bytes, pvvas_resident_of(reclaim->mem));
+		pvvas_reclaim_press(reclaim, some);
+		bytes -= some;
 		list_rotate_left(&pvvas_reclaims);
+	}
 	spin_unlock(&pvvas_reclaim_lock);
 	return SHRINK_STOP;
 }
@@ -421,12 +476,20 @@ static struct shrinker *pvvas_shrinker;
 
 int __init pvvas_reclaim_init(void)
 {
+	pvvas_reclaim_wq = alloc_workqueue("pvvas_reclaim",
+					   WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!pvvas_reclaim_wq)
+		return -ENOMEM;
 	pvvas_shrinker = pvvas_shrinker_new(pvvas_shrink_count,
 					    pvvas_shrink_scan);
-	return pvvas_shrinker ? 0 : -ENOMEM;
+	if (pvvas_shrinker)
+		return 0;
+	destroy_workqueue(pvvas_reclaim_wq);
+	return -ENOMEM;
 }
 
 void pvvas_reclaim_exit(void)
 {
 	pvvas_shrinker_free(pvvas_shrinker);
+	destroy_workqueue(pvvas_reclaim_wq);
 }
