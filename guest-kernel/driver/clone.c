@@ -379,6 +379,26 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
 	return ret;
 }
 
+/*
+ * -EINVAL: a segment is there twice.  Each clone in the making gets what the owner
+ * of its source writes meanwhile, with interrupts off: a memory has no more of them
+ * than it has faces.
+ */
+static int pvvas_segs_clone_once(const struct pvvas_clone_row *rows, u32 nr)
+{
+	DEFINE_XARRAY(seen);
+	int ret = 0;
+	u32 i;
+
+	for (i = 0; i < nr && !ret; i++) {
+		ret = xa_insert(&seen, rows[i].source, xa_mk_value(1),
+				GFP_KERNEL_ACCOUNT);
+		cond_resched();
+	}
+	xa_destroy(&seen);
+	return ret == -EBUSY ? -EINVAL : ret;
+}
+
 /* The segments of all rows, each with a reference, and one to its lock. */
 static int pvvas_segs_clone_hold(struct pvvas_clone *clones, u32 nr,
 				 const struct pvvas_clone_row *rows)
@@ -442,7 +462,8 @@ static int pvvas_segs_clone_rows(struct pvvas_clone *clones, u32 nr,
 	int ret;
 	u32 i;
 
-	ret = pvvas_segs_clone_hold(clones, nr, rows);
+	ret = pvvas_segs_clone_once(rows, nr) ?:
+	      pvvas_segs_clone_hold(clones, nr, rows);
 	while (!ret) {
 		ret = pvvas_clone_make(clones, nr, &mode);
 		if (ret != -EAGAIN)

@@ -181,15 +181,15 @@ void pvvas_faces_refuse(struct pvvas_seg *mem, pgoff_t first, u64 count,
 	}
 }
 
-/* Mark every page as shared, and make it read-only wherever it is shown. */
-static void pvvas_clone_freeze(struct pvvas_seg *mem)
+/* Mark pages as shared, and make them read-only wherever they are shown. */
+static void pvvas_pages_freeze(struct pvvas_seg *mem, pgoff_t first, pgoff_t end)
 {
-	XA_STATE(xas, &mem->pages, 0);
+	XA_STATE(xas, &mem->pages, first);
 	unsigned long seen = 0;
 	struct page *page;
 
 	xas_lock_irq(&xas);
-	xas_for_each(&xas, page, ULONG_MAX) {
+	xas_for_each(&xas, page, end - 1) {
 		if (xas_retry(&xas, page))
 			continue;
 		xas_set_mark(&xas, PVVAS_COW);
@@ -202,8 +202,25 @@ static void pvvas_clone_freeze(struct pvvas_seg *mem)
 	}
 	xas_unlock_irq(&xas);
 	/* What a face that comes now shows is read-only already. */
-	pvvas_faces_refuse(mem, pvvas_first(mem), mem->length >> PAGE_SHIFT,
-			   PVVAS_PROT_READ);
+	pvvas_faces_refuse(mem, first, end - first, PVVAS_PROT_READ);
+}
+
+/* What @from shows, but for what the moment has of the memory by another face. */
+static void pvvas_clone_freeze(const struct pvvas_seg *from)
+{
+	pgoff_t first = pvvas_first(from), end = pvvas_end(from);
+	struct pvvas_seg *mem = from->memory;
+
+	if (mem->frozen_first == mem->frozen_end)
+		mem->frozen_first = mem->frozen_end = first;
+	if (first < mem->frozen_first) {
+		pvvas_pages_freeze(mem, first, mem->frozen_first);
+		mem->frozen_first = first;
+	}
+	if (end > mem->frozen_end) {
+		pvvas_pages_freeze(mem, mem->frozen_end, end);
+		mem->frozen_end = end;
+	}
 }
 
 /* As many pages to copy to as the batch may take; -ENOMEM if there is none. */
@@ -368,6 +385,7 @@ static void pvvas_clone_thaw(struct pvvas_seg *mem)
 {
 	xa_lock_irq(&mem->pages);
 	mem->changing = false;
+	mem->frozen_first = mem->frozen_end = 0;
 	xa_unlock_irq(&mem->pages);
 	smp_mb();	/* as wake_up_var() wants it */
 	wake_up_var(&mem->changing);
@@ -390,7 +408,7 @@ static void pvvas_moment_freeze(struct pvvas_moment *moment, bool writer)
 	for (; clone < moment->clones + moment->nr; clone++)
 		if (clone->writer == writer) {
 			pvvas_clone_begin(clone);
-			pvvas_clone_freeze(clone->from->memory);
+			pvvas_clone_freeze(clone->from);
 		}
 }
 

@@ -161,6 +161,7 @@ struct pvvas_vas {
  * @reclaim: in @memory: once it was reclaimable
  * @zeroes: in @memory: some face shows the page of zeroes where there is none
  * @changing: in @memory: until the moment of a clone; faults in user mode wait
+ * @frozen_first, @frozen_end: in @memory: pages that are read-only for it already
  * @clones: in @memory: in the making, struct pvvas_clone.node (cow.c)
  * @cloning: in @memory: there are @clones; @writers: that wait for their turn
  * @prot: page number -> rights, where a protection was asked for
@@ -202,6 +203,8 @@ struct pvvas_seg {
 	struct pvvas_reclaim *reclaim;
 	bool zeroes;
 	bool changing;
+	pgoff_t frozen_first;
+	pgoff_t frozen_end;
 	struct list_head clones;
 	bool cloning;
 	u32 writers;
