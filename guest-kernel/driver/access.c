@@ -73,12 +73,17 @@ static u32 pvvas_stopped_slot(struct pvvas_proc *proc)
 	return slot;
 }
 
-/* A write to the page has to be known of first; the pages' lock is held. */
-static bool pvvas_page_marked(struct pvvas_seg *mem, pgoff_t index)
+/*
+ * All who ask hear of the write.  Under the pages' lock, so that a thread that asks all
+ * the time does not keep it from coming to an end.
+ */
+static void pvvas_page_write(struct pvvas_seg *mem, pgoff_t index,
+			     struct page *page, u32 at, const void *buf, int len)
 {
-	return xa_get_mark(&mem->pages, index, PVVAS_COW) ||
-	       xa_get_mark(&mem->pages, index, PVVAS_CLEAN) ||
-	       xa_get_mark(&mem->pages, index, PVVAS_IDLE);
+	__xa_clear_mark(&mem->pages, index, PVVAS_CLEAN);
+	__xa_clear_mark(&mem->pages, index, PVVAS_IDLE);
+	pvvas_evict_not(mem, page);
+	memcpy(page_address(page) + at, buf, len);
 }
 
 /* For the kernel: bytes done, in one page, or an error. */
@@ -96,6 +101,8 @@ static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
 		ret = write ? pvvas_page_fault(seg, offset - in_page, PVVAS_RW,
 					       GFP_KERNEL | __GFP_RETRY_MAYFAIL,
 					       false) : 0;
+		if (!ret && fatal_signal_pending(current))
+			ret = -EINTR;
 		if (ret)
 			return ret;
 		xa_lock_irq(&mem->pages);
@@ -106,10 +113,10 @@ static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
 			memset(buf, 0, len);
 		else if (!write)
 			memcpy(buf, page_address(page) + in_page, len);
-		else if (!page || pvvas_page_marked(mem, index))
-			ret = -EAGAIN;	/* gone, cloned or told of meanwhile */
+		else if (!page || xa_get_mark(&mem->pages, index, PVVAS_COW))
+			ret = -EAGAIN;	/* gone or cloned meanwhile */
 		else
-			memcpy(page_address(page) + in_page, buf, len);
+			pvvas_page_write(mem, index, page, in_page, buf, len);
 		xa_unlock_irq(&mem->pages);
 	} while (ret);
 	return len;
