@@ -61,6 +61,11 @@ int save_dir_open(const char *path, bool make);
 int save_dir_generation(int dir, uint64_t *generation);
 /* Take files of pages away that are not in the set, of whatever set they are. */
 void save_dir_clean(int dir, const struct save_set *set);
+/*
+ * Of a file that shall be read as a whole; -EUCLEAN if it is none, or has holes, which
+ * no save leaves: they would cost the reader memory, and the writer nothing.
+ */
+int save_file_size(int fd, uint64_t *size);
 /* All of it, or an error: -EUCLEAN where the file ends before */
 int save_read(int fd, void *data, size_t n, uint64_t at);
 int save_write(int fd, const void *data, size_t n, uint64_t at);

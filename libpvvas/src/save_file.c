@@ -138,6 +138,19 @@ void save_dir_clean(int dir, const struct save_set *set)
 	each_file(dir, clean_one, (void *)set);
 }
 
+int save_file_size(int fd, uint64_t *size)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) ||
+	    (st.st_size && lseek(fd, 0, SEEK_HOLE) != st.st_size))
+		return -EUCLEAN;
+	*size = (uint64_t)st.st_size;
+	return 0;
+}
+
 int save_read(int fd, void *data, size_t n, uint64_t at)
 {
 	size_t done = 0;
@@ -176,8 +189,8 @@ int save_pages_open(int dir, const struct save_file *file,
 {
 	size_t table = file->pages * sizeof(*pages->crcs);
 	char name[SAVE_FILE_NAME];
-	struct stat st;
-	int err = 0;
+	uint64_t size = 0;
+	int err;
 
 	save_file_name(file, name);
 	pages->crcs = NULL;
@@ -185,10 +198,8 @@ int save_pages_open(int dir, const struct save_file *file,
 			   O_NONBLOCK);
 	if (pages->fd < 0)
 		return errno == ENOENT ? -EUCLEAN : -errno;
-	if (fstat(pages->fd, &st) < 0)
-		err = -errno;
-	else if (!S_ISREG(st.st_mode) ||
-		 (uint64_t)st.st_size != file->pages * SAVE_PAGE + table)
+	err = save_file_size(pages->fd, &size);
+	if (!err && size != file->pages * SAVE_PAGE + table)
 		err = -EUCLEAN;
 	if (!err) {
 		pages->crcs = malloc(table);

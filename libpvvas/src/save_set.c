@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "save.h"
@@ -121,11 +120,14 @@ static bool links_are_right(const struct save_set *set)
 	return true;
 }
 
+/* All of them have no more pages than the files: no set makes more memory than it has. */
 static bool extents_are_right(const struct save_set *set)
 {
 	const struct save_extent *e, *before = NULL;
-	uint64_t i, pages;
+	uint64_t i, pages, left = 0;
 
+	for (i = 0; i < set->head.files; i++)
+		left += set->files[i].pages;
 	for (i = 0; i < set->head.extents; i++, before = e) {
 		e = &set->extents[i];
 		if (e->seg >= set->head.segs || e->file >= set->head.files ||
@@ -135,8 +137,10 @@ static bool extents_are_right(const struct save_set *set)
 		if (!e->pages || e->first >= pages || e->pages > pages - e->first)
 			return false;
 		pages = set->files[e->file].pages;
-		if (e->at >= pages || e->pages > pages - e->at)
+		if (e->at >= pages || e->pages > pages - e->at ||
+		    e->pages > left)
 			return false;
+		left -= e->pages;
 		if (before && (e->seg < before->seg ||
 			       (e->seg == before->seg &&
 				e->first < before->first + before->pages)))
@@ -188,23 +192,20 @@ int save_set_read(int dir, struct save_set *set, const char **what)
 	int fd = openat(dir, "manifest", O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
 			O_NONBLOCK);
 	char *file = NULL;
-	struct stat st;
-	int err = 0;
+	uint64_t size = 0;
+	int err;
 
 	memset(set, 0, sizeof(*set));
 	*what = "manifest";
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st) < 0)
-		err = -errno;
-	else if (!S_ISREG(st.st_mode))
-		err = -EUCLEAN;
+	err = save_file_size(fd, &size);
 	if (!err) {
-		file = malloc((size_t)st.st_size + sizeof(set->head));
-		err = file ? save_read(fd, file, (size_t)st.st_size, 0) : -ENOMEM;
+		file = malloc(size + sizeof(set->head));
+		err = file ? save_read(fd, file, size, 0) : -ENOMEM;
 	}
 	if (!err)
-		err = parse(set, file, (uint64_t)st.st_size, what);
+		err = parse(set, file, size, what);
 	free(file);
 	close(fd);
 	if (err)

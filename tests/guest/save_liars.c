@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Folders of saved sets that another user wrote: loading one takes as much memory as
+ * its files take of the disk, which that user pays for, and no more.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <pvvas.h>
+
+#include "saved.h"
+#include "tcase.h"
+
+#define BASE	((char *)VAS_WINDOW_FIRST)
+#define MIB	(1UL << 20)
+#define PAGE	4096UL
+
+/* docs/save-format.md, for a set of one VAS, segment, link, file and extent. */
+#define HEAD		64
+#define CRC_AT		12
+#define BYTES_AT	16
+#define EXTENTS_AT	56
+#define FILE_AT		(HEAD + 272 + 304 + 16)
+#define EXTENT_AT	(FILE_AT + 24)
+#define EXTENT		32
+#define END		(EXTENT_AT + EXTENT)
+
+static unsigned char manifest[END + 64 * EXTENT];
+static const char *folder, *name;
+
+static uint32_t crc32c(const unsigned char *p, size_t n)
+{
+	uint32_t crc = ~0U;
+	int bit;
+
+	while (n--)
+		for (crc ^= *p++, bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78U : 0);
+	return ~crc;
+}
+
+static int open_in(const char *file)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, file);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	check(fd >= 0);
+	return fd;
+}
+
+/* The manifest of a set whose segment has one page of memory. */
+static void make_set(const char *stem)
+{
+	int vid, sid, fd;
+
+	folder = saved_folder(stem);
+	name = tcase_name(stem);
+	vid = tcase_vas(name, 0600);
+	sid = tcase_seg(name, BASE, MIB, 0600);
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	strcpy(BASE, "one page");
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(saved_save(vid, folder, NULL), 0);
+	saved_forget(name, name);
+	fd = open_in("manifest");
+	check_eq(pread(fd, manifest, sizeof(manifest), 0), END);
+	close(fd);
+}
+
+static void put_manifest(uint64_t bytes)
+{
+	int fd = open_in("manifest");
+	uint32_t crc;
+
+	memcpy(manifest + BYTES_AT, &bytes, sizeof(bytes));
+	memset(manifest + CRC_AT, 0, sizeof(crc));
+	crc = crc32c(manifest, bytes);
+	memcpy(manifest + CRC_AT, &crc, sizeof(crc));
+	check_eq(pwrite(fd, manifest, bytes, 0), (ssize_t)bytes);
+	close(fd);
+}
+
+static void is_refused(void)
+{
+	check_eq(saved_load(folder, NULL), -EUCLEAN);
+	check_eq(vas_find(name), -ENOENT);
+	saved_remove(folder);
+}
+
+static void a_page_of_a_file_is_loaded_once(void)
+{
+	uint64_t extents = 64, i;
+	unsigned char *e;
+
+	make_set("often");
+	for (i = 1; i < extents; i++) {
+		e = manifest + EXTENT_AT + i * EXTENT;
+		memcpy(e, e - EXTENT, EXTENT);
+		memcpy(e + 8, &i, sizeof(i));
+	}
+	memcpy(manifest + EXTENTS_AT, &extents, sizeof(extents));
+	put_manifest(EXTENT_AT + extents * EXTENT);
+	is_refused();
+}
+
+/* 1 GiB of nothing, and of checksums of it. */
+static void a_file_with_holes_is_refused(void)
+{
+	static unsigned char table[MIB];
+	uint64_t pages = sizeof(table) / 4;
+	uint32_t crc;
+	int fd;
+
+	make_set("holes");
+	fd = open_in("1-0.pages");
+	check_eq(pread(fd, table, 4, PAGE), 4);
+	check_eq(ftruncate(fd, PAGE), 0);
+	check_eq(ftruncate(fd, (off_t)(pages * (PAGE + 4))), 0);
+	check_eq(pwrite(fd, table, 4, (off_t)(pages * PAGE)), 4);
+	close(fd);
+	crc = crc32c(table, sizeof(table));
+	memcpy(manifest + FILE_AT + 8, &pages, sizeof(pages));
+	memcpy(manifest + FILE_AT + 20, &crc, sizeof(crc));
+	put_manifest(END);
+	is_refused();
+}
+
+/* Read as a whole, before any number in it can be believed. */
+static void a_manifest_with_holes_is_refused_unread(void)
+{
+	struct stat st;
+	int fd;
+
+	make_set("vast");
+	fd = open_in("manifest");
+	check_eq(ftruncate(fd, 1L << 33), 0);
+	check_eq(fstat(fd, &st), 0);
+	close(fd);
+	is_refused();
+	check(tcase_number("/proc/self/status", "VmHWM:") < 1 << 20);
+}
+
+static const struct tcase cases[] = {
+	CASE(a_page_of_a_file_is_loaded_once),
+	CASE(a_file_with_holes_is_refused),
+	CASE(a_manifest_with_holes_is_refused_unread),
+};
+
+TCASE_MAIN(cases, 0)
