@@ -4,6 +4,8 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,6 +50,29 @@ static int look(const struct tool_segment *s, bool collect,
 	return seg_heap_stat(s->sid, st);
 }
 
+/*
+ * Others who may write to the segment can protect it meanwhile, or leave no memory for
+ * it: the look at it ends then.  A lock that is held goes with this process.
+ */
+static sigjmp_buf taken_away;
+
+static void on_fault(int sig)
+{
+	siglongjmp(taken_away, sig);
+}
+
+static int look_guarded(const struct tool_segment *s, bool collect,
+			struct seg_heap_stat *st, int64_t *lost)
+{
+	struct sigaction act = { .sa_handler = on_fault };
+
+	if (sigsetjmp(taken_away, 1))
+		return -EFAULT;
+	sigaction(SIGSEGV, &act, NULL);
+	sigaction(SIGBUS, &act, NULL);
+	return look(s, collect, st, lost);
+}
+
 static void print_heap(const struct seg_heap_stat *st, bool collect,
 		       int64_t lost)
 {
@@ -85,11 +110,14 @@ int cmd_heap(int argc, char **argv)
 	if (!err)
 		err = vas_switch(s.vh);
 	if (!err) {
-		err = look(&s, collect, &st, &lost);
+		err = look_guarded(&s, collect, &st, &lost);
 		vas_switch(VAS_HOME);
 	}
 	if (err == -EEXIST)
 		return tool_error(err, "seg %s: there is no heap", argv[0]);
+	if (err == -EFAULT)
+		return tool_error_text(err, "protected, or without memory",
+				       "seg %s", argv[0]);
 	if (err)
 		return tool_error(err, "seg %s", argv[0]);
 	print_heap(&st, collect, lost);

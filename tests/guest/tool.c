@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -282,6 +283,24 @@ static void a_heap_is_rid_of_what_nothing_leads_to(void)
 	check_eq(pvvas("heap"), 2);
 }
 
+static void a_heap_that_is_protected_meanwhile_is_an_error(void)
+{
+	const char *name = tcase_name("closed");
+	int vid = tcase_vas(NULL, 0600), sid = tcase_seg(name, BASE, MIB, 0600);
+	char look[512];
+
+	snprintf(look, sizeof(look), "heap %s", name);
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	check(seg_malloc(sid, 100));
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(seg_protect(sid, BASE, MIB, PROT_NONE), 0);
+	check_eq(pvvas(look), 1);
+	check(strstr(output, "protected, or without memory"));
+	check_eq(seg_protect(sid, BASE, MIB, PROT_READ | PROT_WRITE), 0);
+	check_eq(pvvas(look), 0);
+}
+
 static const struct tcase cases[] = {
 	CASE(makes_lists_and_removes),
 	CASE(nothing_of_a_name_is_a_command_to_the_terminal),
@@ -292,6 +311,7 @@ static const struct tcase cases[] = {
 	CASE(makes_a_lost_lock_new),
 	CASE(top_names_what_holds_an_object),
 	CASE(a_heap_is_rid_of_what_nothing_leads_to),
+	CASE(a_heap_that_is_protected_meanwhile_is_an_error),
 };
 
 int main(int argc, char **argv)
