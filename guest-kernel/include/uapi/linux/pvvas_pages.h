@@ -71,7 +71,7 @@ struct pvvas_clone_row {
  * @rows: address of an array of struct pvvas_clone_row
  *
  * As PVVAS_IOC_SEG_CLONE, of all of them at the same moment, wherever they lie;
- * or of none.
+ * or of none.  -EINVAL if a segment is there twice.
  */
 struct pvvas_ioc_segs_clone {
 	__u32 size;
