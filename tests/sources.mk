@@ -17,6 +17,7 @@ $(foreach t,$(heap_tests),$(eval unit_$(t)_LDLIBS := $(static_lib)))
 guest_locks_hostile_SRCS := guest/locks/attacker.c
 guest_locks_crowds_SRCS := guest/locks/attacker.c
 guest_locks_liars_SRCS := guest/locks/attacker.c
+guest_locks_unmapped_SRCS := guest/locks/attacker.c
 guest_locks_liars_LDLIBS := $(guest_threads_LDLIBS)
 guest_ioctl_fuzz_SRCS := guest/ioctl_fuzz/fill.c
 guest_differential_SRCS := $(addprefix guest/differential/,model.c model_pages.c choose.c calls.c compare.c)

@@ -84,6 +84,63 @@ static void a_reader_cannot_write_the_word(void)
 	works(vh);
 }
 
+/* Who may write the word says with that what it likes, and not that it is old. */
+static void a_writer_cannot_say_that_the_lock_is_gone(void)
+{
+	struct stage *s = new_stage();
+	struct attacker a = attack(s, s->vid);
+	const off_t at = (off_t)PVVAS_LOCK_GONE_OFFSET;
+	void *gone;
+
+	check_eq(a.open.rights, PVVAS_READ | PVVAS_WRITE);
+	check(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, a.open.fd,
+		   at) == MAP_FAILED && errno == EACCES);
+	check(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, a.open.fd,
+		   at) == MAP_FAILED);
+	gone = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, a.open.fd, at);
+	check(gone != MAP_FAILED);
+	check(mprotect(gone, PAGE, PROT_READ | PROT_WRITE) < 0 &&
+	      errno == EACCES);
+	check_eq(tcase_try_write(gone).sig, SIGSEGV);
+	check_eq(munmap(gone, PAGE), 0);
+	works(a.vh);
+}
+
+/* By a process that may not attach the segment, and has got its descriptor. */
+static void use_what_was_passed_on(void *arg)
+{
+	struct attacker *given = arg;
+	struct attacker a = { .dev = open("/dev/pvvas", O_RDWR) };
+	struct pvvas_ioc_lock_thread me = { .size = sizeof(me) };
+
+	become_nobody();
+	check_id(vas_attach(check_id(vas_create(NULL, 0600))));
+	check_eq(call(&a, PVVAS_IOC_LOCK_THREAD, &me), 0);
+	a.open = given->open;
+	check_eq(call_lock(&a, PVVAS_IOC_LOCK_TAKE, 0), -ENOENT);
+	check(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, a.open.fd,
+		   0) == MAP_FAILED && errno == EACCES);
+	check(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, a.open.fd, 0) !=
+	      MAP_FAILED);
+	map_array(&a, 1);
+	check_eq(call_lock(&a, PVVAS_IOC_LOCK_TAKE, PVVAS_LOCK_EXCLUSIVE),
+		 -EACCES);
+	check_eq(call_lock(&a, PVVAS_IOC_LOCK_TAKE, 0), 0);
+}
+
+static void a_descriptor_that_is_passed_on_gives_the_rights_that_it_had(void)
+{
+	struct stage *s = new_stage();
+	int vh = check_id(vas_attach(s->vid)), vid = tcase_vas(NULL, 0600);
+	struct attacker a;
+
+	check_eq(seg_attach_prot(vid, s->sid, PROT_READ), 0);
+	a = attack(s, vid);
+	check_eq(a.open.rights, PVVAS_READ);
+	tcase_join(tcase_spawn(use_what_was_passed_on, &a));
+	works(vh);
+}
+
 static void ask_for_what_is_not_its_own(void *arg)
 {
 	struct stage *s = arg;
@@ -424,6 +481,8 @@ static void a_word_that_names_the_caller_is_edeadlk(void)
 
 static const struct tcase cases[] = {
 	CASE(a_reader_cannot_write_the_word),
+	CASE(a_writer_cannot_say_that_the_lock_is_gone),
+	CASE(a_descriptor_that_is_passed_on_gives_the_rights_that_it_had),
 	CASE(a_reader_cannot_take_or_release_for_others),
 	CASE(garbage_in_an_array_holds_the_lock_shared_until_death),
 	CASE(a_number_in_an_array_alone_keeps_nobody_out),

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -463,25 +464,22 @@ static void wake_ups_and_time_limits_cross(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
-/* In a time namespace whose clock is behind the kernel's. */
-static void wait_for_ever(void *arg)
+/* Wait as a process whose clock is @offset seconds before the kernel's. */
+static void wait_in_time_namespace(struct stage *s, int offset,
+				   uint64_t (*deadline)(void))
 {
-	static const char offset[] = "monotonic -1 0";
-	struct stage *s = arg;
-	struct pvvas_ioc_wait wait = {
-		.size = sizeof(wait),
-		.deadline = INT64_MAX - 500000000,
-	};
 	int dev = open("/dev/pvvas", O_RDWR), f;
+	struct pvvas_ioc_wait wait = { .size = sizeof(wait) };
 	pid_t pid;
 
 	check_eq(unshare(CLONE_NEWTIME), 0);
 	f = open("/proc/self/timens_offsets", O_WRONLY);
-	check_eq(write(f, offset, sizeof(offset) - 1), sizeof(offset) - 1);
+	check(dprintf(f, "monotonic %d 0", offset) > 0);
 	pid = fork();
 	if (!pid) {
 		check_eq(vas_switch(check_id(vas_attach(s->vid))), 0);
 		wait.addr = (uintptr_t)WORD;
+		wait.deadline = deadline();
 		atomic_store(&s->waiting, 1);
 		s->err = ioctl(dev, PVVAS_IOC_SEG_WAIT, &wait) ? -errno : 0;
 		atomic_store(&s->done, 1);
@@ -489,6 +487,16 @@ static void wait_for_ever(void *arg)
 	}
 	check(pid > 0);
 	check_eq(waitpid(pid, NULL, 0), pid);
+}
+
+static uint64_t after_all_time(void)
+{
+	return INT64_MAX - 500000000;
+}
+
+static void wait_for_ever(void *arg)
+{
+	wait_in_time_namespace(arg, -1, after_all_time);
 }
 
 static void a_time_limit_after_all_time_is_none_in_a_time_namespace_too(void)
@@ -509,6 +517,31 @@ static void a_time_limit_after_all_time_is_none_in_a_time_namespace_too(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
+static uint64_t a_moment_from_now(void)
+{
+	struct timespec ts = in_ms(SETTLE / 1000);
+
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void wait_a_moment(void *arg)
+{
+	wait_in_time_namespace(arg, 100000, a_moment_from_now);
+}
+
+/* It would not be over for a day by the clock of the kernel. */
+static void a_time_limit_is_by_the_clock_of_the_time_namespace(void)
+{
+	struct stage *s = new_stage();
+	pid_t pid;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	pid = tcase_spawn(wait_a_moment, s);
+	reach(&s->done, 1);
+	check_eq(s->err, -ETIMEDOUT);
+	tcase_join(pid);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_wait_ends_with_a_wake),
 	CASE(as_many_wake_as_were_asked_for),
@@ -526,6 +559,7 @@ static const struct tcase cases[] = {
 	CASE(no_wake_up_is_lost),
 	CASE(wake_ups_and_time_limits_cross),
 	CASE(a_time_limit_after_all_time_is_none_in_a_time_namespace_too),
+	CASE(a_time_limit_is_by_the_clock_of_the_time_namespace),
 };
 
 TCASE_MAIN(cases, 0)

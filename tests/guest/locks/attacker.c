@@ -34,6 +34,17 @@ void reach(atomic_int *what, int value)
 	check(atomic_load(what) >= value);
 }
 
+void wait_for_waiters(const volatile uint32_t *word)
+{
+	int i;
+
+	for (i = 0; i < LIMIT && !(*word & PVVAS_LOCK_WAITERS); i++)
+		usleep(1000);
+	check(*word & PVVAS_LOCK_WAITERS);
+	/* it sets that, and then it sleeps */
+	usleep(50000);
+}
+
 void become_nobody(void)
 {
 	check_eq(setgroups(0, NULL), 0);

@@ -40,6 +40,8 @@ struct attacker {
 struct stage *new_stage(void);
 /* Wait until another process has come so far. */
 void reach(atomic_int *what, int value);
+/* Until a thread waits for the lock with this word. */
+void wait_for_waiters(const volatile uint32_t *word);
 void become_nobody(void);
 long now_ms(void);
 
