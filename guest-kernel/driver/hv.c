@@ -23,6 +23,10 @@ static int inject_more;
 module_param(inject_more, int, 0644);
 MODULE_PARM_DESC(inject_more, "then, fail so many more");
 
+static unsigned int inject_view_bits = PVVAS_VIEW_BITS;
+module_param(inject_view_bits, uint, 0444);
+MODULE_PARM_DESC(inject_view_bits, "physical address bits that views are to reach");
+
 static atomic_t inject_atomic;
 
 static int inject_atomic_set(const char *val, const struct kernel_param *kp)
@@ -111,10 +115,19 @@ static bool pvvas_hv_fit(const struct pvvas_hc_info *info)
 	return true;
 }
 
+static unsigned int pvvas_hv_view_bits(void)
+{
+#ifdef PVVAS_INJECT
+	return inject_view_bits;
+#else
+	return PVVAS_VIEW_BITS;
+#endif
+}
+
 /* Views have four levels: what lies beyond them no view shows. */
 static bool pvvas_hv_reaches_all(void)
 {
-	u64 end = BIT_ULL(PVVAS_VIEW_BITS);
+	u64 end = BIT_ULL(pvvas_hv_view_bits());
 	u64 all = BIT_ULL(boot_cpu_data.x86_phys_bits);
 
 	return all <= end ||
@@ -164,7 +177,7 @@ int pvvas_hv_probe(void)
 	}
 	if (!pvvas_hv_reaches_all()) {
 		pr_info("not loaded: views do not reach memory or devices beyond 2^%u\n",
-			PVVAS_VIEW_BITS);
+			pvvas_hv_view_bits());
 		return -ENODEV;
 	}
 

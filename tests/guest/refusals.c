@@ -439,6 +439,17 @@ static void ids_come_round_and_miss_who_has_one(void)
 	driver_change_to("/modules/pvvas.ko");
 }
 
+/* No VM here has memory beyond 2^48, but each beyond 2^26, and none beyond 2^46. */
+static void memory_that_views_do_not_reach_refuses_the_driver(void)
+{
+	driver_unload_soon();
+	check_eq(driver_load("/modules/pvvas-inject.ko", "inject_view_bits=26"),
+		 -ENODEV);
+	check_eq(driver_load("/modules/pvvas-inject.ko", "inject_view_bits=46"),
+		 0);
+	driver_change_to("/modules/pvvas.ko");
+}
+
 static const struct driver_case cases[] = {
 	DRIVER_CASE(whichever_hypercall_or_table_is_refused_nothing_leaks, 1),
 	DRIVER_CASE(several_refusals_in_turn_leave_nothing, 1),
@@ -446,6 +457,7 @@ static const struct driver_case cases[] = {
 	DRIVER_CASE(a_view_that_cannot_be_recorded_is_given_back, 1),
 	DRIVER_CASE(two_mib_are_split_where_memory_can_be_waited_for, 1),
 	DRIVER_CASE(ids_come_round_and_miss_who_has_one, 1),
+	DRIVER_CASE(memory_that_views_do_not_reach_refuses_the_driver, 1),
 };
 
 DRIVER_MAIN(cases)
