@@ -390,26 +390,30 @@ static int pvvas_do_stats(union pvvas_arg *arg)
 	return min(ret, 0L);
 }
 
-/* @size: of version 1, the least that is accepted; @known: of now, if larger */
+/*
+ * @size: of version 1, the least that is accepted; @known: of now, if larger;
+ * @silent: says nothing but whether it has been done
+ */
 static const struct pvvas_command {
 	u32 size;
 	u32 known;
 	int (*call)(union pvvas_arg *arg);
+	bool silent;
 } pvvas_commands[] = {
 	[_IOC_NR(PVVAS_IOC_INFO)] = { 40, 0, pvvas_do_info },
 	[_IOC_NR(PVVAS_IOC_VAS_CREATE)] = { 40, 72, pvvas_do_vas_create },
 	[_IOC_NR(PVVAS_IOC_VAS_FIND)] = { 16, 0, pvvas_do_vas_find },
-	[_IOC_NR(PVVAS_IOC_VAS_DELETE)] = { 8, 0, pvvas_do_vas_delete },
+	[_IOC_NR(PVVAS_IOC_VAS_DELETE)] = { 8, 0, pvvas_do_vas_delete, true },
 	[_IOC_NR(PVVAS_IOC_VAS_ATTACH)] = { 24, 0, pvvas_do_vas_attach },
-	[_IOC_NR(PVVAS_IOC_VAS_DETACH)] = { 24, 0, pvvas_do_vas_detach },
+	[_IOC_NR(PVVAS_IOC_VAS_DETACH)] = { 24, 0, pvvas_do_vas_detach, true },
 	[_IOC_NR(PVVAS_IOC_VAS_RESIDENT)] = { 24, 0, pvvas_do_vas_resident },
 	[_IOC_NR(PVVAS_IOC_BEGIN)] = { 8, 0, pvvas_do_begin },
 	[_IOC_NR(PVVAS_IOC_VAS_PUBLISH)] = { 16, 0, pvvas_do_vas_publish },
 	[_IOC_NR(PVVAS_IOC_SEG_CREATE)] = { 40, 72, pvvas_do_seg_create },
 	[_IOC_NR(PVVAS_IOC_SEG_FIND)] = { 16, 0, pvvas_do_seg_find },
-	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, 0, pvvas_do_seg_delete },
-	[_IOC_NR(PVVAS_IOC_SEG_ATTACH)] = { 24, 0, pvvas_do_seg_attach },
-	[_IOC_NR(PVVAS_IOC_SEG_DETACH)] = { 24, 0, pvvas_do_seg_detach },
+	[_IOC_NR(PVVAS_IOC_SEG_DELETE)] = { 8, 0, pvvas_do_seg_delete, true },
+	[_IOC_NR(PVVAS_IOC_SEG_ATTACH)] = { 24, 0, pvvas_do_seg_attach, true },
+	[_IOC_NR(PVVAS_IOC_SEG_DETACH)] = { 24, 0, pvvas_do_seg_detach, true },
 	[_IOC_NR(PVVAS_IOC_LINK_NEXT)] = { 32, 0, pvvas_do_link_next },
 	[_IOC_NR(PVVAS_IOC_SEG_LOCKING)] = { 16, 0, pvvas_do_seg_locking },
 	[_IOC_NR(PVVAS_IOC_SEG_LOCK_RESET)] = { 8, 0, pvvas_do_seg_lock_reset },
@@ -484,13 +488,15 @@ long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long ptr)
 		return -E2BIG;
 	known = command->known ?: command->size;
 	ret = copy_struct_from_user(&arg, known, user, size);
-	if (!ret && !pvvas_arg_writable(user, &arg, min(size, known)))
+	if (!ret && !command->silent &&
+	    !pvvas_arg_writable(user, &arg, min(size, known)))
 		ret = -EFAULT;
 	if (ret)
 		return ret;
 	arg.size = size;
 	ret = command->call(&arg);
-	if (!ret && copy_to_user(user, &arg, min(size, known)))
+	if (!ret && !command->silent &&
+	    copy_to_user(user, &arg, min(size, known)))
 		ret = -EFAULT;
 	return ret;
 }
