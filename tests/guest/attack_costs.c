@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,7 +12,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <pvvas.h>
@@ -62,26 +60,6 @@ static struct scene *new_scene(void)
 	return s;
 }
 
-static long microseconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static void be(int uid)
-{
-	check_eq(setgroups(0, NULL), 0);
-	check_eq(setgid((gid_t)uid), 0);
-	check_eq(setuid((uid_t)uid), 0);
-}
-
-static void be_nobody(void)
-{
-	be(NOBODY);
-}
-
 static long available(void)
 {
 	return tcase_number("/proc/meminfo", "MemAvailable:") << 10;
@@ -112,7 +90,7 @@ static void read_everywhere(void *arg)
 	size_t at;
 
 	cgroup_enter("reader");
-	be_nobody();
+	tcase_become(NOBODY);
 	check_eq(vas_switch(check_id(vas_attach(s->vid))), 0);
 	for (at = 0; at < SPARSE; at += BLOCK)
 		check_eq(p[at], 0);
@@ -151,7 +129,7 @@ static void make_huge_ones(void *arg)
 	long before = available(), n;
 	int sid = 0;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	for (n = 0; n < 600 && sid >= 0; n++)
 		sid = seg_alloc(NULL, BASE, 8 * TIB - TIB, 0400);
 	tcase_note("%ld segments, the last answer %d: %ld KiB", n, sid,
@@ -188,7 +166,7 @@ static void read_own(void *arg)
 	size_t at;
 	int sid, vid;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	sid = check_id(seg_alloc(NULL, BASE, 16 * GIB, 0400));
 	vid = tcase_vas(NULL, 0600);
 	check_eq(seg_attach_prot(vid, sid, 1), 0);
@@ -215,7 +193,7 @@ static void fill_with_tables(void *arg)
 	int sid, vid, err = 0;
 	size_t at;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	vid = check_id(vas_create(NULL, 0600));
 	for (at = 17; at < 19; at++)
 		check_eq(seg_attach(vid, check_id(seg_alloc(NULL,
@@ -255,9 +233,9 @@ static void measure_find(void *arg)
 	vas_find("nothing of this name");
 	pass(s);
 	while (!atomic_load(&s->stop)) {
-		at = microseconds();
+		at = tcase_microseconds();
 		check_eq(vas_find("nothing of this name"), -ENOENT);
-		took = microseconds() - at;
+		took = tcase_microseconds() - at;
 		if (took > atomic_load(&s->slowest))
 			atomic_store(&s->slowest, took);
 		atomic_fetch_add(&s->done, 1);
@@ -274,7 +252,7 @@ static void attach_with_much(void *arg)
 	long took;
 
 	cgroup_enter("reader");
-	be_nobody();
+	tcase_become(NOBODY);
 	vid = check_id(vas_create(NULL, 0600));
 	for (i = 0; i < CROWDS; i++) {
 		check_eq(seg_attach(vid, check_id(seg_alloc(NULL,
@@ -287,10 +265,10 @@ static void attach_with_much(void *arg)
 	await(s, 3);
 	for (i = 0; i < 2; i++) {
 		vh = check_id(vas_attach(vid));
-		took = microseconds();
+		took = tcase_microseconds();
 		check_eq(seg_attach(vh, mine), 0);
 		tcase_note("the attacker's call took %ld us",
-			   microseconds() - took);
+			   tcase_microseconds() - took);
 		check_eq(vas_detach(vh), 0);
 	}
 }
@@ -324,14 +302,14 @@ static void become_reader(void *arg)
 	long took;
 
 	cgroup_enter("reader");
-	be_nobody();
+	tcase_become(NOBODY);
 	/* more than the limit, before */
 	memset(malloc(8 * MIB), 1, 8 * MIB);
 	pass(s);
 	await(s, 2);
-	took = microseconds();
+	took = tcase_microseconds();
 	check_id(seg_clone(s->sid));
-	tcase_note("the reader's clone took %ld us", microseconds() - took);
+	tcase_note("the reader's clone took %ld us", tcase_microseconds() - took);
 }
 
 static void a_readers_slow_clone_does_not_hold_up_the_owners(void)
@@ -348,9 +326,9 @@ static void a_readers_slow_clone_does_not_hold_up_the_owners(void)
 	high("1M");
 	pass(s);
 	usleep(500000);
-	took = microseconds();
+	took = tcase_microseconds();
 	tcase_track_seg(check_id(seg_clone(s->sid)));
-	took = microseconds() - took;
+	took = tcase_microseconds() - took;
 	tcase_note("the owner's clone took %ld us", took);
 	tcase_join(reader);
 	cgroup_remove("reader");
@@ -367,7 +345,7 @@ static void take_all_places(void *arg)
 	unsigned int i;
 	int sid;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	for (i = 0; i < 4; i++)
 		while ((sid = seg_alloc(NULL, NULL, sizes[i], 0600)) > 0)
 			;
@@ -384,13 +362,13 @@ static void find_a_place(void *arg)
 	unsigned int i;
 	long took;
 
-	be(NOBODY + 1);
+	tcase_become(NOBODY + 1);
 	for (i = 0; i < MANY; i++)
 		check_id(seg_alloc(NULL, BASE + i * BLOCK, BLOCK, 0600));
-	took = microseconds();
+	took = tcase_microseconds();
 	for (i = 0; i < 3; i++)
 		check_id(seg_alloc(NULL, NULL, BLOCK, 0600));
-	atomic_store(&s->slowest, (microseconds() - took) / 3);
+	atomic_store(&s->slowest, (tcase_microseconds() - took) / 3);
 }
 
 static void a_place_is_found_soon_among_segments_of_others(void)
@@ -425,13 +403,13 @@ static void clone_often(struct scene *s)
 
 static void clone_as_one(void *arg)
 {
-	be(NOBODY);
+	tcase_become(NOBODY);
 	clone_often(arg);
 }
 
 static void clone_as_other(void *arg)
 {
-	be(NOBODY + 1);
+	tcase_become(NOBODY + 1);
 	clone_often(arg);
 }
 
@@ -474,7 +452,7 @@ static void peek(void *arg)
 	char buf[16] = "";
 	int fd, vh;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	vh = check_id(vas_attach(s->vid));
 	check_eq(vas_switch(vh), 0);
 	check_eq(tcase_try_read(BASE).sig, SIGSEGV);

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -41,21 +40,6 @@ static void await(struct scene *s, int turn)
 		usleep(1000);
 }
 
-static long microseconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static void be_nobody(void)
-{
-	check_eq(setgroups(0, NULL), 0);
-	check_eq(setgid(NOBODY), 0);
-	check_eq(setuid(NOBODY), 0);
-}
-
 static int device(void)
 {
 	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
@@ -82,7 +66,7 @@ static void wait_with_nothing(void *arg)
 	uint64_t bytes;
 	int sid;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	sid = check_id(seg_alloc(NULL, BASE, MIB, 0600));
 	check_eq(seg_limit(sid, SEG_NO_LIMIT), 0);
 	atomic_fetch_add(&s->turn, 1);
@@ -147,7 +131,7 @@ static void wait_in_a_crowd(void *arg)
 	pthread_t thread;
 	int i;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64 << 10);
 	for (i = 0; i < WAITING; i++)
@@ -257,7 +241,7 @@ static void publish_in_vain(void *arg)
 	unsigned int try;
 	long took;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	fd = device();
 	for (try = 0; n < NAMES; try++) {
 		snprintf(names[n], sizeof(names[n]), "x%x", try);
@@ -273,10 +257,10 @@ static void publish_in_vain(void *arg)
 	atomic_fetch_add(&s->turn, 1);
 	await(s, 2);
 	for (i = 0; i < 8; i++) {
-		took = microseconds();
+		took = tcase_microseconds();
 		check_eq(ioctl(fd, PVVAS_IOC_PUBLISH_ALL, &all), -1);
 		check_eq(errno, ENOENT);
-		took = microseconds() - took;
+		took = tcase_microseconds() - took;
 	}
 	tcase_note("a call of the attacker's took %ld us", took);
 	close(fd);
@@ -291,9 +275,9 @@ static void measure_find(void *arg)
 	vas_find("nothing of this name");
 	atomic_fetch_add(&s->turn, 1);
 	while (!atomic_load(&s->stop)) {
-		at = microseconds();
+		at = tcase_microseconds();
 		check_eq(vas_find("nothing of this name"), -ENOENT);
-		note_slowest(s, microseconds() - at);
+		note_slowest(s, tcase_microseconds() - at);
 		usleep(500);
 	}
 }
@@ -327,7 +311,7 @@ static void clone_one_very_often(void *arg)
 	struct scene *s = arg;
 	int fd, i;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	fd = device();
 	for (i = 0; i < CLONES; i++)
 		rows[i].source = (uint32_t)s->sid;
@@ -354,9 +338,9 @@ static void a_segment_is_cloned_once_at_a_moment(void)
 	attacker = tcase_spawn(clone_one_very_often, s);
 	await(s, 1);
 	for (i = 0; i < 4000; i++) {
-		at = microseconds();
+		at = tcase_microseconds();
 		BASE[i * PAGE]++;
-		note_slowest(s, microseconds() - at);
+		note_slowest(s, tcase_microseconds() - at);
 		usleep(500);
 	}
 	check_eq(vas_switch(VAS_HOME), 0);
@@ -377,7 +361,7 @@ static void clone_it(void *arg)
 {
 	struct scene *s = arg;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	check_id(seg_clone(s->sid));
 }
 
@@ -425,7 +409,7 @@ static void try_as_a_reader(void *arg)
 	void *pages[1];
 	int own;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	own = check_id(seg_alloc(NULL, BASE, MIB, 0600));
 	check_eq(read_by_request(s->sid, page), 0);
 	check_eq(strcmp(page, "for readers"), 0);

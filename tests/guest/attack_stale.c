@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -55,13 +54,6 @@ struct scene {
 };
 
 static unsigned int seed = 1, rounds = 60;
-
-static void be_nobody(void)
-{
-	check_eq(setgroups(0, NULL), 0);
-	check_eq(setgid(NOBODY), 0);
-	check_eq(setuid(NOBODY), 0);
-}
 
 static void enter(int vh)
 {
@@ -112,7 +104,7 @@ static void read_all(struct scene *s, bool private)
 	long n;
 
 	tcase_pin(tcase_nr_cpus() > 1);
-	be_nobody();
+	tcase_become(NOBODY);
 	sigaction(SIGSEGV, &act, NULL);
 	sigaction(SIGBUS, &act, NULL);
 	vh = check_id(vas_attach(s->vid));

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -36,13 +35,6 @@ struct scene {
 	int vid;
 	int sid;
 };
-
-static void be_nobody(void)
-{
-	check_eq(setgroups(0, NULL), 0);
-	check_eq(setgid(NOBODY), 0);
-	check_eq(setuid(NOBODY), 0);
-}
 
 static void enter(int vh)
 {
@@ -93,7 +85,7 @@ static void clone_and_read(void *arg)
 	volatile char *p = BASE;
 	int vh, copy, vid, i;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	vh = check_id(vas_attach(s->vid));
 	for (;;) {
 		copy = check_id(seg_clone(s->sid));
@@ -163,7 +155,7 @@ static void cover_and_uncover(void *arg)
 	pthread_t threads[2];
 	int ids[3], i, face;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	ids[0] = check_id(vas_attach(s->vid));
 	ids[1] = check_id(seg_alloc(NULL, BASE, 2 * MIB, 0600));
 	ids[2] = check_id(seg_alloc(NULL, BASE + 2 * MIB, 64 * MIB, 0600));
@@ -243,7 +235,7 @@ static void begin_and_end(void *arg)
 	int i, how = (int)(atomic_fetch_add(&s->calls, 1) % 5);
 	pid_t pid;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	pthread_barrier_init(&start, NULL, 5);
 	for (i = 0; i < 4; i++)
 		check_eq(pthread_create(&threads[i], NULL, begin, s), 0);
@@ -306,7 +298,7 @@ static void use_the_parents(void *arg)
 	int *fds = arg, sid;
 	struct pvvas_ioc_seg_attach link = { .size = sizeof(link) };
 
-	be_nobody();
+	tcase_become(NOBODY);
 	/* the open file says nothing about whose attachment it is */
 	check_eq(request(fds[0], PVVAS_IOC_VAS_RESIDENT, fds[1]), -ENOENT);
 	check_eq(request(fds[0], PVVAS_IOC_VAS_DETACH, fds[1]), -ENOENT);
@@ -337,7 +329,7 @@ static void unmap_under_oneself(void *arg)
 	size_t size;
 	void *base;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	check_eq(pvvas_window(&base, &size), 0);
 	enter(vh);
 	(void)*(volatile char *)BASE;
@@ -364,7 +356,7 @@ static void lose_rights(void *arg)
 	int vh = check_id(vas_attach(s->vid)), sid;
 
 	sid = check_id(seg_find(s->seg));
-	be_nobody();
+	tcase_become(NOBODY);
 	check_eq(seg_detach(s->vid, sid), -EACCES);
 	check_eq(vas_delete(s->vid), -EPERM);
 	check_eq(seg_delete(sid), -EPERM);

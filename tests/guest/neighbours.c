@@ -3,9 +3,7 @@
  * Nobody waits for what others do with their own memory, however much it is.
  */
 #include <errno.h>
-#include <grp.h>
 #include <stdatomic.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <pvvas.h>
@@ -24,21 +22,6 @@ struct neighbour {
 	_Atomic long slowest;	/* microseconds */
 };
 
-static long microseconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static void be_nobody(void)
-{
-	check_eq(setgroups(0, NULL), 0);
-	check_eq(setgid(NOBODY), 0);
-	check_eq(setuid(NOBODY), 0);
-}
-
 /* One call after the other, until it is told to stop. */
 static void measure(struct neighbour *n, void (*call)(void *arg), void *arg)
 {
@@ -47,9 +30,9 @@ static void measure(struct neighbour *n, void (*call)(void *arg), void *arg)
 	call(arg);
 	atomic_store(&n->ready, 1);
 	while (!atomic_load(&n->stop)) {
-		at = microseconds();
+		at = tcase_microseconds();
 		call(arg);
-		took = microseconds() - at;
+		took = tcase_microseconds() - at;
 		if (took > atomic_load(&n->slowest))
 			atomic_store(&n->slowest, took);
 		atomic_fetch_add(&n->calls, 1);
@@ -66,9 +49,9 @@ static void beside(void (*neighbour)(void *arg), int (*work)(int sid), int sid)
 	while (!atomic_load(&n->ready))
 		usleep(1000);
 	usleep(10000);
-	took = microseconds();
+	took = tcase_microseconds();
 	check(work(sid) >= 0);
-	took = microseconds() - took;
+	took = tcase_microseconds() - took;
 	atomic_store(&n->stop, 1);
 	tcase_join(pid);
 	tcase_note("%ld us; the neighbour's slowest of %ld calls: %ld us", took,
@@ -92,7 +75,7 @@ static void find_once(void *arg)
 
 static void find(void *arg)
 {
-	be_nobody();
+	tcase_become(NOBODY);
 	measure(arg, find_once, "nothing of this name");
 }
 
@@ -121,7 +104,7 @@ static void fill(void *arg)
 	size_t size;
 	void *base;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	f.sid = check_id(seg_alloc(NULL, NULL, 1UL << 30, 0600));
 	check_eq(seg_range(f.sid, &base, &size), 0);
 	f.base = base;

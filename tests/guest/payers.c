@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -57,13 +56,6 @@ static struct pair *new_pair(void)
 	return pair;
 }
 
-static void be_nobody(void)
-{
-	check_eq(setgroups(0, NULL), 0);
-	check_eq(setgid(NOBODY), 0);
-	check_eq(setuid(NOBODY), 0);
-}
-
 /* A handle of a VAS that shows this segment alone. */
 static int show(int sid)
 {
@@ -101,7 +93,7 @@ static void clone_each_round(void *arg)
 	size_t at;
 
 	cgroup_enter("reader");
-	be_nobody();
+	tcase_become(NOBODY);
 	await(pair, 1);
 	sid = check_id(seg_find(pair->name));
 	for (round = 1; round <= 3; round++) {
@@ -151,7 +143,7 @@ static void clone_too_much(void *arg)
 	struct pair *pair = arg;
 
 	cgroup_enter("reader");
-	be_nobody();
+	tcase_become(NOBODY);
 	check_eq(seg_clone(check_id(seg_find(pair->name))), pair->ret);
 	check_eq(seg_clone(check_id(seg_find(pair->name))), pair->ret);
 }
@@ -227,7 +219,7 @@ static void clone_while_it_writes(void *arg)
 	int rounds, i, sid;
 
 	cgroup_enter("reader");
-	be_nobody();
+	tcase_become(NOBODY);
 	await(pair, 1);
 	sid = check_id(seg_find(pair->name));
 	for (rounds = 0; rounds < 60; rounds++) {
@@ -283,7 +275,7 @@ static void read_the_holes(void *arg)
 	int fd[2];
 	size_t at;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	enter(check_id(vas_attach(check_id(vas_find(pair->name)))));
 	for (at = PAGE; at < SIZE; at += PAGE)
 		check_eq(BASE[at], 0);
@@ -345,7 +337,7 @@ static void read_one_hole(void *arg)
 {
 	struct pair *pair = arg;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	enter(check_id(vas_attach(check_id(vas_find(pair->name)))));
 	check_eq(BASE[PAGE], 0);
 	pass(pair);
@@ -423,7 +415,7 @@ static void fill_from_everywhere(void *arg)
 	size_t at;
 
 	cgroup_enter("filler");
-	be_nobody();
+	tcase_become(NOBODY);
 	check(m != MAP_FAILED);
 	for (at = 0; at < REGIONS * BLOCK; at += BLOCK) {
 		check_eq(seg_fill(pair->ret, BASE, m + at, PIECE), PIECE / PAGE);

@@ -27,18 +27,12 @@
 #define MIB	(1UL << 20)
 #define NOBODY	1000
 
-static void be_nobody(void)
-{
-	check_eq(setgid(NOBODY), 0);
-	check_eq(setuid(NOBODY), 0);
-}
-
 static void make_objects(void *arg)
 {
 	int ids[20], i;
 
 	(void)arg;
-	be_nobody();
+	tcase_become(NOBODY);
 	for (i = 0; i < 10; i++)
 		ids[i] = check_id(i % 2 ? vas_create(NULL, 0600) :
 				  seg_alloc(NULL, NULL, 4096, 0600));
@@ -73,7 +67,7 @@ static void make_objects_as_many(void *arg)
 	_Atomic int *turn = arg;
 	int i;
 
-	be_nobody();
+	tcase_become(NOBODY);
 	check_eq(unshare(CLONE_NEWUSER), 0);
 	atomic_store(turn, 1);
 	while (atomic_load(turn) < 2)
@@ -111,7 +105,7 @@ static void make_attachments(void *arg)
 	int vid, vh[5], i;
 
 	(void)arg;
-	be_nobody();
+	tcase_become(NOBODY);
 	vid = check_id(vas_create(NULL, 0600));
 	for (i = 0; i < 5; i++)
 		vh[i] = check_id(vas_attach(vid));
@@ -130,7 +124,7 @@ static void make_links(void *arg)
 	int vid, other, vh, sid[6], i;
 
 	(void)arg;
-	be_nobody();
+	tcase_become(NOBODY);
 	vid = check_id(vas_create(NULL, 0600));
 	other = check_id(vas_create(NULL, 0600));
 	vh = check_id(vas_attach(other));
@@ -166,7 +160,7 @@ static void begin_process(void *arg)
 	_Atomic int *done = arg;
 	int vid = vas_create("of.all", 0644);
 
-	be_nobody();
+	tcase_become(NOBODY);
 	if (vid < 0)
 		vid = vas_find("of.all");
 	atomic_store(done, vas_attach(vid));
@@ -287,7 +281,7 @@ static void make_protections(void *arg)
 
 	(void)arg;
 	check(fd >= 0);
-	be_nobody();
+	tcase_become(NOBODY);
 	sid = check_id(seg_alloc(NULL, BASE, 64 * MIB, 0600));
 	other = check_id(seg_alloc(NULL, BASE, 64 * MIB, 0600));
 	for (i = 0; !ret && i < 8000; i++)

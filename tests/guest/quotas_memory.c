@@ -27,12 +27,6 @@
 #define MIB	(1UL << 20)
 #define NOBODY	1000
 
-static void be_nobody(void)
-{
-	check_eq(setgid(NOBODY), 0);
-	check_eq(setuid(NOBODY), 0);
-}
-
 static int seg_attached_with(size_t size, uint32_t flags)
 {
 	struct seg_options options = { .size = sizeof(options), .flags = flags };
@@ -80,7 +74,7 @@ static void use_memory(void *arg)
 	int sid;
 
 	(void)arg;
-	be_nobody();
+	tcase_become(NOBODY);
 	populate(-EDQUOT);
 	sid = seg_attached(8 * MIB);
 	touch(0, 4 * MIB);
@@ -110,7 +104,7 @@ static void save_too_much(void *arg)
 	int vid, sid;
 
 	(void)arg;
-	be_nobody();
+	tcase_become(NOBODY);
 	vid = tcase_vas(tcase_name("much"), 0600);
 	sid = tcase_seg(NULL, BASE, 8 * MIB, 0600);
 	check_eq(seg_attach(vid, sid), 0);

@@ -463,18 +463,6 @@ static void a_file_that_is_cut_or_gone_is_refused(void)
 	saved_remove(whole.folder);
 }
 
-/* What docs/save-format.md says, and not the library. */
-static uint32_t crc32c(const unsigned char *p, size_t n)
-{
-	uint32_t crc = ~0U;
-	int bit;
-
-	while (n--)
-		for (crc ^= *p++, bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78U : 0);
-	return ~crc;
-}
-
 #define HEAD		64
 #define VERSION_AT	8
 #define CRC_AT		12
@@ -487,7 +475,7 @@ static void put_manifest(unsigned char *data, size_t n)
 	int fd;
 
 	memset(data + CRC_AT, 0, 4);
-	crc = crc32c(data, n);
+	crc = saved_crc32c(data, n);
 	memcpy(data + CRC_AT, &crc, 4);
 	snprintf(path, sizeof(path), "%s/manifest", whole.folder);
 	fd = open(path, O_WRONLY | O_TRUNC);

@@ -97,3 +97,14 @@ void saved_track(const char *vas, const char *seg)
 	if (seg)
 		tcase_track_seg(check_id(seg_find(seg)));
 }
+
+uint32_t saved_crc32c(const unsigned char *p, size_t n)
+{
+	uint32_t crc = ~0U;
+	int bit;
+
+	while (n--)
+		for (crc ^= *p++, bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78U : 0);
+	return ~crc;
+}

@@ -3,6 +3,9 @@
 #ifndef SAVED_H
 #define SAVED_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include <pvvas.h>
 
 /* A folder that is not there yet, of this case only; a static buffer for each of 4 calls. */
@@ -18,5 +21,8 @@ extern char saved_message[512];
 void saved_forget(const char *vas, const char *seg);
 /* Are they there now?  Deleted after the case. */
 void saved_track(const char *vas, const char *seg);
+
+/* As docs/save-format.md says, and not the library. */
+uint32_t saved_crc32c(const unsigned char *p, size_t n);
 
 #endif /* SAVED_H */

@@ -3,6 +3,7 @@
  * Running test cases: process groups, time limits, TAP.
  */
 #include <errno.h>
+#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -365,6 +366,21 @@ long tcase_number(const char *path, const char *key)
 			value = atol(line + strlen(key));
 	fclose(f);
 	return value;
+}
+
+void tcase_become(unsigned int id)
+{
+	check_eq(setgroups(0, NULL), 0);
+	check_eq(setgid(id), 0);
+	check_eq(setuid(id), 0);
+}
+
+long tcase_microseconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 int tcase_nr_cpus(void)

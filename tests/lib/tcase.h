@@ -107,6 +107,11 @@ struct tcase_fault tcase_try(void (*fn)(void *arg), void *arg);
 /* Skip the case where the backend in use cannot do it: the software one. */
 void tcase_need(enum pvvas_feature feature);
 
+/* Be this user, and in this group alone, from now on. */
+void tcase_become(unsigned int id);
+/* By a clock that is not set. */
+long tcase_microseconds(void);
+
 /* CPUs */
 /* The number behind @key, at a line's beginning, in the file @path; or -1. */
 long tcase_number(const char *path, const char *key);
