@@ -436,6 +436,7 @@ enum pvvas_feature {
 	PVVAS_FEATURE_DRIVER = 1,	/* /dev/pvvas is there and answers */
 	PVVAS_FEATURE_SWITCH = 2,	/* vas_switch() without a system call */
 	PVVAS_FEATURE_PER_THREAD = 3,	/* each thread is in its own VAS */
+	PVVAS_FEATURE_WRITES = 4,	/* seg_dirty() misses no write */
 };
 
 enum pvvas_answer {

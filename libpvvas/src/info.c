@@ -49,7 +49,7 @@ static int probe_driver(void)
 	return PVVAS_YES;
 }
 
-static int probe_backend(bool fast_switch)
+static int probe_backend(bool (*has)(const struct pvvas_backend *be))
 {
 	const struct pvvas_backend *be;
 	int err;
@@ -58,18 +58,37 @@ static int probe_backend(bool fast_switch)
 	if (!be)
 		return err == -ENODEV || err == -ENOSYS ? PVVAS_NO :
 							  PVVAS_UNKNOWN;
-	return (fast_switch ? be->fast_switch : be->per_thread) ? PVVAS_YES :
-								  PVVAS_NO;
+	return has(be) ? PVVAS_YES : PVVAS_NO;
+}
+
+static bool has_fast_switch(const struct pvvas_backend *be)
+{
+	return be->fast_switch;
 }
 
 static int probe_switch(void)
 {
-	return probe_backend(true);
+	return probe_backend(has_fast_switch);
+}
+
+static bool has_views_of_threads(const struct pvvas_backend *be)
+{
+	return be->per_thread;
 }
 
 static int probe_per_thread(void)
 {
-	return probe_backend(false);
+	return probe_backend(has_views_of_threads);
+}
+
+static bool has_writes(const struct pvvas_backend *be)
+{
+	return be->writes;
+}
+
+static int probe_writes(void)
+{
+	return probe_backend(has_writes);
 }
 
 static int (*const probes[])(void) = {
@@ -77,6 +96,7 @@ static int (*const probes[])(void) = {
 	[PVVAS_FEATURE_DRIVER] = probe_driver,
 	[PVVAS_FEATURE_SWITCH] = probe_switch,
 	[PVVAS_FEATURE_PER_THREAD] = probe_per_thread,
+	[PVVAS_FEATURE_WRITES] = probe_writes,
 };
 
 PVVAS_EXPORT int pvvas_probe(enum pvvas_feature feature)

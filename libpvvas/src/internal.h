@@ -68,6 +68,7 @@ struct pvvas_backend {
 	void (*forked)(void);
 	bool fast_switch;
 	bool per_thread;
+	bool writes;	/* seg_dirty() misses none */
 };
 
 extern const struct pvvas_backend pvvas_kernel_backend;

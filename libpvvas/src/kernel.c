@@ -434,4 +434,5 @@ const struct pvvas_backend pvvas_kernel_backend = {
 	.forked = kernel_forked,
 	.fast_switch = true,
 	.per_thread = true,
+	.writes = true,
 };

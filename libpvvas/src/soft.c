@@ -333,4 +333,5 @@ const struct pvvas_backend pvvas_soft_backend = {
 	.forked = soft_forked,
 	.fast_switch = false,
 	.per_thread = false,
+	.writes = false,
 };

@@ -273,6 +273,8 @@ static void a_write_of_what_was_there_is_a_write(void)
 	int sid, vid = tcase_vas_with_seg(BASE, MIB, &sid);
 
 	enter(vid);
+	check_eq(pvvas_probe(PVVAS_FEATURE_WRITES),
+		 soft() ? PVVAS_NO : PVVAS_YES);
 	*BASE = 1;
 	check_eq(seg_dirty(sid, BASE, PAGE, found, 4), 1);
 	*(volatile char *)BASE = 1;

@@ -80,6 +80,7 @@ static void the_probe_says_no(void **state)
 	assert_int_equal(pvvas_probe(PVVAS_FEATURE_DRIVER), PVVAS_NO);
 	assert_int_equal(pvvas_probe(PVVAS_FEATURE_SWITCH), PVVAS_NO);
 	assert_int_equal(pvvas_probe(PVVAS_FEATURE_PER_THREAD), PVVAS_NO);
+	assert_int_equal(pvvas_probe(PVVAS_FEATURE_WRITES), PVVAS_NO);
 	if (expected == -ENOSYS)
 		assert_int_equal(pvvas_probe(PVVAS_FEATURE_HYPERVISOR), PVVAS_NO);
 }

@@ -92,10 +92,13 @@
     return TRUE;
   }
 
+  /* The software backend compares contents.  It misses a change that is undone */
+  /* after the collector has seen it: the collector uses its own dirty bits.    */
   GC_INNER GC_bool GC_vas_dirty_init(void)
   {
     GC_vas_begin();
-    GC_vas_has_dirty_bits = heap_segment > 0;
+    GC_vas_has_dirty_bits = heap_segment > 0
+                            && pvvas_probe(PVVAS_FEATURE_WRITES) == PVVAS_YES;
     return GC_vas_has_dirty_bits;
   }
 
@@ -156,8 +159,9 @@
   {
     if (heap_segment <= 0) return;
     heap_segment = clone_of_heap;
-    /* What was written before is known of the original alone.         */
-    if (GC_vas_has_dirty_bits) GC_incremental = FALSE;
+    /* What was written before is known of the original alone, and the */
+    /* copy has none of the protections that it may have had.          */
+    GC_incremental = FALSE;
     if (show_heap(heap_segment) < 0 || write(fork_pipe[1], "", 1) != 1)
       ABORT("The child cannot attach its copy of the heap");
     (void)close(fork_pipe[0]);
