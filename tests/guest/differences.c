@@ -391,7 +391,7 @@ static void make_many(void *arg)
 
 static void remove_folder(const char *dir)
 {
-	char command[64];
+	char command[128];
 
 	snprintf(command, sizeof(command), "rm -r %s", dir);
 	check_eq(system(command), 0);
@@ -400,14 +400,14 @@ static void remove_folder(const char *dir)
 static void a_user_has_a_quota(void)
 {
 	const char *quota = "/sys/module/pvvas/parameters/user_objects";
-	char dir[] = "/dev/shm/pvvas-quota-XXXXXX";
+	char dir[64];
 	int n = soft() ? 8192 : 10;
 	pid_t pid;
 
 	if (geteuid())
 		tcase_skip("needs root");
 	if (soft()) {
-		check(mkdtemp(dir));
+		tcase_folder(dir, sizeof(dir), "quota");
 		check_eq(chown(dir, NOBODY, NOBODY), 0);
 		setenv("PVVAS_SOFT_DIR", dir, 1);
 	} else {

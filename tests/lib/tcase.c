@@ -64,6 +64,16 @@ void tcase_fail(const char *file, int line, const char *format, ...)
 	_exit(1);
 }
 
+void tcase_folder(char *path, size_t size, const char *name)
+{
+	const char *parent = getenv("PVVAS_TEST_DIR");
+	int n = snprintf(path, size, "%s/pvvas-%s-XXXXXX",
+			 parent ?: "/dev/shm", name);
+
+	check(n < (int)size);
+	check(mkdtemp(path));
+}
+
 void tcase_skip(const char *why)
 {
 	snprintf(shared->skip, sizeof(shared->skip), "%s", why);

@@ -42,6 +42,11 @@ int tcase_main(const struct tcase *cases, size_t nr, unsigned int flags);
 void tcase_fail(const char *file, int line, const char *format, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
 void tcase_skip(const char *why) __attribute__((noreturn));
+/*
+ * A new folder of the case's own, in memory.  Where tests/run runs the program, what the program
+ * leaves of it goes.
+ */
+void tcase_folder(char *path, size_t size, const char *name);
 /* A line of comment. */
 void tcase_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

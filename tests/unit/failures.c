@@ -388,13 +388,13 @@ static void remove_folder(const char *dir)
 
 static void fail_each_call(enum way which)
 {
-	char dir[] = "/dev/shm/pvvas-failures-XXXXXX";
+	char dir[64];
 	unsigned int fired = 0;
 	size_t i;
 	int n, status;
 	pid_t pid;
 
-	check(mkdtemp(dir));
+	tcase_folder(dir, sizeof(dir), "failures");
 	setenv("PVVAS_SOFT_DIR", dir, 1);
 	way = which;
 	for (i = 0; i < NR_OPERATIONS; i++) {

@@ -28,8 +28,7 @@ static char folder[64];
 
 static void new_folder(mode_t mode)
 {
-	strcpy(folder, "/dev/shm/pvvas-registry-XXXXXX");
-	check(mkdtemp(folder));
+	tcase_folder(folder, sizeof(folder), "registry");
 	check_eq(chmod(folder, mode), 0);
 	setenv("PVVAS_SOFT_DIR", folder, 1);
 }

@@ -27,12 +27,15 @@ int main(int argc, char **argv)
 {
 	char self[PATH_MAX], program[PATH_MAX + 64], libs[PATH_MAX + 64];
 	char path[4 * PATH_MAX];
-	char dir[] = "/dev/shm/pvvas-test-XXXXXX";
+	const char *parent = getenv("PVVAS_TEST_DIR");
+	char dir[PATH_MAX];
 	int status = 1;
 	ssize_t n;
 	pid_t pid;
 
 	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	snprintf(dir, sizeof(dir), "%s/pvvas-test-XXXXXX",
+		 parent ? parent : "/dev/shm");
 	if (argc < 2 || n < 0 || !mkdtemp(dir)) {
 		fputs("usage: soft PROGRAM [ARGUMENT...]\n", stderr);
 		return 1;
