@@ -38,6 +38,18 @@ static uint64_t bytes_of(const char *text)
 	return value > UINT64_MAX >> shift ? 0 : (uint64_t)value << shift;
 }
 
+/*
+ * Valgrind writes down for each page of a mapping what is known of it: for the whole
+ * window that takes minutes and all memory.  It says that it is there by what it has
+ * the dynamic linker load.
+ */
+static bool in_valgrind(void)
+{
+	const char *loaded = getenv("LD_PRELOAD");
+
+	return loaded && strstr(loaded, "/vgpreload_");
+}
+
 int pvvas_window_here(uint64_t whole, uint64_t *size)
 {
 	const char *env = secure_getenv("PVVAS_WINDOW");
@@ -46,7 +58,7 @@ int pvvas_window_here(uint64_t whole, uint64_t *size)
 
 	*size = whole;
 	if (!env)
-		return 0;
+		return in_valgrind() ? -ENOMEM : 0;
 	bytes = bytes_of(env);
 	errno = saved;
 	if (!bytes)

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -42,12 +43,21 @@ static bool is_limited(int resource)
 	return !getrlimit(resource, &limit) && limit.rlim_cur != RLIM_INFINITY;
 }
 
+static bool in_valgrind(void)
+{
+	const char *loaded = getenv("LD_PRELOAD");
+
+	return loaded && strstr(loaded, "/vgpreload_");
+}
+
 /* Why a process like this one cannot attach a VAS. */
 static const char *why_no_window(int err)
 {
 	switch (err) {
 	case -ENOMEM:
-		return is_limited(RLIMIT_AS) ?
+		return in_valgrind() ?
+			"valgrind takes memory for each page of the window: say by PVVAS_WINDOW=SIZE how much to map" :
+			is_limited(RLIMIT_AS) ?
 			"RLIMIT_AS (ulimit -v) is less than the window: raise it, or say by PVVAS_WINDOW=SIZE how much to map" :
 			"memory is short";
 	case -EAGAIN:
