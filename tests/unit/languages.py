@@ -8,7 +8,9 @@ Prints TAP.  With "rust", what has to be compiled first.
 """
 import ctypes
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,10 +25,12 @@ EXPECTED = "1000 numbers of two processes, all there\n"
 folder = ""
 
 
-def output(*words):
+def output(*words, dies=False):
     env = dict(os.environ, PVVAS_BACKEND="soft", PVVAS_SOFT_DIR=os.path.join(folder, "soft"), LD_LIBRARY_PATH=LIBS,
                TMPDIR=folder)
-    return subprocess.run(words, env=env, cwd=folder, check=True, timeout=300, stdout=subprocess.PIPE).stdout.decode()
+    p = subprocess.run(words, env=env, cwd=folder, check=False, timeout=300, stdout=subprocess.PIPE)
+    assert p.returncode == (-signal.SIGKILL if dies else 0), (words, p)
+    return p.stdout.decode()
 
 
 def processes_in_python_share_a_list():
@@ -38,6 +42,28 @@ def the_program_of_the_manual_page_works():
         page = f.read().split(".Ss Other languages")[1]
     program = page.split(".Bd -literal -offset indent\n")[1].split(".Ed\n")[0]
     assert output("/usr/bin/python3", "-c", program.replace("\\-", "-")) == "2000\n"
+
+
+def numbers_of_the_manual_page_are_those_of_the_header():
+    with open(os.path.join(BUILD, "..", "libpvvas", "man", "pvvas.7"), encoding="utf-8") as f:
+        page = f.read().split(".Ss Other languages")[1].split(".Ss ")[0]
+    told = re.findall(r"^\.It Dv (\w+) Ta (\w+)$", page, re.M)
+    assert len(told) >= 10, told
+    source = os.path.join(folder, "numbers.c")
+    with open(source, "w", encoding="utf-8") as f:
+        f.write("#include <stdio.h>\n#include <sys/mman.h>\n#include <pvvas.h>\nint main(void)\n{\n")
+        f.writelines(f'\tprintf("%lx\\n", (unsigned long){name});\n' for name, _ in told)
+        f.write("\treturn 0;\n}\n")
+    output("gcc", "-I", os.path.join(BUILD, "..", "libpvvas", "include"), "-o", os.path.join(folder, "numbers"), source)
+    found = output(os.path.join(folder, "numbers")).split()
+    assert [int(x, 16) for x in found] == [int(number, 0) for _, number in told], (told, found)
+
+
+def a_newcomers_programs_share_a_lock_and_a_heap():
+    program = os.path.join(BUILD, "..", "tests", "unit", "languages", "newcomer.py")
+    said = [output("/usr/bin/python3", program, *words.split(), dies=words == "die")
+            for words in ("make", "push one", "push two", "list", "die", "list", "push three", "list")]
+    assert said == ["", "", "", "two one\n", "", "repaired one\n", "", "three repaired one\n"], said
 
 
 def the_switch_is_a_symbol():
@@ -57,6 +83,8 @@ def main():
     global folder
     cases = [processes_in_rust_share_a_list] if sys.argv[1:] == ["rust"] else [processes_in_python_share_a_list,
                                                                               the_program_of_the_manual_page_works,
+                                                                              numbers_of_the_manual_page_are_those_of_the_header,
+                                                                              a_newcomers_programs_share_a_lock_and_a_heap,
                                                                               the_switch_is_a_symbol]
     wrong = 0
     print(f"1..{len(cases)}")
