@@ -210,7 +210,7 @@ check-patches: ## do the patch series apply, and does each KVM patch build
 	@images/setup/all kernels
 	@tests/lint/patches
 
-check-driver-builds: ## the guest driver against the headers of every flavour of 6.12, and of 6.1
+check-driver-builds: ## the guest driver against the headers of every flavour of 6.12, of 6.1, and of Debian 13's newest backport
 	@tests/lint/driver-builds
 
 check-sparse: ## the KVM side with W=1 and sparse

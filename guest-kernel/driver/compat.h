@@ -1,16 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What differs between the kernels that the driver builds for: 6.1 and 6.12. */
+/* What differs between the kernels that the driver builds for: 6.1, 6.12 and 7.3. */
 #ifndef PVVAS_COMPAT_H
 #define PVVAS_COMPAT_H
 
+#include <linux/version.h>
+
+#define PVVAS_LINUX(major, minor)	(LINUX_VERSION_MAJOR == (major) && \
+					 LINUX_VERSION_PATCHLEVEL == (minor))
+
+/* As dkms.conf says. */
+#if !PVVAS_LINUX(6, 1) && !PVVAS_LINUX(6, 12) && !PVVAS_LINUX(7, 3)
+#error "pvvas is for Linux 6.1, 6.12 and 7.3: it hooks into the kernel where others may differ"
+#endif
+
+/* Or later. */
+#define PVVAS_KERNEL_7_3	PVVAS_LINUX(7, 3)
+#define PVVAS_KERNEL_6_12	(PVVAS_LINUX(6, 12) || PVVAS_KERNEL_7_3)
+
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/nodemask.h>
 #include <linux/pagemap.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
-#include <linux/version.h>
 
-#define PVVAS_KERNEL_6_12	(LINUX_VERSION_MAJOR > 6 || LINUX_VERSION_PATCHLEVEL >= 12)
+#if PVVAS_KERNEL_7_3
+#include <asm/cpuid/api.h>
+#define hypervisor_cpuid_base	cpuid_base_hypervisor
+#else
+#include <linux/pfn_t.h>
+#include <asm/cpuid.h>
+#endif
 
 /* Large pages without struct pages, with a mark that says so. */
 #define PVVAS_LARGE_PAGES	(PVVAS_KERNEL_6_12 && \
@@ -43,6 +63,75 @@ static inline void release_fault_lock(struct vm_fault *vmf)
 	mmap_read_unlock(vmf->vma->vm_mm);
 }
 #endif
+
+#if !PVVAS_KERNEL_7_3
+#define inode_just_drop	generic_delete_inode
+
+static inline void set_default_d_op(struct super_block *sb,
+				    const struct dentry_operations *ops)
+{
+	sb->s_d_op = ops;
+}
+#endif
+
+/* What d_revalidate() is given before the entry. */
+#if PVVAS_KERNEL_7_3
+#define PVVAS_REVALIDATE_DIR	struct inode *dir, const struct qstr *name,
+#else
+#define PVVAS_REVALIDATE_DIR
+#endif
+
+#if PVVAS_LARGE_PAGES
+static inline vm_fault_t pvvas_insert_pmd(struct vm_fault *vmf, unsigned long pfn)
+{
+#if PVVAS_KERNEL_7_3
+	return vmf_insert_pfn_pmd(vmf, pfn, true);
+#else
+	return vmf_insert_pfn_pmd(vmf, __pfn_to_pfn_t(pfn, PFN_DEV), true);
+#endif
+}
+
+static inline vm_fault_t pvvas_insert_pud(struct vm_fault *vmf, unsigned long pfn)
+{
+#if PVVAS_KERNEL_7_3
+	return vmf_insert_pfn_pud(vmf, pfn, true);
+#else
+	return vmf_insert_pfn_pud(vmf, __pfn_to_pfn_t(pfn, PFN_DEV), true);
+#endif
+}
+#endif
+
+/* A word of the page, free for the page's owner beside the private one. */
+static inline unsigned long *pvvas_page_index(struct page *page)
+{
+#if PVVAS_KERNEL_7_3
+	return &page->__folio_index;
+#else
+	return &page->index;
+#endif
+}
+
+/*
+ * Pages of these nodes only, the lowest first.  Kernels without an allocator of pages
+ * for a set of nodes are asked for one after the other.
+ */
+static inline struct page *pvvas_alloc_bound(gfp_t gfp, unsigned int order,
+					     nodemask_t *nodes)
+{
+#if PVVAS_KERNEL_7_3
+	struct page *page;
+	int node;
+
+	for_each_node_mask(node, *nodes) {
+		page = alloc_pages_node(node, gfp | __GFP_THISNODE, order);
+		if (page)
+			return page;
+	}
+	return NULL;
+#else
+	return __alloc_pages(gfp, order, first_node(*nodes), nodes);
+#endif
+}
 
 static inline void pvvas_fillattr(struct pvvas_idmap *idmap, u32 mask,
 				  struct inode *inode, struct kstat *stat)

@@ -186,7 +186,8 @@ static int pvvas_fs_valid(struct dentry *dentry)
 	return valid;
 }
 
-static int pvvas_d_revalidate(struct dentry *dentry, unsigned int flags)
+static int pvvas_d_revalidate(PVVAS_REVALIDATE_DIR struct dentry *dentry,
+			      unsigned int flags)
 {
 	if (flags & LOOKUP_RCU)
 		return -ECHILD;
@@ -376,7 +377,7 @@ static struct inode *pvvas_node_inode(struct super_block *sb, int node)
 
 static const struct super_operations pvvas_sops = {
 	.statfs		= simple_statfs,
-	.drop_inode	= generic_delete_inode,
+	.drop_inode	= inode_just_drop,
 };
 
 static int pvvas_fill_super(struct super_block *sb, struct fs_context *fc)
@@ -386,7 +387,7 @@ static int pvvas_fill_super(struct super_block *sb, struct fs_context *fc)
 	sb->s_blocksize_bits = PAGE_SHIFT;
 	sb->s_maxbytes = MAX_LFS_FILESIZE;
 	sb->s_op = &pvvas_sops;
-	sb->s_d_op = &pvvas_dops;
+	set_default_d_op(sb, &pvvas_dops);
 	sb->s_time_gran = NSEC_PER_SEC;
 	sb->s_root = d_make_root(pvvas_node_inode(sb, PVVAS_NODE_ROOT));
 	return sb->s_root ? 0 : -ENOMEM;

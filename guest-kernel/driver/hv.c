@@ -6,7 +6,7 @@
 #include <linux/ioport.h>
 #include <linux/module.h>
 #include <linux/slab.h>
-#include <asm/cpuid.h>
+#include "compat.h"
 #include "ept.h"
 #include "hv.h"
 

@@ -52,7 +52,7 @@ static struct page *pvvas_page_placed(const struct pvvas_seg *mem, pgoff_t index
 		return alloc_pages(gfp, order);
 	bitmap_from_u64(nodes.bits, mem->nodes);
 	if (mem->policy == PVVAS_NUMA_BIND)
-		return __alloc_pages(gfp, order, first_node(nodes), &nodes);
+		return pvvas_alloc_bound(gfp, order, &nodes);
 	nth = (index >> order) % nodes_weight(nodes);
 	return alloc_pages_node(find_nth_bit(nodes.bits, MAX_NUMNODES, nth), gfp,
 				order);

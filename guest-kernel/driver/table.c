@@ -17,6 +17,7 @@
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/workqueue.h>
+#include "compat.h"
 #include "ept.h"
 #include "hv.h"
 
@@ -27,10 +28,6 @@
 /* In the private word of a table's page, beside the bytes that are charged. */
 #define PVVAS_LEVEL_MASK	7UL
 
-/* Its index: the first entry that may be in use, and the one behind the last. */
-#define PVVAS_USED_FIRST(index)	((u32)(index) & 0xffff)
-#define PVVAS_USED_END(index)	((u32)(index) >> 16)
-#define PVVAS_USED(first, end)	((first) | (end) << 16)
 
 /* What INVALIDATE_LIST reads; interrupts are off while it is in use. */
 static DEFINE_PER_CPU(struct pvvas_hc_range *, pvvas_rows);
@@ -54,6 +51,25 @@ static u64 pvvas_entry_none(u32 level)
 static u32 pvvas_page_level(const struct page *page)
 {
 	return page_private(page) & PVVAS_LEVEL_MASK;
+}
+
+/*
+ * In the page's index: the first entry of the table that may be in use, and the one
+ * behind the last.  The lock that guards the entries guards them.
+ */
+static u32 pvvas_used_first(struct page *page)
+{
+	return *pvvas_page_index(page) & 0xffff;
+}
+
+static u32 pvvas_used_end(struct page *page)
+{
+	return *pvvas_page_index(page) >> 16;
+}
+
+static void pvvas_used_set(struct page *page, u32 first, u32 end)
+{
+	*pvvas_page_index(page) = first | end << 16;
 }
 
 /* NULL: nobody does.  RCU. */
@@ -111,7 +127,7 @@ u64 *pvvas_table_new(u32 level, gfp_t gfp)
 		memset64(page_address(page), pvvas_entry_none(level), PVVAS_PTRS);
 	}
 	set_page_private(page, level);
-	page->index = 0;
+	pvvas_used_set(page, 0, 0);
 	atomic64_inc(&pvvas_counts.tables);
 	return page_address(page);
 }
@@ -141,11 +157,11 @@ void pvvas_table_use(u64 *table, u32 first, u32 count)
 	struct page *page = virt_to_page(table);
 	u32 end = first + count;
 
-	if (page->index) {
-		first = min(first, PVVAS_USED_FIRST(page->index));
-		end = max(end, PVVAS_USED_END(page->index));
+	if (pvvas_used_end(page)) {
+		first = min(first, pvvas_used_first(page));
+		end = max(end, pvvas_used_end(page));
 	}
-	page->index = PVVAS_USED(first, end);
+	pvvas_used_set(page, first, end);
 }
 
 /* Those of a table of level 1 that are in use, which nothing keeps count of. */
@@ -157,7 +173,7 @@ static void pvvas_table_used(struct page *page, const u64 *table, u64 none)
 		end--;
 	while (first < end && table[first] == none)
 		first++;
-	page->index = PVVAS_USED(first, end);
+	pvvas_used_set(page, first, end);
 }
 
 /* Let nothing be mapped in the table. */
@@ -168,8 +184,8 @@ static void pvvas_table_clear(struct page *page, u32 level)
 
 	if (level == 1)
 		pvvas_table_used(page, table, none);
-	first = PVVAS_USED_FIRST(page->index);
-	memset64(table + first, none, PVVAS_USED_END(page->index) - first);
+	first = pvvas_used_first(page);
+	memset64(table + first, none, pvvas_used_end(page) - first);
 	/* Whoever stores an entry has to say so. */
 	for (i = 0; PVVAS_MAY_INJECT && i < PVVAS_PTRS; i++)
 		WARN_ON_ONCE(table[i] != none);
@@ -194,7 +210,7 @@ static bool pvvas_stock_put(struct page *page, bool known)
 	pvvas_page_uncharge(page);
 	spin_lock_irqsave(&pvvas_stock_lock, flags);
 	pvvas_nr_stock++;
-	if (known && page->index) {
+	if (known && pvvas_used_end(page)) {
 		list_add_tail(&page->lru, &pvvas_untold);
 		pvvas_nr_untold++;
 	} else {
@@ -208,7 +224,7 @@ static bool pvvas_stock_put(struct page *page, bool known)
 static void pvvas_page_release(struct page *page)
 {
 	set_page_private(page, 0);
-	page->index = 0;
+	pvvas_used_set(page, 0, 0);
 	__free_page(page);
 }
 
@@ -259,9 +275,8 @@ static u32 pvvas_untold_rows(struct pvvas_hc_range *rows, u32 n,
 			break;
 		rows[n++] = (struct pvvas_hc_range) {
 			.table = page_to_phys(page),
-			.first = PVVAS_USED_FIRST(page->index),
-			.count = PVVAS_USED_END(page->index) -
-				 PVVAS_USED_FIRST(page->index),
+			.first = pvvas_used_first(page),
+			.count = pvvas_used_end(page) - pvvas_used_first(page),
 		};
 		list_move(&page->lru, told);
 		pvvas_nr_untold--;

@@ -9,7 +9,6 @@
  */
 #include <linux/fs.h>
 #include <linux/mm.h>
-#include <linux/pfn_t.h>
 #include <linux/sched.h>
 #include <asm/cpufeature.h>
 #include "compat.h"
@@ -80,8 +79,8 @@ static vm_fault_t pvvas_fault_huge(struct vm_fault *vmf, unsigned int order)
 	unsigned long size = PAGE_SIZE << order;
 	unsigned long addr = vmf->address & ~(size - 1);
 	struct vm_area_struct *vma = vmf->vma;
+	unsigned long pfn;
 	vm_fault_t ret;
-	pfn_t pfn;
 
 	if (addr < PVVAS_WINDOW_FIRST || addr + size > vma->vm_end)
 		return VM_FAULT_FALLBACK;
@@ -100,10 +99,10 @@ static vm_fault_t pvvas_fault_huge(struct vm_fault *vmf, unsigned int order)
 	ret = pvvas_window_ready(vmf);
 	if (ret)
 		return ret;
-	pfn = __pfn_to_pfn_t(pvvas_window_pfn(addr), PFN_DEV);
+	pfn = pvvas_window_pfn(addr);
 	if (order == PUD_ORDER)
-		return vmf_insert_pfn_pud(vmf, pfn, true);
-	return vmf_insert_pfn_pmd(vmf, pfn, true);
+		return pvvas_insert_pud(vmf, pfn);
+	return pvvas_insert_pmd(vmf, pfn);
 }
 
 #endif
