@@ -23,6 +23,30 @@ void locks_release(struct lock_thread *me)
 	me->slots = NULL;
 }
 
+void locks_list(struct lock_thread *me, const struct lockset_entry *e,
+		unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		me->held[i].flags = e[i].flags;
+		__atomic_store_n(&me->held[i].lock, e[i].lock,
+				 __ATOMIC_RELEASE);
+	}
+	me->nr = nr;
+	me->used = nr;
+	me->ready = 0;
+	lockset_leave(me);
+}
+
+static void list_all(struct lock_thread *me)
+{
+	const struct lockset *set = me->using;
+
+	if (set)
+		locks_list(me, set->entries, set->nr);
+}
+
 /* All of a set, by a thread that holds nothing; or nothing. */
 static int take_all(struct lock_thread *me, const struct lockset *set,
 		    const struct lock_wait *wait)
@@ -183,7 +207,7 @@ static int enter(const struct pvvas_backend *be, struct lock_thread *me,
 		return err;
 	}
 	if (be->fast_switch)
-		atomic_store(&set->slot, (uint16_t)(be->slot() + 1));
+		lockset_set_slot(set, be->slot());
 	if (__pvvas_self.slots != pvvas_no_slots)
 		me->slots = __pvvas_self.slots;
 	__pvvas_self.slots = pvvas_no_slots;
@@ -228,13 +252,11 @@ static int try_switch(const struct pvvas_backend *be, int vh, int prev,
 /* A segment that got another lock meanwhile may get more of them. */
 #define MAX_TRIES	100
 
-int locked_switch(const struct pvvas_backend *be, int vh, int prev,
-		  const struct lock_wait *wait)
+static int try_often(const struct pvvas_backend *be, int vh, int prev,
+		     const struct lock_wait *wait)
 {
-	int err = lock_self ? 0 : lock_thread_prepare(0), i;
+	int err, i;
 
-	if (err)
-		return err;
 	for (i = 0; i < MAX_TRIES; i++) {
 		err = try_switch(be, vh, prev, wait);
 		if (err != -ESTALE)
@@ -247,11 +269,28 @@ int locked_switch(const struct pvvas_backend *be, int vh, int prev,
 	return -EAGAIN;
 }
 
+int locked_switch(const struct pvvas_backend *be, int vh, int prev,
+		  const struct lock_wait *wait)
+{
+	int err = lock_self ? 0 : lock_thread_prepare(0);
+
+	if (err)
+		return err;
+	list_all(lock_self);
+	err = try_often(be, vh, prev, wait);
+	lock_self->ready = lock_self->used ||
+			   __pvvas_self.slots == pvvas_no_slots ?
+			   0 : lock_self->room;
+	return err;
+}
+
 int lockset_consistent(int sid)
 {
 	struct seglock_hold *hold = NULL;
 
-	if (sid > 0 && lock_self)
+	if (sid > 0 && lock_self) {
+		list_all(lock_self);
 		hold = find_held(lock_self, sid);
+	}
 	return hold ? seglock_consistent(hold) : -EINVAL;
 }

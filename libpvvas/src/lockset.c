@@ -177,6 +177,7 @@ static int add(struct lockset **set, int vh, const struct pvvas_ioc_link *link)
 		return -ENOMEM;
 	bigger->nr = nr;
 	bigger->slot = 0;
+	bigger->need = LOCKSET_NO_SLOT;
 	if (!nr)
 		bigger->room = 0;
 	*set = bigger;
@@ -303,7 +304,7 @@ static void thread_exits(void *arg)
 {
 	struct lock_thread *me = arg;
 
-	if (me->used && ++me->exits < PTHREAD_DESTRUCTOR_ITERATIONS) {
+	if (locks_held() && ++me->exits < PTHREAD_DESTRUCTOR_ITERATIONS) {
 		pthread_setspecific(key, me);
 		return;
 	}

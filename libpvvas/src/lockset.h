@@ -10,6 +10,7 @@
 #ifndef PVVAS_LOCKSET_H
 #define PVVAS_LOCKSET_H
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "internal.h"
@@ -20,14 +21,18 @@ struct lockset_entry {
 	unsigned int flags;	/* SEGLOCK_EXCLUSIVE or 0 */
 };
 
-/* It does not change once others can find it, but for @slot. */
+/* It does not change once others can find it, but for @slot and @need. */
 struct lockset {
 	struct lockset *next;	/* of those that are to be freed */
-	unsigned int nr;
+	unsigned int nr;	/* at least one */
 	unsigned int room;	/* that a thread needs to take them all */
-	atomic_ushort slot;	/* as in the tables of the inline switch, or 0 */
+	atomic_uint slot;	/* of the view, as far as anyone knows */
+	/* @room, or LOCKSET_NO_SLOT where @slot says nothing */
+	atomic_uint need;
 	struct lockset_entry entries[];	/* in the order of sid */
 };
+
+#define LOCKSET_NO_SLOT	UINT_MAX
 
 /* By index of the handle; NULL before there is any set. */
 extern _Atomic(lockset_ptr *) lock_sets
@@ -76,6 +81,18 @@ static inline void lockset_leave(struct lock_thread *me)
 	atomic_store_explicit(&me->using, NULL, memory_order_release);
 }
 
+/* From now on threads enter without the driver, or ask it again. */
+static inline void lockset_set_slot(struct lockset *set, unsigned int slot)
+{
+	atomic_store(&set->slot, slot);
+	atomic_store(&set->need, set->room);
+}
+
+static inline void lockset_ask_again(struct lockset *set)
+{
+	atomic_store(&set->need, LOCKSET_NO_SLOT);
+}
+
 static inline bool lockset_exists(int vh)
 {
 	lockset_ptr *e = lockset_entry(vh);
@@ -96,11 +113,17 @@ int locked_switch(const struct pvvas_backend *be, int vh, int prev,
 		  const struct lock_wait *wait);
 /* Let go of all that the thread holds; it is home. */
 void locks_release(struct lock_thread *me);
+/*
+ * What the thread holds of the set that it uses: listed in @held from now on, by
+ * a thread that has nothing there.
+ */
+void locks_list(struct lock_thread *me, const struct lockset_entry *e,
+		unsigned int nr);
 
 /* Does the calling thread hold locks? */
 static inline bool locks_held(void)
 {
-	return lock_self && lock_self->used;
+	return lock_self && (lock_self->used || lock_self->using);
 }
 
 #endif /* PVVAS_LOCKSET_H */

@@ -50,15 +50,23 @@ struct seglock_hold {
  * A thread that takes locks.  @array, which the driver reads, has an element for
  * each lock of the process.  Other threads look at @using and at the locks in
  * @held, to know what they may free.
+ *
+ * What a switch took without the driver is not listed in @held: the thread holds
+ * all of @using, from then until it goes home.
  */
 struct lock_thread {
+	lockset_ptr using;	/* the first, which makes switches shorter */
 	struct lock_thread *next;
-	lockset_ptr using;
 	unsigned int nr;	/* entries of @held that may be in use */
 	unsigned int used;	/* entries that are in use */
 	uint32_t number;
 	uint32_t reader;	/* the word of a lock that only it reads */
 	unsigned int room;	/* of @held, and of @array */
+	/*
+	 * The same, or 0: the next switch may not take locks without asking,
+	 * because the thread has some in @held, or no table.
+	 */
+	unsigned int ready;
 	atomic_uint *array;
 	struct seglock_hold *held;
 	size_t array_bytes;
@@ -119,10 +127,11 @@ static inline bool seglock_try_shared(const struct lock_thread *me,
 {
 	if (seglock_is_gone(lock))
 		return false;
-	atomic_store_explicit(&me->array[lock->element], lock->number,
-			      memory_order_relaxed);
-	/* Who wants to write makes the word say so, and then looks here. */
-	atomic_thread_fence(memory_order_seq_cst);
+	/*
+	 * Who wants to write makes the word say so, and then looks here: the
+	 * word is read after this store, which is a barrier.
+	 */
+	atomic_exchange(&me->array[lock->element], lock->number);
 	if (seglock_may_read(me, lock))
 		return true;
 	atomic_store_explicit(&me->array[lock->element], 0,
@@ -157,35 +166,32 @@ static inline int seglock_take(struct lock_thread *me, unsigned int i,
 void seglock_tell(const struct seglock_hold *hold);
 
 /* False: the driver has to be told, or it is tried once more. */
-static inline bool seglock_try_release(struct lock_thread *me, unsigned int i)
+static inline bool seglock_try_release(struct lock_thread *me,
+				       const struct seglock *lock,
+				       unsigned int flags)
 {
-	struct seglock_hold *hold = &me->held[i];
-	const struct seglock *lock = hold->lock;
 	uint32_t mine;
 
-	if (hold->flags & SEGLOCK_EXCLUSIVE) {
+	if (__builtin_expect(flags & SEGLOCK_EXCLUSIVE, 0)) {
 		mine = me->number;
-		if (!atomic_compare_exchange_strong(lock->writable, &mine, 0))
-			return false;
-	} else {
-		atomic_store_explicit(&me->array[lock->element], 0,
-				      memory_order_release);
-		/* Who waits makes the word say so, and then looks here. */
-		atomic_thread_fence(memory_order_seq_cst);
-		if (atomic_load_explicit(lock->word, memory_order_relaxed) &
-		    PVVAS_LOCK_WAITERS)
-			return false;
+		return atomic_compare_exchange_strong(lock->writable, &mine, 0);
 	}
-	__atomic_store_n(&hold->lock, NULL, __ATOMIC_RELEASE);
-	return true;
+	/*
+	 * Who waits makes the word say so, and then looks here: as in
+	 * seglock_try_shared().
+	 */
+	atomic_exchange(&me->array[lock->element], 0);
+	return !(atomic_load_explicit(lock->word, memory_order_relaxed) &
+		 PVVAS_LOCK_WAITERS);
 }
 
 static inline void seglock_release(struct lock_thread *me, unsigned int i)
 {
-	if (seglock_try_release(me, i))
-		return;
-	seglock_tell(&me->held[i]);
-	__atomic_store_n(&me->held[i].lock, NULL, __ATOMIC_RELEASE);
+	struct seglock_hold *hold = &me->held[i];
+
+	if (!seglock_try_release(me, hold->lock, hold->flags))
+		seglock_tell(hold);
+	__atomic_store_n(&hold->lock, NULL, __ATOMIC_RELEASE);
 }
 
 /* The data are in order again; -EINVAL if nobody had died, or held shared. */

@@ -39,28 +39,43 @@ static __attribute__((noinline)) int switch_waiting(int vh, int prev)
  * their ends, because each instruction counts: tests/guest/count.c.
  */
 
-static __attribute__((noinline)) int home_slowly(struct lock_thread *me)
+/* The compiler would make a pointer to the end first, which takes longer. */
+static inline const struct lockset_entry *after(const struct lockset_entry *e)
 {
+	e++;
+	__asm__("" : "+r" (e));
+	return e;
+}
+
+/* The last @nr locks of the set are not released yet. */
+static __attribute__((noinline)) int home_slowly(struct lock_thread *me,
+						 unsigned int nr)
+{
+	const struct lockset *set = me->using;
 	const volatile uint16_t *slots = me->slots;
 
+	locks_list(me, set->entries + set->nr - nr, nr);
 	locks_release(me);
 	__pvvas_self.slots = slots;
+	me->ready = me->room;
 	return 0;
 }
 
-/* A thread that holds locks, and has put its table away, goes home. */
-static inline int home_with_locks(struct lock_thread *me)
+/* A thread that holds all of @set, and has put its table away, goes home. */
+static inline int home_with_locks(struct lock_thread *me,
+				  const struct lockset *set)
 {
-	unsigned int i;
+	const struct lockset_entry *e = set->entries;
+	unsigned int nr = set->nr;
 
 	vmfunc(0, 0);
-	for (i = me->nr; i--;)
-		if (me->held[i].lock && !seglock_try_release(me, i))
-			return home_slowly(me);
-	me->nr = 0;
-	me->used = 0;
+	do {
+		if (!seglock_try_release(me, e->lock, e->flags))
+			return home_slowly(me, nr);
+		e = after(e);
+	} while (--nr);
 	__pvvas_self.slots = me->slots;
-	me->slots = NULL;
+	lockset_leave(me);
 	return 0;
 }
 
@@ -71,27 +86,28 @@ static __attribute__((noinline)) int enter_slowly(struct lock_thread *me, int vh
 	return switch_waiting(vh, vas_current());
 }
 
-/* What was taken before @end. */
+/* What was taken of the set before @end. */
 static __attribute__((noinline)) int give_back(struct lock_thread *me, int vh,
-					       struct seglock_hold *end)
+					       const struct lockset_entry *end)
 {
+	const struct lockset *set = me->using;
+	struct seglock_hold tried = { end->lock, end->flags };
+
 	/* A writer may have seen the number in the array, and wait for it. */
-	if (!(end->flags & SEGLOCK_EXCLUSIVE))
-		seglock_tell(end);
-	end->lock = NULL;
-	me->nr = (unsigned int)(end - me->held);
-	me->used = me->nr;
+	if (!(tried.flags & SEGLOCK_EXCLUSIVE))
+		seglock_tell(&tried);
+	locks_list(me, set->entries, (unsigned int)(end - set->entries));
 	locks_release(me);
 	return enter_slowly(me, vh);
 }
 
-static __attribute__((noinline)) int wrong_view(struct lock_thread *me, int vh,
-						struct lockset *set)
+static __attribute__((noinline)) int wrong_view(struct lock_thread *me, int vh)
 {
-	atomic_store(&set->slot, 0);
+	struct lockset *set = me->using;
+
+	lockset_ask_again(set);
 	vmfunc(0, 0);
-	me->nr = set->nr;
-	me->used = set->nr;
+	locks_list(me, set->entries, set->nr);
 	locks_release(me);
 	return enter_slowly(me, vh);
 }
@@ -100,45 +116,41 @@ static __attribute__((noinline)) int wrong_view(struct lock_thread *me, int vh,
 static inline int enter_with_locks(struct lock_thread *me, int vh)
 {
 	struct lockset *set = lockset_enter(me, vh);
-	const struct lockset_entry *e, *end;
-	struct seglock_hold *hold = me->held;
+	const struct lockset_entry *e;
+	unsigned int nr;
 
-	if (__builtin_expect(!set || !atomic_load_explicit(&set->slot,
-				memory_order_relaxed) || set->room > me->room, 0))
+	if (__builtin_expect(!set || atomic_load_explicit(&set->need,
+				memory_order_acquire) > me->ready, 0))
 		return enter_slowly(me, vh);
-	/* no set is empty */
-	for (e = set->entries, end = e + set->nr;; hold++) {
-		hold->lock = e->lock;
-		hold->flags = e->flags;
-		if (!(e->flags ? seglock_try_exclusive(me, e->lock) :
-				 seglock_try_shared(me, e->lock)))
-			return give_back(me, vh, hold);
-		if (++e == end)
-			break;
-	}
-	vmfunc(0, atomic_load_explicit(&set->slot, memory_order_relaxed) - 1U);
+	nr = set->nr;
+	e = set->entries;
+	do {
+		if (!(__builtin_expect(e->flags != 0, 0) ?
+				seglock_try_exclusive(me, e->lock) :
+				seglock_try_shared(me, e->lock)))
+			return give_back(me, vh, e);
+		e = after(e);
+	} while (--nr);
+	vmfunc(0, atomic_load_explicit(&set->slot, memory_order_relaxed));
 	if (__builtin_expect(vas_current() != vh, 0))
-		return wrong_view(me, vh, set);
-	me->nr = set->nr;
-	me->used = set->nr;
+		return wrong_view(me, vh);
 	me->slots = __pvvas_self.slots;
 	__pvvas_self.slots = pvvas_no_slots;
-	lockset_leave(me);
 	return 0;
 }
 
 PVVAS_EXPORT int __pvvas_switch_slow(int vh, int prev)
 {
 	struct lock_thread *me = lock_self;
+	const struct lockset *set;
 
-	if (me) {
-		if (vh == VAS_HOME && me->slots)
-			return home_with_locks(me);
-		/* A thread that holds any has no table. */
-		if (__pvvas_self.slots != pvvas_no_slots)
-			return enter_with_locks(me, vh);
-	}
-	return switch_waiting(vh, prev);
+	if (!me)
+		return switch_waiting(vh, prev);
+	set = atomic_load_explicit(&me->using, memory_order_relaxed);
+	if (!set)
+		return enter_with_locks(me, vh);
+	return vh == VAS_HOME ? home_with_locks(me, set) :
+				switch_waiting(vh, prev);
 }
 
 PVVAS_EXPORT int vas_switch_try(int vh)
