@@ -8,8 +8,11 @@ import shlex
 PROGRAMS = {
     "frame": "bench-frame",
     "switching": "bench-switching",
+    "locking": "bench-locking",
     "building": "bench-building",
+    "attaching": "bench-attaching",
     "filling": "bench-filling",
+    "neighbours": "bench-neighbours",
     "gups": "bench-gups",
     "kv": "bench-kv",
     "index": "bench-index",
@@ -28,7 +31,8 @@ GUESTS = [
     # that it cannot do much that the run would fail
     ("mitigated", "patched", "--mem 512 --pvvas on --append 'mitigations=auto retbleed=off'", ["switching"],
      ["switching/empty_system_call", "switching/ping_pong_process_pipe"]),
-    ("eight", "patched", "--mem 768 --smp 8 --pvvas on", ["filling"], ["filling/touch_in_order_by_threads"]),
+    ("eight", "patched", "--mem 768 --smp 8 --pvvas on", ["filling", "locking"],
+     ["filling/touch_in_order_by_threads", "locking/contended_by_threads"]),
     ("patched_off", "patched", "--mem 512 --pvvas off --driver off", ["bystanders"], None),
     # these load the driver after their boot was measured
     ("patched_on", "patched", "--mem 512 --pvvas on --driver off", ["bystanders"], None),

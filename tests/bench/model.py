@@ -7,27 +7,33 @@ COSTS = {
     "instruction": (0.25, 1.5, "range assumed: 4 instructions a cycle to 3 cycles for 2 instructions"),
     "vmfunc": (134, 268, "SkyBridge, EuroSys 2019: 134 with VPID; twice that as the upper bound"),
     "system_calls": (183, 366, "SkyBridge, EuroSys 2019: SYSCALL 82, SYSRET 75, SWAPGS 26; twice that"),
-    "exits": (761, 1579, "Agesen et al., USENIX ATC 2012: round trip, Westmere 761, Merom 1579"),
+    "exits": (761, 4000, "Agesen et al., USENIX ATC 2012: round trip 761 on Westmere; upper bound: kvm-unit-tests' cpuid on Emerald Rapids"
+              " takes 3,000 to 4,000"),
     "page_faults": (500, 1500, "range assumed"),
     "context_switches": (186, 372, "SkyBridge, EuroSys 2019: writing CR3 186; twice that"),
 }
-GROUPS = ("switching", "building")
+GROUPS = ("switching", "locking", "building", "attaching", "filling")
 
 
-def vmfuncs(name):
+def vmfuncs(row):
     """How many VMFUNCs an operation has: by its name, since nobody counts them."""
-    return 1 if name.startswith(("vas_switch", "bare_vmfunc")) else 0
+    if row["group"] == "locking":    # in and out
+        return 2 if row["params"]["lock"].startswith(("vas_", "none")) else 0
+    return 1 if row["name"].startswith(("vas_switch", "bare_vmfunc")) else 0
 
 
 def predict(row):
-    """Cycles, low and high, of a row that was counted in instructions."""
-    low, high = (row["ticks"]["median"] * c for c in COSTS["instruction"][:2])
-    events = dict(row["counters"], vmfunc=vmfuncs(row["name"]))
+    """Cycles, low and high, of a row that was counted in instructions; and which cost most of the range between is from."""
+    events = dict(row["counters"], vmfunc=vmfuncs(row), instruction=row["ticks"]["median"])
+    low = high = 0
+    ranges = {}
     for event, (a, b, _) in COSTS.items():
         n = events.get(event) or 0
         low += n * a
         high += n * b
-    return low, high
+        ranges[event] = n * (b - a)
+    decides = max(ranges, key=ranges.get)
+    return low, high, f"{decides.replace('_', ' ')} {100 * ranges[decides] / (high - low):.0f} %" if high > low else "-"
 
 
 def key(row):
@@ -51,14 +57,20 @@ def table(results, reference):
     print(f"\nPREDICTED cycles on hardware, from the instructions counted on {counted['date']}: no measurement")
     if results["machine"]["emulator"] == "kvm":
         print("  the host level is nested here: the KVM below it emulates VMFUNC, with an exit that nobody here counts")
-    print(f"  {'':60} {'low':>9} {'high':>9}" + (f" {'measured':>9}" if cycles else ""))
+    print("  filling is for each 4 KiB; the last column: which of the costs in docs/benchmarks.md most of the range is from")
+    print(f"  {'':60} {'low':>9} {'high':>9}" + (f" {'measured':>9}" if cycles else "") + "  decides")
+    group = None
     for r in counted["results"]:
         if cycles and key(r) not in measured:
             continue
-        low, high = predict(r)
+        if r["group"] != group:
+            group = r["group"]
+            print(f"  {group}")
+        low, high, decides = predict(r)
         params = " ".join(f"{k}={v}" for k, v in r["params"].items())
-        line = f"  {(r['name'] + ' ' + params):60} {low:9.0f} {high:9.0f}"
+        line = f"    {(r['name'] + ' ' + params):58} {low:9.0f} {high:9.0f}"
         if cycles:
             found = measured[key(r)]["ticks"]["median"]
-            line += f" {found:9.0f}" + ("" if low <= found <= high else "  outside the prediction")
-        print(line)
+            line += f" {found:9.0f}"
+            decides += "" if low <= found <= high else "  outside the prediction"
+        print(f"{line}  {decides}")

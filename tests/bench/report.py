@@ -211,20 +211,26 @@ def targets(results):
         ratio(f.cost("switching", "empty_system_call", "mitigated"), switch), 15, "at least")
     row = f.find("switching", "vas_switch", attachments=8)
     add("vas_switch: exits", row["counters"]["exits"] if row else None, 0, "at most", counted=True)
+    for how, name, limit in (("shared", "vas_switch_locking_shared", 60), ("exclusive", "vas_switch_locking", 100)):
+        row = f.find("switching", name, locks=1)
+        add(f"vas_switch with one lockable segment, {how}: {unit}", main_figure(row) if row else None, limit, "at most")
+        add("the same: system calls", row["counters"]["system_calls"] if row else None, 0, "at most", counted=True)
     life = f.cost("building", "vas_create_attach_detach_delete")
     add("fork+exit+wait over create+attach+detach+delete", ratio(f.cost("building", "fork_exit_wait"), life), 10, "at least")
     for populated in (0, 1):
-        sizes = [main_figure(r) for r in f.rows if r["name"] == "vas_attach_detach" and r["params"]["populated"] == populated]
+        sizes = [main_figure(r) for r in f.rows
+                 if (r["group"], r["name"]) == ("building", "vas_attach_detach") and r["params"]["populated"] == populated]
         what = "with all its memory" if populated else "sparse, to 1 TiB"
         add(f"attach+detach: % between cheapest and dearest size ({what})",
             100 * (max(sizes) / min(sizes) - 1) if sizes else None, 10, "at most")
-    one, many = (f.cost("building", "vas_attach_detach_of_many", segments=n) for n in (1, 8000))
+    one, many = (f.cost("attaching", "vas_attach_detach", segments=n) for n in (1, 8000))
     add("attach+detach of 8,000 segments: % above one", 100 * (many / one - 1) if one and many else None, 10, "at most")
-    for name, instructions, counters in (
-            ("vas_attach_detach_of_many", 16000, {"hypercalls": 2}),
-            ("demand_page", 9700, {"exits": 2, "hypercalls": 0}),
-            ("vas_and_segment_made_used_and_deleted", 60000, {"exits": 5})):
-        row = f.find("building", name)
+    for group, name, instructions, counters in (
+            ("attaching", "vas_attach_detach", 16000, {"hypercalls": 2}),
+            ("building", "demand_page", 9700, {"exits": 2, "hypercalls": 0}),
+            # what a memfd took before, and a quarter of that
+            ("building", "vas_and_segment_made_used_and_deleted", 37939 * 1.25, {"exits": 4})):
+        row = f.find(group, name)
         add(f"{name}: {unit}", main_figure(row) if row else None, instructions, "at most")
         for counter, most in counters.items():
             add(f"{name}: {counter}", row["counters"][counter] if row else None, most, "at most", counted=True)
@@ -253,6 +259,15 @@ def targets(results):
     by = [f.find("filling", "touch_in_order_by_threads", "eight", memory="vas", threads=n) for n in (8, 1)]
     add(f"first touch in order by 8 threads on 8 vCPUs over one: {unit}",
         ratio(*(main_figure(row) if row else None for row in by)), 1.3, "at most")
+    alone, beside = (f.cost("neighbours", "vas_find", beside=w) for w in ("nothing", "256_mib_deleted"))
+    add(f"vas_find while another process deletes 256 MiB: {unit} more", minus(beside, alone), 2000, "at most")
+    row = f.find("neighbours", "vas_find_waits", beside="256_mib_deleted")
+    add("the same: times that it waits", main_figure(row) if row else None, 0, "at most", counted=True)
+    alone, beside = (f.cost("neighbours", "seg_populate_a_page", beside=w) for w in ("nothing", "64_mib_cloned"))
+    add(f"seg_populate of a page while another process clones 64 MiB: {unit} more", minus(beside, alone), 2000, "at most")
+    row = f.find("neighbours", "visit_with_a_malloc")
+    add("an allocation in each of 8 VASes in turn: system calls", row["counters"]["system_calls"] if row else None, 0,
+        "at most", counted=True)
     for name in ("tables_per_view", "shadow_tables_per_view"):
         bytes_ = f.cost("building", name)
         add(f"{name}: pages", None if bytes_ is None else bytes_ / 4096, 3, "at most", counted=True)
@@ -260,6 +275,10 @@ def targets(results):
         one = f.cost("gups", "one_mapping", windows=64, set=size)
         vas = f.cost("gups", "vas", windows=64, set=size)
         add(f"GUPS, 64 windows, sets of {size}: % above one big mapping",
+            100 * (vas / one - 1) if one and vas else None, 10, "at most")
+        one = f.cost("gups", "one_mapping_large", windows=64, set=size)
+        vas = f.cost("gups", "vas_large", windows=64, set=size)
+        add(f"GUPS, 64 windows of 2 MiB, sets of {size}: % above one big mapping",
             100 * (vas / one - 1) if one and vas else None, 10, "at most")
     socket = f.cost("kv", "unix_socket_get", bytes=64, clients=1)
     add("GET of 64 B over a UNIX socket over one by switching", ratio(socket, f.cost("kv", "vas_get", bytes=64, clients=1)),

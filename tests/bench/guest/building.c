@@ -236,30 +236,6 @@ static void attach_of_size(size_t mib, bool populated)
 	bench_id(vas_delete(s.vid));
 }
 
-/* Of a VAS with many segments. */
-static void attach_of_many(int nr)
-{
-	const char *params = bench_text("\"segments\": %d", nr);
-	struct scene s = { .size = 2 * MIB };
-	int i, *sids;
-
-	if (!bench_wanted(GROUP, "vas_attach_detach_of_many"))
-		return;
-	sids = calloc((size_t)nr, sizeof(*sids));
-	bench_check(sids);
-	s.vid = bench_id(vas_create(NULL, 0600));
-	for (i = 0; i < nr; i++) {
-		sids[i] = bench_id(seg_alloc(NULL, BASE + i * s.size, s.size,
-					     0600));
-		bench_id(seg_attach(s.vid, sids[i]));
-	}
-	run("vas_attach_detach_of_many", attach_detach, &s, params, 0);
-	for (i = 0; i < nr; i++)
-		bench_id(seg_delete(sids[i]));
-	bench_id(vas_delete(s.vid));
-	free(sids);
-}
-
 static void pages_on_demand(void)
 {
 	const struct seg_options options = { .size = sizeof(options),
@@ -426,8 +402,6 @@ int main(int argc, char **argv)
 		map_of_size(sparse[i], false);
 	for (i = 0; i < sizeof(populated) / sizeof(populated[0]); i++)
 		map_of_size(populated[i], true);
-	attach_of_many(1);
-	attach_of_many(8000);
 	pages_on_demand();
 	memory_of_objects();
 	return 0;

@@ -2,7 +2,8 @@
 /*
  * GUPS over many windows: sets of random updates, each set in another window.
  * A window is a VAS, a part of one large mapping, a file that is mapped in
- * place of another, or the memory of a process that gets messages.
+ * place of another, or the memory of a process that gets messages.  The large ones
+ * are a page of 2 MiB each.
  */
 #include <errno.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #define BASE		((uint64_t *)VAS_WINDOW_FIRST)
 #define WINDOW		MIB
 #define WORDS		(WINDOW / sizeof(uint64_t))
+#define LARGE		(2 * MIB)
 #define MOST		64
 #define MOST_SET	64
 
@@ -27,7 +29,9 @@ struct gups {
 	unsigned int set;
 	uint64_t random;
 	uint64_t *memory;
+	uint64_t *large;
 	int handles[MOST];
+	int large_handles[MOST];
 	int fds[MOST];
 	int to[MOST], from[MOST];
 	pid_t pids[MOST];
@@ -41,13 +45,19 @@ static inline uint64_t next(uint64_t x)
 }
 
 static inline __attribute__((always_inline)) uint64_t
-update(uint64_t *window, uint64_t x, unsigned int set)
+update_of(uint64_t *window, size_t words, uint64_t x, unsigned int set)
 {
 	while (set--) {
 		x = next(x);
-		window[x % WORDS] ^= x;
+		window[x % words] ^= x;
 	}
 	return x;
+}
+
+static inline __attribute__((always_inline)) uint64_t
+update(uint64_t *window, uint64_t x, unsigned int set)
+{
+	return update_of(window, WORDS, x, set);
 }
 
 /* Which window is next: the same sequence for all of them. */
@@ -75,6 +85,31 @@ static void by_vas(unsigned long n, void *arg)
 		if (vas_switch(g->handles[choose(g, x)]))
 			bench_fail("vas_switch");
 		x = update(BASE, x, g->set);
+	}
+	vas_switch(VAS_HOME);
+	g->random = x;
+}
+
+static void one_mapping_large(unsigned long n, void *arg)
+{
+	struct gups *g = arg;
+	uint64_t x = g->random;
+	const size_t words = LARGE / sizeof(x);
+
+	BENCH_LOOP(n)
+		x = update_of(g->large + choose(g, x) * words, words, x, g->set);
+	g->random = x;
+}
+
+static void by_vas_large(unsigned long n, void *arg)
+{
+	struct gups *g = arg;
+	uint64_t x = g->random;
+
+	BENCH_LOOP(n) {
+		if (vas_switch(g->large_handles[choose(g, x)]))
+			bench_fail("vas_switch");
+		x = update_of(BASE, LARGE / sizeof(x), x, g->set);
 	}
 	vas_switch(VAS_HOME);
 	g->random = x;
@@ -198,6 +233,51 @@ static void run(const char *name, void (*op)(unsigned long, void *),
 				   .flags = BENCH_NO_STEP });
 }
 
+/* Each window is a page of 2 MiB, in the mapping too. */
+static void attach_large(struct gups *g)
+{
+	const struct seg_options options = { .size = sizeof(options),
+					     .flags = SEG_HUGE };
+	int i, vid, sid;
+	char *p;
+	size_t at;
+
+	for (i = 0; i < MOST; i++) {
+		vid = bench_id(vas_create(NULL, 0600));
+		sid = bench_id(seg_alloc_with(NULL, BASE, LARGE, 0600,
+					      &options));
+		bench_id(seg_attach(vid, sid));
+		g->large_handles[i] = bench_id(vas_attach(vid));
+		bench_id(vas_switch(g->large_handles[i]));
+		*(volatile char *)BASE = 1;
+		vas_switch(VAS_HOME);
+	}
+	p = mmap(NULL, (MOST + 1) * LARGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bench_check(p != MAP_FAILED);
+	p = (char *)(((uintptr_t)p + LARGE - 1) & -LARGE);
+	bench_check(!madvise(p, MOST * LARGE, MADV_HUGEPAGE));
+	for (at = 0; at < MOST * LARGE; at += 4096)
+		p[at] = 1;
+	g->large = (uint64_t *)p;
+}
+
+static void with_large_windows(struct gups *g)
+{
+	static const char *const names[] = {
+		"one_mapping_large", "vas_large", NULL
+	};
+
+	if (!bench_wanted_any("gups", names))
+		return;
+	attach_large(g);
+	for (g->windows = 1; g->windows <= MOST; g->windows *= 4)
+		for (g->set = 64; g->set >= 16; g->set /= 4) {
+			run("one_mapping_large", one_mapping_large, g);
+			run("vas_large", by_vas_large, g);
+		}
+}
+
 static void with_windows(struct gups *g, unsigned int windows, unsigned int set)
 {
 	static const char *const names[] = { "processes", NULL };
@@ -242,5 +322,6 @@ int main(int argc, char **argv)
 			g->memory[w] = 1;
 		with_windows(g, v, 16);
 	}
+	with_large_windows(g);
 	return 0;
 }
