@@ -33,6 +33,7 @@ extern "C" {
 #define SEG_LOCK	(1U << 3)	/* likewise, within RLIMIT_MEMLOCK */
 #define SEG_DUMP	(1U << 4)	/* core dumps hold it */
 #define SEG_HUGETLB	(1U << 5)	/* its memory is @memory */
+#define SEG_NORESERVE	(1U << 6)	/* as without: no memory is set aside for it */
 
 /* struct seg_options.policy: where memory comes from */
 #define SEG_NUMA_DEFAULT	0	/* as the thread's that touches it */

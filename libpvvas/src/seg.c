@@ -29,6 +29,8 @@ static int read_options(const struct seg_options *options,
 		{ SEG_DUMP, PVVAS_CREATE_DUMP },
 		{ SEG_HUGETLB, PVVAS_CREATE_HUGETLB },
 	};
+	/* these have all of their memory from the start */
+	const uint32_t whole = SEG_POPULATE | SEG_LOCK | SEG_HUGETLB;
 	const char *more = (const char *)options;
 	struct seg_options known = { 0 };
 	size_t i;
@@ -42,6 +44,9 @@ static int read_options(const struct seg_options *options,
 			return -E2BIG;
 	memcpy(&known, options, options->size < sizeof(known) ?
 	       options->size : sizeof(known));
+	if (known.flags & SEG_NORESERVE && known.flags & whole)
+		return -EINVAL;
+	known.flags &= ~SEG_NORESERVE;
 	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
 		if (known.flags & flags[i].ours)
 			arg->flags |= flags[i].theirs;

@@ -24,6 +24,7 @@ static const struct command {
 	{ "stat", cmd_stat, "vas|seg NAME", "all about one" },
 	{ "create", cmd_create, "vas NAME [-m MODE] | seg NAME SIZE [-m MODE] [-b BASE]\n"
 	  "      [--huge | --small] [--populate] [--lock] [--dump]\n"
+	  "      [--hugetlb] [--no-reserve]\n"
 	  "      [--prefer NODE | --bind NODES | --interleave NODES] [--colors MASK]",
 	  "make one" },
 	{ "rm", cmd_rm, "vas|seg NAME...", "take names away" },

@@ -46,7 +46,8 @@ static bool create_flag(const char *word, struct seg_options *options)
 	} flags[] = {
 		{ "--huge", SEG_HUGE }, { "--small", SEG_SMALL },
 		{ "--populate", SEG_POPULATE }, { "--lock", SEG_LOCK },
-		{ "--dump", SEG_DUMP },
+		{ "--dump", SEG_DUMP }, { "--hugetlb", SEG_HUGETLB },
+		{ "--no-reserve", SEG_NORESERVE },
 	};
 	size_t i;
 
@@ -91,6 +92,33 @@ static bool create_colors(const char *word, const char *mask,
 	return end != mask && !*end && !errno && options->colors;
 }
 
+#define HUGETLB_PAGE	(2UL << 20)
+
+/* A segment that has pages of hugetlbfs, which this process takes for it. */
+static int create_hugetlb(const char *name, uint64_t base, uint64_t size,
+			  mode_t mode, struct seg_options *options)
+{
+	const char *why;
+	int id;
+
+	if (size % HUGETLB_PAGE || base % HUGETLB_PAGE) {
+		why = "with --hugetlb, size and base are multiples of 2M";
+		return tool_error_text(-EINVAL, why, "seg %s", name);
+	}
+	options->memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (options->memory == MAP_FAILED) {
+		why = "/proc/sys/vm/nr_hugepages allows no more pages";
+		return tool_error_text(-errno, why, "seg %s", name);
+	}
+	id = seg_alloc_with(name, (void *)(uintptr_t)base, size, mode, options);
+	munmap(options->memory, size);
+	if (id < 0)
+		return tool_error(id, "seg %s", name);
+	printf(tool_json ? "{\"id\":%d}\n" : "%d\n", id);
+	return TOOL_OK;
+}
+
 int cmd_create(int argc, char **argv)
 {
 	struct seg_options options = { .size = sizeof(options) };
@@ -120,6 +148,8 @@ int cmd_create(int argc, char **argv)
 			continue;
 		return tool_usage();
 	}
+	if (options.flags & SEG_HUGETLB)
+		return create_hugetlb(argv[1], base, size, mode, &options);
 	id = kind == TOOL_VAS ? vas_create(argv[1], mode) :
 		seg_alloc_with(argv[1], (void *)(uintptr_t)base, size, mode,
 			       &options);

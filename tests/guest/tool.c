@@ -115,10 +115,63 @@ static void exit_statuses_mean_something(void)
 	check_eq(pvvas("create seg x 4K --bind 0,64"), 2);
 	check_eq(pvvas("create seg x 4K --bind 0 --prefer 0"), 2);
 	check_eq(pvvas("create seg x 4K --huge --small"), 1);
+	check_eq(pvvas("create seg x 4K --no-reserve --populate"), 1);
+	check_eq(pvvas("create vas x --hugetlb"), 2);
 	check_eq(pvvas("--help"), 0);
 	check(strstr(output, "chmod MODE"));
 	check_eq(pvvas("ls --json"), 0);
 	check_eq(output[0], '[');
+}
+
+static void hugetlb_pool(int pages)
+{
+	FILE *f = fopen("/proc/sys/vm/nr_hugepages", "w");
+
+	check(f && fprintf(f, "%d\n", pages) > 0 && !fclose(f));
+	check_eq(tcase_number("/proc/meminfo", "HugePages_Total:"), pages);
+}
+
+/* They are the segment's until it goes; what cannot be is refused with a reason. */
+static void creates_segments_of_hugetlbfs(void)
+{
+	const char *name = tcase_name("hugetlb");
+	struct seg_attr attr = { .size = sizeof(attr) };
+	char command[256];
+	int sid;
+
+	hugetlb_pool(4);
+	snprintf(command, sizeof(command), "create seg %s 4M --hugetlb", name);
+	check_eq(pvvas(command), 0);
+	sid = check_id(seg_find(name));
+	tcase_track_seg(sid);
+	check_eq(seg_ctl(sid, SEG_CTL_GETATTR, &attr), 0);
+	check_eq(attr.resident, 4 * MIB);
+	check_eq(tcase_number("/proc/meminfo", "HugePages_Free:"), 2);
+	check_eq(pvvas("create seg x 4M --hugetlb --huge"), 1);
+	check_eq(pvvas("create seg x 4M --hugetlb --no-reserve"), 1);
+	check_eq(pvvas("create seg x 3M --hugetlb 2>&1"), 1);
+	check(strstr(output, "multiples of 2M"));
+	check(pvvas("create seg x 6M --hugetlb 2>&1") != 0);
+	check(strstr(output, "nr_hugepages"));
+	check_eq(tcase_number("/proc/meminfo", "HugePages_Free:"), 2);
+	check_eq(seg_delete(sid), 0);
+	check_eq(tcase_number("/proc/meminfo", "HugePages_Free:"), 4);
+	hugetlb_pool(0);
+}
+
+static void segments_without_reserve_are_as_all(void)
+{
+	const char *name = tcase_name("noreserve");
+	struct seg_attr attr = { .size = sizeof(attr) };
+	char command[256];
+	int sid;
+
+	snprintf(command, sizeof(command), "create seg %s 1T --no-reserve", name);
+	check_eq(pvvas(command), 0);
+	sid = check_id(seg_find(name));
+	tcase_track_seg(sid);
+	check_eq(seg_ctl(sid, SEG_CTL_GETATTR, &attr), 0);
+	check_eq(attr.resident, 0);
 }
 
 static void copies_a_sparse_segment_out_and_in(void)
@@ -305,6 +358,8 @@ static const struct tcase cases[] = {
 	CASE(makes_lists_and_removes),
 	CASE(nothing_of_a_name_is_a_command_to_the_terminal),
 	CASE(exit_statuses_mean_something),
+	CASE(creates_segments_of_hugetlbfs),
+	CASE(segments_without_reserve_are_as_all),
 	CASE(copies_a_sparse_segment_out_and_in),
 	CASE(runs_a_program_in_a_vas),
 	CASE(doctor_finds_nothing_wrong),
