@@ -204,12 +204,33 @@ static void refused(void *fn, uint64_t va, uint64_t error, bool user)
 	check_eq(v->g->cr2, va);
 }
 
+/* Show a page that views have at @gpa as 512 GiB of page tables at TABLES_VA. */
+#define TABLES_VA	0x7f8000000000UL
+
+static void show_tables(uint64_t gpa)
+{
+	struct kvm_sregs sregs;
+
+	vm_ioctl(v->fd, KVM_GET_SREGS, &sregs);
+	((uint64_t *)sregs.cr3)[TABLES_VA >> 39 & 511] = gpa | 7;
+}
+
 static void the_emulator_refuses_what_the_cpu_refuses(void)
 {
+	uint64_t error;
 	int user;
 
 	begin();
+	show_tables(window_gpa(vm, AT(1)));
 	for (user = 0; user < 2; user++) {
+		/* the guest's own tables */
+		vcpu_vmfunc(v, 0);
+		v->user = user;
+		check_eq(vcpu_try_peek(v, TABLES_VA + 8), PF_VECTOR);
+		error = v->g->error;
+		check_eq(error & 0x8005, user ? 0x8005 : 0x8001);
+		refused(guest_outs, TABLES_VA + 8, error & 2, user);
+		refused(guest_ins, TABLES_VA + 16, error & 2, user);
 		/* nothing there */
 		vcpu_vmfunc(v, 0);
 		refused(guest_outs, AT(1) + 8, 0, user);
