@@ -158,6 +158,16 @@ static void answers_go_only_where_the_guest_may_write(void)
 	check_eq(vcpu_hc(v, PVVAS_HC_CTX_CREATE, TEST_GPA + GIB * 8, 0, 0),
 		 -EFAULT);
 	check(!memcmp(rom, (char *)rom + PAGE, PAGE));
+	/* not even the part of it that has memory */
+	vm_slot(vm, FIRST_TEST_SLOT + 1, ROM_GPA, rom, 0, 0);
+	vm_slot(vm, FIRST_TEST_SLOT + 1, ROM_GPA, rom, 2 * MIB, 0);
+	check_eq(vcpu_hc(v, PVVAS_HC_INFO, ROM_GPA + 2 * MIB - 8, PAGE, 0),
+		 -EFAULT);
+	check_eq(vcpu_hc(v, PVVAS_HC_STATS, ROM_GPA + 2 * MIB - 16, PAGE, 0),
+		 -EFAULT);
+	check_eq(rom[2 * MIB / 8 - 2] | rom[2 * MIB / 8 - 1], 0);
+	check_eq(vcpu_hc(v, PVVAS_HC_INFO, ROM_GPA + 2 * MIB - 8, 8, 0), 8);
+	check(rom[2 * MIB / 8 - 1]);
 	vm_free(vm);
 }
 
