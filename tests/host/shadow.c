@@ -313,6 +313,30 @@ static void a_doorbell_is_rung_behind_the_view_and_not_before(void)
 	vm_free(vm);
 }
 
+/* KVM takes an access that it remembers for a write, without a look at it. */
+static void a_device_shown_for_reading_is_not_rung_by_writes(void)
+{
+	int bell, i;
+
+	begin(1);
+	bell = ring_at(0xd0000000);
+	t1[0][5] = 0xd0000000 | E_RO;
+	vcpu_vmfunc(v, 1);
+	for (i = 0; i < 3; i++) {
+		vcpu_check_mmio(v, AT(5), 0xd0000000);
+		check_eq(vcpu_try_poke(v, AT(5), 1), PF_VECTOR);
+		check_eq(v->g->error & 2, 2);
+		check_eq(doorbell(bell), 0);
+	}
+	/* more rights need nothing but the store */
+	t1[0][5] = 0xd0000000 | E_LEAF;
+	for (i = 0; i < 3; i++) {
+		vcpu_call(v, guest_write, AT(5));
+		check_eq(doorbell(bell), 1);
+	}
+	vm_free(vm);
+}
+
 /* The guest would look for a page at the linear address, and it is not that. */
 static void tables_of_the_guest_are_not_asked_for(void)
 {
@@ -360,6 +384,7 @@ static const struct hostcase cases[] = {
 	CASE(the_same_page_as_another_frame_goes_with_that),
 	CASE_ONLY_NAMED(devices_at_one_address_of_two_views_are_told_apart),
 	CASE_ONLY_NAMED(a_doorbell_is_rung_behind_the_view_and_not_before),
+	CASE(a_device_shown_for_reading_is_not_rung_by_writes),
 	CASE(tables_of_the_guest_are_not_asked_for),
 	CASE_ONLY_NAMED(tables_may_lead_to_themselves),
 };
