@@ -4,8 +4,13 @@
  * window gets around it, and its recovery thread takes tables away from under
  * live views.
  */
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vm.h"
@@ -94,9 +99,58 @@ static void the_recovery_of_huge_pages_spares_views(void)
 	host_put(NX, "off");
 }
 
+#define TABLE_GPA	(TEST_GPA + 64 * MIB)
+
+static void *execute(void *arg)
+{
+	check_eq(vcpu_call(v, guest_ret, (uint64_t)arg), 1);
+	return NULL;
+}
+
+/*
+ * A fault that began before huge pages were forbidden, and sleeps where it reads
+ * the table, while the view's root is emptied.
+ */
+static void a_fault_from_before_brings_no_huge_page_to_execute(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	const uint64_t va = WINDOW_FREE + 8 * GIB;
+	struct uffdio_copy copy = { .len = PAGE };
+	uint64_t *table, *content = vm_mem(PAGE);
+	struct uffd_msg msg;
+	pthread_t t;
+	int fd;
+
+	host_put(NX, "off");
+	begin();
+	table = vm_ram(vm, FIRST_TEST_SLOT + 1, TABLE_GPA, 2 * MIB, 0);
+	fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	check(fd >= 0);
+	check_eq(ioctl(fd, UFFDIO_API, &api), 0);
+	reg.range.start = (uint64_t)table;
+	reg.range.len = 2 * MIB;
+	check_eq(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
+	*root_gib(vm, view_root(s.view[0]), va) = TABLE_GPA | PVVAS_PROT_ALL;
+
+	check_eq(pthread_create(&t, NULL, execute, (void *)va), 0);
+	check_eq(read(fd, &msg, sizeof(msg)), sizeof(msg));
+	check_eq(msg.arg.pagefault.address & ~(PAGE - 1), (uint64_t)table);
+	host_put(NX, "force");
+	content[0] = TEST_GPA | PVVAS_PROT_ALL | PVVAS_EPT_WB | PVVAS_EPT_LARGE;
+	copy.src = (uint64_t)content;
+	copy.dst = (uint64_t)table;
+	check_eq(ioctl(fd, UFFDIO_COPY, &copy), 0);
+	pthread_join(t, NULL);
+	check(kvm_stat_of(vm->fd, "nx_lpage_splits") > 0);
+	vm_free(vm);
+	host_put(NX, "off");
+}
+
 static const struct hostcase cases[] = {
 	CASE(what_may_be_executed_is_large_only_if_allowed),
 	CASE(the_recovery_of_huge_pages_spares_views),
+	CASE(a_fault_from_before_brings_no_huge_page_to_execute),
 };
 
 HOSTCASE_MAIN(cases)
