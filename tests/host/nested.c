@@ -239,21 +239,36 @@ static uint64_t guest_nest_twice(uint64_t eptp, uint64_t tss, uint64_t pages)
 	return 0;
 }
 
-/* A vCPU whose CPUID and IA32_FEATURE_CONTROL give it VMX. */
-static struct vcpu *add_vcpu_with_vmx(struct vm *vm)
+static void set_vmx_in_cpuid(struct vm *vm, bool on)
+{
+	uint32_t i;
+
+	for (i = 0; i < vm->cpuid->nent; i++)
+		if (vm->cpuid->entries[i].function == 1)
+			vm->cpuid->entries[i].ecx =
+				(vm->cpuid->entries[i].ecx & ~(1U << 5)) |
+				(uint32_t)on << 5;
+}
+
+/* IA32_FEATURE_CONTROL: locked, VMX outside of SMX. */
+static void allow_vmx(struct vcpu *v)
 {
 	struct {
 		struct kvm_msrs msrs;
 		struct kvm_msr_entry entry;
 	} set = { .msrs.nmsrs = 1, .entry = { .index = 0x3a, .data = 5 } };
-	struct vcpu *v;
-	uint32_t i;
 
-	for (i = 0; i < vm->cpuid->nent; i++)
-		if (vm->cpuid->entries[i].function == 1)
-			vm->cpuid->entries[i].ecx |= 1U << 5;
-	v = vm_add_vcpu(vm);
 	check_eq(vm_ioctl(v->fd, KVM_SET_MSRS, &set), 1);
+}
+
+/* A vCPU whose CPUID and IA32_FEATURE_CONTROL give it VMX. */
+static struct vcpu *add_vcpu_with_vmx(struct vm *vm)
+{
+	struct vcpu *v;
+
+	set_vmx_in_cpuid(vm, true);
+	v = vm_add_vcpu(vm);
+	allow_vmx(v);
 	return v;
 }
 
@@ -391,11 +406,77 @@ static void a_vcpu_with_vmx_runs_beside_views(void)
 	vm_free(vm);
 }
 
+/* To a vCPU that has not run yet; @skip: of an instruction that has exited. */
+static void move_vcpu(struct vcpu *to, struct vcpu *from, uint64_t skip)
+{
+	static union {
+		struct kvm_nested_state state;
+		char room[sizeof(struct kvm_nested_state) +
+			  sizeof(struct kvm_vmx_nested_state_data)];
+	} nest = { .state.size = sizeof(nest) };
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	vm_ioctl(from->fd, KVM_GET_SREGS, &sregs);
+	vm_ioctl(from->fd, KVM_GET_REGS, &regs);
+	vm_ioctl(from->fd, KVM_GET_NESTED_STATE, &nest.state);
+	check(nest.state.flags & KVM_STATE_NESTED_GUEST_MODE);
+	vm_ioctl(to->fd, KVM_SET_SREGS, &sregs);
+	vm_ioctl(to->fd, KVM_SET_NESTED_STATE, &nest.state);
+	regs.rip += skip;
+	vm_ioctl(to->fd, KVM_SET_REGS, &regs);
+}
+
+/* Debian's headers of the C library do not have it yet. */
+struct pre_fault {
+	uint64_t gpa;
+	uint64_t size;
+	uint64_t flags;
+	uint64_t padding[5];
+};
+
+#ifndef KVM_PRE_FAULT_MEMORY
+#define KVM_PRE_FAULT_MEMORY	_IOWR(KVMIO, 0xd5, struct pre_fault)
+#endif
+
+/*
+ * A vCPU without VMX is restored in a view, and that is loaded; then the VMM
+ * gives it VMX, and a nested guest that runs.  What that needs is no view's.
+ */
+static void a_nested_guest_runs_in_no_view(void)
+{
+	struct kvm_pvvas_record records[16] = { { 0 } };
+	struct kvm_pvvas_state state = { .size = sizeof(state),
+		.op = KVM_PVVAS_GET, .records = (uint64_t)records, .nr = 15 };
+	struct pre_fault load = { .gpa = TEST_GPA, .size = PAGE };
+	struct vm *vm = vm_new(1);
+	struct vcpu *nested, *both;
+	struct scene s;
+
+	nested = start_nested(vm, &s);
+	said(nested);
+	set_vmx_in_cpuid(vm, false);
+	both = vm_add_vcpu(vm);
+	vm_ioctl(vm->fd, KVM_PVVAS_STATE, &state);
+	records[state.nr++] = (struct kvm_pvvas_record){
+		KVM_PVVAS_VCPU, both->id, { s.ctx, s.view[1] } };
+	state.op = KVM_PVVAS_SET;
+	vm_ioctl(vm->fd, KVM_PVVAS_STATE, &state);
+	vm_ioctl(both->fd, KVM_PRE_FAULT_MEMORY, &load);
+	set_vmx_in_cpuid(vm, true);
+	vm_ioctl(both->fd, KVM_SET_CPUID2, vm->cpuid);
+	allow_vmx(both);
+	move_vcpu(both, nested, 2);
+	check_eq(said(both), 1);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(a_shadowed_table_is_written_through_a_view),
 	CASE(a_table_that_becomes_shadowed_is_flushed),
 	CASE(a_last_table_written_through_a_view_counts),
 	CASE(a_vcpu_with_vmx_runs_beside_views),
+	CASE_SECONDS(a_nested_guest_runs_in_no_view, 20),
 };
 
 HOSTCASE_MAIN(cases)
