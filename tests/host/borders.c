@@ -418,6 +418,46 @@ static void a_vmm_may_call_everything_at_once(void)
 	vm_free(vm);
 }
 
+/* In and out of SMM, as fast as it goes. */
+static void *into_smm(void *arg)
+{
+	struct kvm_vcpu_events e = { .flags = KVM_VCPUEVENT_VALID_SMM };
+
+	while (!atomic_load(&stop)) {
+		e.smi.smm = !e.smi.smm;
+		vm_ioctl(v->fd, KVM_SET_VCPU_EVENTS, &e);
+	}
+	return arg;
+}
+
+/*
+ * Roots are made by a vCPU that is stopped and fit for it: the host complains
+ * (and the row fails) if it is not, because it was looked at too early.
+ */
+static void roots_are_made_by_a_vcpu_that_stays_fit_for_it(void)
+{
+	uint64_t nr = MAX_RECORDS, i, n, done = 0;
+	pthread_t t;
+	int r;
+
+	vm = vm_new(1);
+	v = &vm->vcpus[0];
+	scene_make(&s, vm, SIZE, 1);
+	check_eq(state(KVM_PVVAS_GET, records, &nr), 0);
+	atomic_store(&stop, 0);
+	check_eq(pthread_create(&t, NULL, into_smm, NULL), 0);
+	for (i = 0; i < 3000; i++) {
+		n = nr;
+		r = state(KVM_PVVAS_SET, records, &n);
+		check(!r || r == -EBUSY || r == -EINVAL);
+		done += !r;
+	}
+	atomic_store(&stop, 1);
+	pthread_join(t, NULL);
+	host_note("%lu of %lu restored", done, i);
+	vm_free(vm);
+}
+
 static void another_process_with_the_descriptors_is_refused(void)
 {
 	uint64_t nr = MAX_RECORDS;
@@ -451,6 +491,7 @@ static const struct hostcase cases[] = {
 	CASE(page_tables_that_vanish_end_the_vcpu_alone),
 	CASE(records_that_change_meanwhile_leave_all_or_nothing),
 	CASE(a_vmm_may_call_everything_at_once),
+	CASE(roots_are_made_by_a_vcpu_that_stays_fit_for_it),
 	CASE(another_process_with_the_descriptors_is_refused),
 };
 
