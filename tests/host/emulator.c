@@ -408,7 +408,7 @@ static void an_instruction_does_not_end_in_another_context(void)
 		end_in_another_context();
 }
 
-/* Dirty logging sees what the emulator writes. */
+/* Dirty logging sees what the emulator writes, also to page tables. */
 static void the_emulators_writes_are_logged(void)
 {
 	static uint64_t bits[SIZE / PAGE / 64 * 2];
@@ -424,6 +424,15 @@ static void the_emulators_writes_are_logged(void)
 	vm_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log);
 	check_eq(bits[0], 0);
 	check_eq(bits[8], 1 << 3);
+
+	/* 1 GiB, in tables that are elsewhere than where the view shows them */
+	s.ram[WORD(512 + 7)] = TEST_GPA | 0x87;
+	show_tables(window_gpa(vm, AT(7)));
+	start(guest_outs, TABLES_VA, 1, 0, KVM_EXIT_IO);
+	check_eq(finish(), -1);
+	vm_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log);
+	check_eq(s.ram[WORD(512 + 7)], TEST_GPA | 0xa7);
+	check_eq(bits[8], 1 << 7);
 	vm_free(vm);
 }
 
