@@ -8,6 +8,7 @@ unit_absent_LDLIBS := $(static_lib)
 unit_arguments_LDLIBS := $(static_lib)
 # a thread that is cancelled unwinds its stack with it; loaded at run time otherwise
 guest_threads_LDLIBS := -Wl,--no-as-needed -lgcc_s
+guest_environments_CPPFLAGS := -I$(O)/made
 guest_heap_faces_LDLIBS := $(guest_threads_LDLIBS)
 # heaps in ordinary memory: the core of the library's heap, without the library
 heap_tests := heap_basic heap_space heap_instructions heap_random heap_storm heap_locks heap_hostile heap_collect life

@@ -3,19 +3,23 @@
  * Processes with limits and filters: what works there, and what they are told.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,36 +110,34 @@ static void a_window_of_no_size_is_einval(void)
 	check_id(vas_attach(vid));
 }
 
-/* Some of what SystemCallFilter=@system-service keeps from a service. */
+/*
+ * What SystemCallFilter=@system-service lets a service call, by the systemd of the
+ * machine that the tests were built on, and nothing else: the rest kills.
+ */
 static void filter_system_calls(void)
 {
-	static const unsigned int refused[] = {
-		SYS_ptrace, SYS_perf_event_open, SYS_process_vm_readv,
-		SYS_process_vm_writev, SYS_mount, SYS_umount2, SYS_pivot_root,
-		SYS_init_module, SYS_finit_module, SYS_delete_module,
-		SYS_kexec_load, SYS_reboot, SYS_swapon, SYS_swapoff, SYS_iopl,
-		SYS_ioperm, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex,
-		SYS_bpf, SYS_userfaultfd, SYS_unshare, SYS_setns, SYS_kcmp,
-		SYS_move_pages, SYS_mbind, SYS_acct, SYS_quotactl, SYS_syslog,
-		SYS_vhangup, SYS_open_by_handle_at, SYS_personality,
+	static const unsigned int allowed[] = {
+#include "system_service.h"
 	};
-	struct sock_filter code[2 * 40];
+	enum { NR = sizeof(allowed) / sizeof(allowed[0]) };
+	static struct sock_filter code[2 * NR + 2];
 	struct sock_fprog program = { .filter = code };
 	size_t i, n = 0;
 
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 				offsetof(struct seccomp_data, nr));
-	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+	for (i = 0; i < NR; i++) {
 		code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ |
-						BPF_K, refused[i], 0, 1);
+						BPF_K, allowed[i], 0, 1);
 		code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
-						SECCOMP_RET_KILL_PROCESS);
+						SECCOMP_RET_ALLOW);
 	}
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
-						 SECCOMP_RET_ALLOW);
+						 SECCOMP_RET_KILL_PROCESS);
 	program.len = (unsigned short)n;
 	check_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
 	check_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+	tcase_note("%d system calls are allowed", NR);
 }
 
 static void as_a_filtered_service(void *arg)
@@ -144,9 +146,24 @@ static void as_a_filtered_service(void *arg)
 	use_a_vas(arg);
 }
 
+static void mount_as_a_service(void *arg)
+{
+	(void)arg;
+	filter_system_calls();
+	mount("none", "/", "tmpfs", 0, NULL);
+}
+
 static void a_filter_for_services_keeps_nothing_from_it(void)
 {
+	pid_t pid;
+	int status;
+
 	tcase_join(tcase_spawn(as_a_filtered_service, NULL));
+	/* is there a filter at all */
+	pid = tcase_spawn(mount_as_a_service, NULL);
+	check_eq(waitpid(pid, &status, 0), pid);
+	check(WIFSIGNALED(status));
+	check_eq(WTERMSIG(status), SIGSYS);
 }
 
 /* Root without capabilities is held to the limits of others. */
@@ -220,6 +237,132 @@ static void a_root_without_the_device_has_no_driver(void)
 	tcase_join(tcase_spawn(without_a_device, NULL));
 }
 
+/*
+ * A file system on /dev with a few devices, as PrivateDevices=yes and managers of
+ * containers make it; with the driver's, or without, or with one that may not be opened.
+ */
+enum given { NOTHING, DEVICE, CLOSED };
+
+static void private_dev(enum given given)
+{
+	char from[64];
+	int kept;
+
+	check_eq(unshare(CLONE_NEWNS), 0);
+	check_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	/* of this namespace: only from there it can be mounted again */
+	kept = open("/dev/pvvas", O_PATH | O_CLOEXEC);
+	check(kept >= 0);
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", kept);
+	check_eq(mount("tmpfs", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC,
+		       "mode=755"), 0);
+	check_eq(mknod("/dev/null", S_IFCHR | 0666, makedev(1, 3)), 0);
+	if (given == NOTHING)
+		return;
+	check_eq(mknod("/dev/pvvas", S_IFREG | 0666, 0), 0);
+	check_eq(mount(from, "/dev/pvvas", NULL, MS_BIND, NULL), 0);
+	if (given == CLOSED)
+		check_eq(mount(NULL, "/dev/pvvas", NULL, MS_REMOUNT | MS_BIND |
+			       MS_NODEV, NULL), 0);
+}
+
+/* What "pvvas doctor" says here, a process of this one's kind. */
+static void doctor_says(const char *what)
+{
+	char said[4096];
+	size_t n;
+	FILE *f = popen("pvvas doctor 2>&1", "r");
+
+	check(f);
+	n = fread(said, 1, sizeof(said) - 1, f);
+	said[n] = '\0';
+	check(pclose(f) >= 0);
+	if (!strstr(said, what))
+		tcase_fail(__FILE__, __LINE__, "pvvas doctor says %s", said);
+}
+
+static void hidden(void *arg)
+{
+	(void)arg;
+	private_dev(NOTHING);
+	check_eq(vas_create(NULL, 0600), -ENODEV);
+	doctor_says("in a container, pass /dev/pvvas to it (PrivateDevices=yes");
+}
+
+static void private_devices_hide_the_driver(void)
+{
+	if (geteuid())
+		tcase_skip("needs root");
+	tcase_need(PVVAS_FEATURE_DRIVER);
+	tcase_join(tcase_spawn(hidden, NULL));
+}
+
+static void closed(void *arg)
+{
+	(void)arg;
+	private_dev(CLOSED);
+	check_eq(vas_create(NULL, 0600), -EACCES);
+	doctor_says("this user may not open /dev/pvvas");
+}
+
+static void a_device_that_may_not_be_opened_is_eacces(void)
+{
+	if (geteuid())
+		tcase_skip("needs root");
+	tcase_need(PVVAS_FEATURE_DRIVER);
+	tcase_join(tcase_spawn(closed, NULL));
+}
+
+/* As the first process of a container, with a service's filter. */
+static void first_process(void *arg)
+{
+	check_eq(getpid(), 1);
+	use_a_vas(arg);
+	drop_capabilities();
+	doctor_says("yes      a process like this one can attach a VAS");
+	as_a_filtered_service(arg);
+}
+
+static void contained(void *arg)
+{
+	private_dev(DEVICE);
+	check_eq(unshare(CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET |
+			 CLONE_NEWPID), 0);
+	tcase_join(tcase_spawn(first_process, arg));
+}
+
+static void a_container_that_is_given_the_device_has_all(void)
+{
+	if (geteuid())
+		tcase_skip("needs root");
+	tcase_need(PVVAS_FEATURE_DRIVER);
+	tcase_join(tcase_spawn(contained, NULL));
+}
+
+static void without_ioctl(void *arg)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+	(void)arg;
+	check_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	check_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+	check_eq(vas_create(NULL, 0600), -EPERM);
+	doctor_says("a filter of system calls (seccomp)");
+}
+
+static void a_filter_that_forbids_ioctl_is_eperm(void)
+{
+	tcase_need(PVVAS_FEATURE_DRIVER);
+	tcase_join(tcase_spawn(without_ioctl, NULL));
+}
+
 /* The whole machine's: not where others use it. */
 static void without_overcommit_a_window_costs_nothing(void)
 {
@@ -239,6 +382,10 @@ static const struct tcase cases[] = {
 	CASE(who_locks_all_memory_attaches_before),
 	CASE(a_user_namespace_keeps_nothing_from_it),
 	CASE(a_root_without_the_device_has_no_driver),
+	CASE(private_devices_hide_the_driver),
+	CASE(a_device_that_may_not_be_opened_is_eacces),
+	CASE(a_container_that_is_given_the_device_has_all),
+	CASE(a_filter_that_forbids_ioctl_is_eperm),
 	CASE(without_overcommit_a_window_costs_nothing),
 };
 
