@@ -104,6 +104,15 @@ static pgoff_t pvvas_dump_index(const struct pvvas_seg *seg, pgoff_t pgoff)
 	return pgoff + pvvas_first(seg);
 }
 
+/* The page, unless it is protected from being read: as an access in the view. */
+static struct page *pvvas_dump_page(struct pvvas_seg *seg, pgoff_t pgoff)
+{
+	pgoff_t index = pvvas_dump_index(seg, pgoff);
+
+	return pvvas_seg_allows(seg, index) & PVVAS_PROT_READ ?
+	       pvvas_seg_page_get(seg, index) : NULL;
+}
+
 static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 {
 	struct pvvas_dump_file *df = vmf->vma->vm_private_data;
@@ -121,8 +130,7 @@ static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 	mutex_lock(&pvvas_lock);
 	seg = pvvas_dump_shown(vmf->vma);
 	if (seg)
-		page = pvvas_seg_page_get(seg, pvvas_dump_index(seg,
-								vmf->pgoff));
+		page = pvvas_dump_page(seg, vmf->pgoff);
 	if (page && !df->held) {
 		kref_get(&seg->obj.ref);
 		df->held = seg;
@@ -192,6 +200,7 @@ static const struct vm_operations_struct pvvas_dump_vm_ops = {
 	.name	= pvvas_dump_name,
 };
 
+/* The file may only be read: so remap_file_pages(2) moves no mapping of it. */
 static int pvvas_dump_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	if (vma->vm_flags & VM_WRITE)
