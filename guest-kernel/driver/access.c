@@ -109,6 +109,8 @@ static int pvvas_seg_copy_page(struct pvvas_seg *seg, u64 offset, void *buf,
 		page = xa_load(&mem->pages, index);
 		if (!(pvvas_seg_allows(seg, index) & PVVAS_PROT_READ))
 			len = -EACCES;
+		else if (!page && !write && mem->pager)
+			len = -ENXIO;
 		else if (!page && !write)
 			memset(buf, 0, len);
 		else if (!write)

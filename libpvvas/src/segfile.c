@@ -227,6 +227,22 @@ static int sync_chunk(const struct seg_file *f, uint64_t at, size_t n,
 	return err;
 }
 
+/* What a pager has is its own to write. */
+static int sync_pages(const struct seg_file *f, uint64_t at, size_t n, char *buffer)
+{
+	int err = sync_chunk(f, at, n, buffer, buffer + SAVE_CHUNK);
+	size_t i;
+
+	if (err != -ENXIO)
+		return err;
+	for (err = 0, i = 0; i < n && !err; i += PAGE) {
+		err = sync_chunk(f, at + i, PAGE, buffer, buffer + SAVE_CHUNK);
+		if (err == -ENXIO)
+			err = 0;
+	}
+	return err;
+}
+
 PVVAS_EXPORT int seg_sync(int sid, void *addr, size_t length)
 {
 	uint64_t at = (uintptr_t)addr, end;
@@ -250,7 +266,7 @@ PVVAS_EXPORT int seg_sync(int sid, void *addr, size_t length)
 		return -ENOMEM;
 	while (!err && (at = skip_holes(&f, at, end)) < end) {
 		n = end - at < SAVE_CHUNK ? end - at : SAVE_CHUNK;
-		err = sync_chunk(&f, at, n, buffer, buffer + SAVE_CHUNK);
+		err = sync_pages(&f, at, n, buffer);
 		at += n;
 	}
 	free(buffer);

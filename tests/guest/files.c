@@ -219,6 +219,33 @@ static void others_write_to_it_and_its_opener_syncs(void)
 	check_eq(unlink(path), 0);
 }
 
+static void what_a_pager_has_stays_as_it_is_in_the_file(void)
+{
+	static char data[8 * PAGE], now[8 * PAGE];
+	int sid;
+
+	memset(data, 'f', sizeof(data));
+	make_file(data, sizeof(data));
+	sid = check_id(seg_open(path, BASE, 0, 0));
+	tcase_track_seg(sid);
+	check_eq(seg_pager(sid, 1), 0);
+	check_eq(seg_discard(sid, BASE + PAGE, 6 * PAGE), 0);
+	memset(data, 'n', sizeof(data));
+	check_eq(seg_fill(sid, BASE + 3 * PAGE, data, PAGE), 1);
+	check_eq(seg_sync(sid, BASE, sizeof(data)), 0);
+	read_file(now, sizeof(now), 0);
+	check_eq(now[0], 'f');
+	check_eq(now[PAGE], 'f');
+	check_eq(now[3 * PAGE], 'n');
+	check_eq(now[4 * PAGE], 'f');
+	/* without a pager they are zeroes, and so is the file */
+	check_eq(seg_pager(sid, 0), 0);
+	check_eq(seg_sync(sid, BASE, sizeof(data)), 0);
+	read_file(now, sizeof(now), 0);
+	check_eq(now[PAGE], 0);
+	check_eq(now[3 * PAGE], 'n');
+}
+
 static void what_is_no_file_is_refused(void)
 {
 	int sid;
@@ -245,6 +272,7 @@ static const struct tcase cases[] = {
 	CASE(what_is_synced_is_there_after_a_kill),
 	CASE(a_file_grows_to_the_size_and_no_further),
 	CASE(others_write_to_it_and_its_opener_syncs),
+	CASE(what_a_pager_has_stays_as_it_is_in_the_file),
 	CASE(what_is_no_file_is_refused),
 };
 
