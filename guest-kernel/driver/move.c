@@ -3,9 +3,12 @@
  * Pages that go from one place of segments to another without being copied.
  *
  * A page leaves its place, then what shows it, and comes to the new place last, in
- * place of what is there.  No clone of either side is in the making meanwhile.  An
- * access to the old place finds what it finds after a discard; one to the new place
- * what was there, nothing, or the page.
+ * place of what is there.  No clone of either side is in the making meanwhile, nor is
+ * another move: what a cgroup may have to wait for is allocated before.  An access to
+ * the old place finds what it finds after a discard; one to the new place what was
+ * there, nothing, or the page.
+ *
+ * Where nothing is on either side nothing is done, and no table is made.
  *
  * A page that a clone has too is the clone's at the new place as well.  Where another
  * memory cgroup pays for the new place, pages are copied: a charge cannot be moved.
@@ -22,6 +25,7 @@
  * @from: their segment; @to: the one where they go
  * @first: number of the first one in @from; @dest: in @to; @nr: how many
  * @pages: by place; NULL where there is none
+ * @ready: there was a page to move, and there are tables for the new places
  * @spares: pages to copy to, the first @nr_spares of them, if they are copied
  */
 struct pvvas_move {
@@ -30,6 +34,7 @@ struct pvvas_move {
 	pgoff_t first;
 	pgoff_t dest;
 	u32 nr;
+	bool ready;
 	u32 nr_spares;
 	struct page *pages[PVVAS_BLOCK_PAGES];
 	struct page *spares[PVVAS_BLOCK_PAGES];
@@ -44,21 +49,36 @@ static bool pvvas_move_copies(const struct pvvas_move *move)
 	       (to->colors && to->colors != from->colors);
 }
 
-/* Nodes and tables for the new places, and pages to copy to. */
-static int pvvas_move_prepare(struct pvvas_move *move)
-{
-	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
-	pgoff_t at = move->dest, end = move->dest + move->nr, next;
-	struct xarray *pages = &move->from->memory->pages;
-	unsigned long index = move->first;
-	int ret = pvvas_tree_prepare(move->to->tree, pvvas_own(move->to, at), gfp);
-	struct page *spare;
+#define PVVAS_MOVE_GFP	(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
-	/* The last place of each node: a first one alone has none. */
-	for (; !ret && at < end; at = next) {
+/* Nodes for the new places: the last one of each, as a first one alone has none. */
+static int pvvas_move_nodes(const struct pvvas_move *move, gfp_t gfp)
+{
+	pgoff_t at = move->dest, end = move->dest + move->nr, next;
+	int ret = 0;
+
+	for (; move->ready && !ret && at < end; at = next) {
 		next = min(end, ALIGN(at + 1, XA_CHUNK_SIZE));
 		ret = xa_reserve_irq(&move->to->memory->pages, next - 1, gfp);
 	}
+	return ret;
+}
+
+/* Tables for the new places, and pages to copy to. */
+static int pvvas_move_prepare(struct pvvas_move *move)
+{
+	struct xarray *pages = &move->from->memory->pages;
+	unsigned long index = move->first;
+	gfp_t gfp = PVVAS_MOVE_GFP;
+	struct page *spare;
+	int ret;
+
+	move->ready = xa_find(pages, &index, move->first + move->nr - 1,
+			      XA_PRESENT);
+	if (!move->ready)
+		return 0;
+	ret = pvvas_tree_prepare(move->to->tree, pvvas_own(move->to, move->dest),
+				 gfp);
 	if (ret || !pvvas_move_copies(move))
 		return ret;
 	while (xa_find(pages, &index, move->first + move->nr - 1, XA_PRESENT)) {
@@ -87,7 +107,8 @@ static int pvvas_move_take(struct pvvas_move *move)
 		move->pages[xas.xa_index - move->first] = page;
 		n++;
 	}
-	if (pvvas_move_copies(move) && n > move->nr_spares)
+	if (n && (!move->ready ||
+		  (pvvas_move_copies(move) && n > move->nr_spares)))
 		ret = -EAGAIN;
 	else if (!same)
 		ret = pvvas_quota_memory(to->obj.charged, to->obj.free,
@@ -189,6 +210,25 @@ static void pvvas_move_unreserve(struct pvvas_move *move)
 	}
 }
 
+/*
+ * Others wait for us from now on, with nodes for the new places.  These are allocated
+ * without that; another move there may have taken them back.
+ */
+static int pvvas_move_hold(struct pvvas_move *move)
+{
+	struct pvvas_seg *from = move->from->memory, *to = move->to->memory;
+	int ret;
+
+	do {
+		ret = pvvas_clone_hold(from, to);
+		if (ret || !pvvas_move_nodes(move, GFP_NOWAIT | __GFP_NOWARN))
+			return ret;
+		pvvas_clone_release(from, to);
+		ret = pvvas_move_nodes(move, PVVAS_MOVE_GFP);
+	} while (!ret);
+	return ret;
+}
+
 static int pvvas_move_some(struct pvvas_move *move)
 {
 	struct pvvas_seg *from = move->from->memory, *to = move->to->memory;
@@ -196,9 +236,9 @@ static int pvvas_move_some(struct pvvas_move *move)
 	int ret;
 
 	memset(move->pages, 0, sizeof(move->pages));
-	ret = pvvas_clone_hold(from, to);
+	ret = pvvas_move_prepare(move) ?: pvvas_move_hold(move);
 	if (!ret) {
-		ret = pvvas_move_prepare(move) ?: pvvas_move_held(move);
+		ret = pvvas_move_held(move);
 		pvvas_move_unreserve(move);
 		pvvas_clone_release(from, to);
 	}
@@ -208,12 +248,29 @@ static int pvvas_move_some(struct pvvas_move *move)
 	return ret;
 }
 
+/* On to where there is a page on either side. */
+static void pvvas_move_skip(struct pvvas_move *move, pgoff_t end)
+{
+	pgoff_t left = end - move->first;
+	unsigned long from = move->first, to = move->dest;
+
+	if (xa_find(&move->from->memory->pages, &from, end - 1, XA_PRESENT))
+		left = from - move->first;
+	if (left && xa_find(&move->to->memory->pages, &to,
+			    move->dest + left - 1, XA_PRESENT))
+		left = to - move->dest;
+	move->first += left;
+	move->dest += left;
+}
+
 static int pvvas_move_all(struct pvvas_move *move, pgoff_t end)
 {
 	int ret = 0;
 
-	for (; !ret && move->first < end; move->first += move->nr,
-	     move->dest += move->nr) {
+	for (; !ret; move->first += move->nr, move->dest += move->nr) {
+		pvvas_move_skip(move, end);
+		if (move->first == end)
+			break;
 		move->nr = min(end - move->first, PVVAS_BLOCK_PAGES -
 			       move->dest % PVVAS_BLOCK_PAGES);
 		do {

@@ -335,6 +335,76 @@ static void a_readers_slow_clone_does_not_hold_up_the_owners(void)
 	check(took < 2000000);
 }
 
+/* To memory of its own, for which its cgroup pays: by copies. */
+static void become_mover(void *arg)
+{
+	struct scene *s = arg;
+	long took;
+	int sid;
+
+	cgroup_enter("reader");
+	tcase_become(NOBODY);
+	sid = check_id(seg_alloc(NULL, BASE, CLONED, 0600));
+	memset(malloc(8 * MIB), 1, 8 * MIB);
+	pass(s);
+	await(s, 2);
+	took = tcase_microseconds();
+	check_eq(seg_move(s->sid, BASE, sid, BASE, CLONED), 0);
+	tcase_note("the move took %ld us", tcase_microseconds() - took);
+}
+
+static void a_slow_move_does_not_hold_up_the_owners_clone(void)
+{
+	struct scene *s = new_scene();
+	pid_t mover;
+	long took;
+
+	cgroup_make("reader", "max");
+	s->sid = tcase_seg(s->name, BASE, CLONED, 0666);
+	check_eq(seg_populate(s->sid, BASE, CLONED), 0);
+	mover = tcase_spawn(become_mover, s);
+	await(s, 1);
+	high("1M");
+	pass(s);
+	usleep(500000);
+	took = tcase_microseconds();
+	tcase_track_seg(check_id(seg_clone(s->sid)));
+	took = tcase_microseconds() - took;
+	tcase_note("the owner's clone took %ld us", took);
+	tcase_join(mover);
+	cgroup_remove("reader");
+	check(took < 2000000);
+}
+
+static uint64_t tables(void)
+{
+	struct pvvas_stats stats = { .size = sizeof(stats) };
+
+	check_eq(pvvas_stats(&stats), 0);
+	return stats.tables;
+}
+
+/* Else 16 GiB without a page would cost 8192 tables. */
+static void a_move_makes_tables_where_there_are_pages(void)
+{
+	int from = tcase_seg(NULL, BASE, 16 * GIB, 0600);
+	int to = tcase_seg(NULL, BASE, 16 * GIB, 0600);
+	size_t at = 15 * GIB + 5 * PAGE, length;
+	uint64_t before;
+
+	check_eq(seg_populate(from, BASE + at, PAGE), 0);
+	check_eq(seg_populate(to, BASE + GIB, PAGE), 0);
+	before = tables();
+	check_eq(seg_move(from, BASE, to, BASE, 16 * GIB), 0);
+	check(tables() - before < 8);
+	/* what was there is gone, as nothing came in its place */
+	at = 0;
+	check_eq(seg_next_data(to, &at, &length), 0);
+	check_eq(at, 15 * GIB + 5 * PAGE);
+	at = 0;
+	check_eq(seg_next_data(from, &at, &length), -ENOENT);
+}
+
 /* One user has all addresses, and many segments at those of another one. */
 #define MANY	3000
 
@@ -486,6 +556,8 @@ static const struct tcase cases[] = {
 	CASE(tables_beyond_the_quota_are_enospc),
 	CASE_SECONDS(a_cgroup_that_waits_for_memory_keeps_nobody_else_waiting, 120),
 	CASE_SECONDS(a_readers_slow_clone_does_not_hold_up_the_owners, 120),
+	CASE_SECONDS(a_slow_move_does_not_hold_up_the_owners_clone, 120),
+	CASE(a_move_makes_tables_where_there_are_pages),
 	CASE_SECONDS(a_place_is_found_soon_among_segments_of_others, 120),
 	CASE(two_users_clone_a_vas_with_segments_of_both),
 	CASE(what_is_protected_is_not_read_by_way_of_proc),
