@@ -95,6 +95,7 @@ static int pvvas_clone_make(struct pvvas_clone *clones, u32 nr, const u32 *mode)
 	for (i = 0; i < nr; i++) {
 		from = clones[i].from;
 		to = from->memory->pinned ? ERR_PTR(-EOPNOTSUPP) :
+		     pvvas_clone_hides(&clones[i]) ? ERR_PTR(-EACCES) :
 		     pvvas_clone_new(from, from->base, 0, from->length,
 				     mode ? *mode : from->obj.mode);
 		ret = PTR_ERR_OR_ZERO(to);

@@ -426,9 +426,12 @@ static void pvvas_moment_work(struct work_struct *work)
 	pvvas_moment_freeze(moment, true);
 	pvvas_moment_freeze(moment, false);
 	/* Who has more to write with the lock waits, and has it still. */
-	for (clone = moment->clones; clone < end; clone++)
+	for (clone = moment->clones; clone < end; clone++) {
 		if (clone->lock)
 			clone->lock_state = pvvas_lock_state(clone->lock);
+		if (pvvas_clone_hides(clone))
+			ret = -EACCES;
+	}
 	for (clone = moment->clones; clone < end; clone++)
 		pvvas_clone_thaw(clone->from->memory);
 	for (clone = moment->clones; clone < end && !ret; clone++)

@@ -89,6 +89,7 @@ int pvvas_segs_clone(struct pvvas_ioc_segs_clone *arg);
 
 /* protect.c */
 int pvvas_seg_protect(struct pvvas_ioc_range *arg);
+bool pvvas_clone_hides(const struct pvvas_clone *clone);
 int pvvas_range_check(const struct pvvas_seg *seg,
 		      const struct pvvas_ioc_range *arg);
 pgoff_t pvvas_range_first(const struct pvvas_seg *seg,

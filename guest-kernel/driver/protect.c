@@ -25,6 +25,26 @@ pgoff_t pvvas_range_first(const struct pvvas_seg *seg,
 	return pvvas_first(seg) + (arg->offset >> PAGE_SHIFT);
 }
 
+/*
+ * Is there a page that the caller may not read?  A clone has no protections: who could
+ * not take them away in the source shall not get rid of them by one.
+ */
+bool pvvas_clone_hides(const struct pvvas_clone *clone)
+{
+	struct pvvas_seg *seg = clone->from;
+	unsigned long index = 0;
+	void *entry;
+
+	if (clone->writer || !READ_ONCE(seg->hides))
+		return false;
+	mt_for_each(&seg->prot, entry, index, ULONG_MAX) {
+		if (!(xa_to_value(entry) & PVVAS_PROT_READ))
+			return true;
+		cond_resched();
+	}
+	return false;
+}
+
 static int pvvas_seg_protect_held(struct pvvas_seg *seg,
 				  const struct pvvas_ioc_range *arg)
 {
@@ -42,6 +62,8 @@ static int pvvas_seg_protect_held(struct pvvas_seg *seg,
 	ret = all ? 0 : pvvas_quota_ranges(seg, 2);
 	if (ret)
 		return ret;
+	if (!(prot & PVVAS_READ))
+		WRITE_ONCE(seg->hides, true);
 	ret = mtree_store_range(&seg->prot, first, last, entry, GFP_KERNEL);
 	if (!ret && all)
 		pvvas_quota_no_ranges(seg);

@@ -166,6 +166,7 @@ struct pvvas_vas {
  * @cloning: in @memory: there are @clones; @writers: that wait for their turn
  * @prot: page number -> rights, where a protection was asked for
  * @ranges: in @prot, at most (quota.c)
+ * @hides: there has been a page in @prot that may not be read
  * @faulting: demand faults that look at it now
  * @memcg: who pays for the pages
  * @pinned: the pages are of hugetlbfs, and not ours to copy
@@ -210,6 +211,7 @@ struct pvvas_seg {
 	u32 writers;
 	struct maple_tree prot;
 	u32 ranges;
+	bool hides;
 	atomic64_t resident;
 	atomic64_t faults;
 	atomic64_t copied;

@@ -205,6 +205,7 @@ int soft_page_call(unsigned long request, void *arg);
 void soft_page_apply(const struct soft_object *seg, uint32_t rights,
 		     uint64_t offset, uint64_t length);
 /* May the page be accessed?  0, -EACCES, or -ENXIO: there is none */
+bool soft_page_hides(const struct soft_object *seg);
 int soft_page_allows(const struct soft_object *seg, uint64_t offset, bool write);
 
 /* soft_clone.c: the lock is held */

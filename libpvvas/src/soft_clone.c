@@ -77,8 +77,12 @@ static int clone_segment(const struct soft_object *from,
 		.length = from->length,
 	};
 	struct soft_object *to;
-	int err = soft_create(&make, PVVAS_KIND_SEG);
+	int err;
 
+	/* a clone has no protections */
+	if (!(soft_rights(from) & PVVAS_WRITE) && soft_page_hides(from))
+		return -EACCES;
+	err = soft_create(&make, PVVAS_KIND_SEG);
 	if (err)
 		return err;
 	to = soft_object(PVVAS_KIND_SEG, make.id);

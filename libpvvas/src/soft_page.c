@@ -123,6 +123,24 @@ int soft_page_allows(const struct soft_object *seg, uint64_t offset, bool write)
 	return there ? 0 : -ENXIO;
 }
 
+/* Is there a page that may not be read? */
+bool soft_page_hides(const struct soft_object *seg)
+{
+	int fd = soft_prot_file(seg, O_RDONLY);
+	unsigned char bytes[CHUNK];
+	bool hides = false;
+	ssize_t n = 0;
+	off_t at = 0;
+
+	if (fd < 0)
+		return false;
+	while (!hides && (at = lseek(fd, at + n, SEEK_DATA)) >= 0 &&
+	       (n = pread(fd, bytes, sizeof(bytes), at)) > 0)
+		hides = memchr(bytes, 1, (size_t)n);
+	close(fd);
+	return hides;
+}
+
 static int protect(const struct soft_object *seg,
 		   const struct pvvas_ioc_range *arg)
 {
