@@ -301,10 +301,10 @@ static int read_pages(const struct soft_object *seg,
 	int prot = soft_prot_file(seg, O_RDONLY);
 	uint64_t at;
 
-	/* most segments have no protected pages */
-	for (at = 0; prot >= 0 && at < arg->length && !err; at += PAGE)
-		if (soft_page_allows(seg, arg->offset + at, false) == -EACCES)
-			err = -EACCES;
+	/* most segments have neither protected pages nor a pager */
+	for (at = 0; (prot >= 0 || seg->pager) && at < arg->length && !err;
+	     at += PAGE)
+		err = soft_page_allows(seg, arg->offset + at, false);
 	if (!err)
 		err = fd < 0 ? fd : soft_read(fd, (void *)(uintptr_t)arg->addr,
 					      arg->length,
