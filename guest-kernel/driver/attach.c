@@ -518,7 +518,7 @@ static u32 pvvas_link_flags(const struct pvvas_seg *seg)
 
 	if (READ_ONCE(seg->memory->pager))
 		flags |= PVVAS_LINK_PAGER;
-	if (pvvas_seg_unique(seg) != pvvas_seg_unique(seg->memory))
+	if (pvvas_seg_is_part(seg))
 		flags |= PVVAS_LINK_PART;
 	return flags;
 }

@@ -22,13 +22,21 @@ static inline pgoff_t pvvas_end(const struct pvvas_seg *seg)
 	return pvvas_first(seg) + (seg->length >> PAGE_SHIFT);
 }
 
-/* The same for all that show all of a memory. */
-static inline u64 pvvas_seg_unique(const struct pvvas_seg *seg)
+/*
+ * Does it show no more than a part of its memory?  Then who may write to it does not
+ * decide what holds for all of that.
+ */
+static inline bool pvvas_seg_is_part(const struct pvvas_seg *seg)
 {
 	const struct pvvas_seg *mem = seg->memory;
 
-	return pvvas_first(seg) == pvvas_first(mem) && seg->length == mem->length ?
-	       mem->unique : seg->unique;
+	return pvvas_first(seg) != pvvas_first(mem) || seg->length != mem->length;
+}
+
+/* The same for all that show all of a memory. */
+static inline u64 pvvas_seg_unique(const struct pvvas_seg *seg)
+{
+	return pvvas_seg_is_part(seg) ? seg->unique : seg->memory->unique;
 }
 
 /* The segment's number of the memory's page @index. */

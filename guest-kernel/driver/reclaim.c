@@ -177,7 +177,8 @@ int pvvas_seg_limit(struct pvvas_ioc_reclaim *arg)
 	seg = pvvas_seg_hold(arg->seg, PVVAS_READ | PVVAS_WRITE);
 	if (IS_ERR(seg))
 		return PTR_ERR(seg);
-	ret = pvvas_reclaim_limit(seg->memory, arg->bytes);
+	ret = pvvas_seg_is_part(seg) ? -EINVAL :
+	      pvvas_reclaim_limit(seg->memory, arg->bytes);
 	pvvas_seg_drop(seg);
 	return ret;
 }
@@ -239,7 +240,8 @@ int pvvas_seg_reclaim_wait(struct pvvas_ioc_reclaim *arg)
 	if (IS_ERR(seg))
 		return PTR_ERR(seg);
 	/* Pairs with the release in pvvas_reclaim_limit(). */
-	reclaim = smp_load_acquire(&seg->memory->reclaim);
+	reclaim = pvvas_seg_is_part(seg) ? NULL :
+		  smp_load_acquire(&seg->memory->reclaim);
 	if (reclaim) {
 		kref_get(&reclaim->ref);
 		spin_lock(&pvvas_reclaim_lock);

@@ -120,6 +120,10 @@ int pvvas_seg_pager(struct pvvas_ioc_seg_pager *arg)
 	seg = pvvas_seg_hold(arg->seg, PVVAS_READ | PVVAS_WRITE);
 	if (IS_ERR(seg))
 		return PTR_ERR(seg);
+	if (pvvas_seg_is_part(seg)) {
+		pvvas_seg_drop(seg);
+		return -EINVAL;
+	}
 	mem = seg->memory;
 	xa_lock_irq(&mem->pages);
 	mem->pager = arg->on;

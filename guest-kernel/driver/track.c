@@ -178,9 +178,10 @@ int pvvas_seg_untrack(struct pvvas_ioc_id *arg)
 	if (IS_ERR(seg))
 		return PTR_ERR(seg);
 	mem = seg->memory;
-	WRITE_ONCE(mem->tracking, false);
-	pvvas_track_undo(mem, PVVAS_CLEAN, 0, ULONG_MAX);
-	pvvas_track_undo(mem, PVVAS_IDLE, 0, ULONG_MAX);
+	if (!pvvas_seg_is_part(seg))
+		WRITE_ONCE(mem->tracking, false);
+	pvvas_track_undo(mem, PVVAS_CLEAN, pvvas_first(seg), pvvas_end(seg));
+	pvvas_track_undo(mem, PVVAS_IDLE, pvvas_first(seg), pvvas_end(seg));
 	xa_lock_irq(&mem->pages);
 	/* Another caller may have begun again. */
 	mem->ageing = xa_marked(&mem->pages, PVVAS_IDLE);

@@ -129,6 +129,7 @@ int soft_prot_file(const struct soft_object *seg, int flags);
 int soft_clean_file(const struct soft_object *seg, int flags);
 /* Are they faces of the same memory?  Do they show the same of it? */
 bool soft_same_memory(const struct soft_object *a, const struct soft_object *b);
+bool soft_is_part(const struct soft_object *seg);
 bool soft_same_range(const struct soft_object *a, const struct soft_object *b);
 void soft_share_memory(struct soft_object *to, const struct soft_object *from,
 		       uint64_t offset);

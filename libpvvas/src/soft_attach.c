@@ -180,13 +180,11 @@ static int seg_detach_from(const struct pvvas_ioc_seg_attach *arg)
 /* The segment with the next id that the VAS or the attachment shows. */
 static uint32_t flags_of(const struct soft_object *seg)
 {
-	const struct soft_object *whole = seg->memory ?
-		soft_object(PVVAS_KIND_SEG, seg->memory) : NULL;
 	uint32_t flags = seg->lockable ? PVVAS_LINK_LOCKABLE : 0;
 
 	if (seg->pager)
 		flags |= PVVAS_LINK_PAGER;
-	if (seg->shift || (whole && whole->length != seg->length))
+	if (soft_is_part(seg))
 		flags |= PVVAS_LINK_PART;
 	return flags;
 }

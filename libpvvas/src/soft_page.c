@@ -426,6 +426,8 @@ static int set_pager(const struct pvvas_ioc_seg_pager *arg)
 	seg = soft_segment_at(arg->seg, PVVAS_READ | PVVAS_WRITE, &err);
 	if (!seg)
 		return err;
+	if (soft_is_part(seg))
+		return -EINVAL;
 	if (seg->pager == on)
 		return 0;
 	/* in all its faces: what is missing is a page of the memory */

@@ -317,6 +317,15 @@ static void remove_file(const char *what, uint32_t id)
 	unlinkat(dir_fd, name, 0);
 }
 
+/* Does it show no more than a part of its memory? */
+bool soft_is_part(const struct soft_object *seg)
+{
+	const struct soft_object *whole = seg->memory ?
+		soft_object(PVVAS_KIND_SEG, seg->memory) : NULL;
+
+	return seg->shift || (whole && whole->length != seg->length);
+}
+
 /* The file that @to was made with is nobody's. */
 bool soft_same_range(const struct soft_object *a, const struct soft_object *b)
 {

@@ -157,6 +157,23 @@ static void what_is_done_to_a_range_holds_in_all_faces(void)
 	enter(VAS_HOME);
 }
 
+/* Who may write to a part alone does not say what holds for the rest. */
+static void a_range_does_not_decide_for_the_whole(void)
+{
+	ranges();
+	enter(VAS_HOME);
+	check_eq(seg_pager(view_of[0], 1), -EINVAL);
+	check_eq(seg_pager(view_of[1], 1), -EINVAL);
+	check_eq(seg_pager(sid, 1), 0);
+	check_eq(seg_pager(view_of[0], 0), -EINVAL);
+	enter(vh);
+	/* evicted, and asked for in all faces */
+	check_eq(tcase_try_read(BASE + MIB).sig, SIGSEGV);
+	check_eq(tcase_try_read(views[0] + MIB).sig, SIGSEGV);
+	enter(VAS_HOME);
+	check_eq(seg_pager(sid, 0), 0);
+}
+
 static void bad_ranges_of_second_faces_are_refused(void)
 {
 	vas_with_segment();
@@ -176,6 +193,7 @@ static void bad_ranges_of_second_faces_are_refused(void)
 static const struct tcase cases[] = {
 	CASE(ranges_of_a_segment_are_the_same_memory),
 	CASE(what_is_done_to_a_range_holds_in_all_faces),
+	CASE(a_range_does_not_decide_for_the_whole),
 	CASE(bad_ranges_of_second_faces_are_refused),
 };
 

@@ -114,7 +114,7 @@ struct pvvas_ioc_range {
 /**
  * struct pvvas_ioc_seg_pager - PVVAS_IOC_SEG_PAGER
  * @size: sizeof(struct pvvas_ioc_seg_pager)
- * @seg: a segment that the caller may write to
+ * @seg: a segment that the caller may write to, and no part of another one
  * @on: 1: an access where there is no memory is SIGSEGV, SEGV_MAPERR, until
  *	PVVAS_IOC_SEG_FILL; 0: it finds a zeroed page
  * @reserved: 0
