@@ -19,12 +19,16 @@
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
 #define PAGE	4096UL
+#define USER	1000
+#define GROUP	6
 
 /* docs/save-format.md, for a set of one VAS, segment, link, file and extent. */
 #define HEAD		64
 #define CRC_AT		12
 #define BYTES_AT	16
 #define EXTENTS_AT	56
+#define UID_OF_VAS	(HEAD + 260)
+#define UID_OF_SEG	(HEAD + 272 + 276)
 #define FILE_AT		(HEAD + 272 + 304 + 16)
 #define EXTENT_AT	(FILE_AT + 24)
 #define EXTENT		32
@@ -141,10 +145,46 @@ static void a_manifest_with_holes_is_refused_unread(void)
 	check(tcase_number("/proc/self/status", "VmHWM:") < 1 << 20);
 }
 
+static void put_number(size_t at, uint32_t n)
+{
+	memcpy(manifest + at, &n, sizeof(n));
+}
+
+/*
+ * The group can be any: it lets others in, and its owner, who may let in whom it likes,
+ * no further.  Nothing is done with a group's rights but that.
+ */
+static void a_set_names_any_group_and_no_other_owner(void)
+{
+	struct vas_attr attr = { .size = sizeof(attr) };
+
+	if (geteuid())
+		tcase_skip("only root gives folders away");
+	make_set("group");
+	put_number(UID_OF_VAS, USER);
+	put_number(UID_OF_VAS + 4, GROUP);
+	put_number(UID_OF_SEG, USER);
+	put_number(UID_OF_SEG + 4, GROUP);
+	put_manifest(END);
+	check_eq(chown(folder, USER, USER), 0);
+	check_eq(saved_load(folder, NULL), 0);
+	check_eq(vas_ctl(VAS_CTL_GETATTR, check_id(vas_find(name)), &attr), 0);
+	check_eq(attr.uid, USER);
+	check_eq(attr.gid, GROUP);
+	check_eq(attr.mode, 0600);
+	saved_forget(name, name);
+	put_number(UID_OF_SEG, 0);
+	put_manifest(END);
+	check_eq(saved_load(folder, NULL), -EPERM);
+	check_eq(vas_find(name), -ENOENT);
+	saved_remove(folder);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_page_of_a_file_is_loaded_once),
 	CASE(a_file_with_holes_is_refused),
 	CASE(a_manifest_with_holes_is_refused_unread),
+	CASE(a_set_names_any_group_and_no_other_owner),
 };
 
 TCASE_MAIN(cases, 0)
