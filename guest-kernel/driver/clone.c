@@ -387,10 +387,12 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
  */
 static int pvvas_segs_clone_once(const struct pvvas_clone_row *rows, u32 nr)
 {
-	DEFINE_XARRAY(seen);
+	struct xarray seen;
 	int ret = 0;
 	u32 i;
 
+	/* On the stack: a lock that is initialised statically is of no class there. */
+	xa_init(&seen);
 	for (i = 0; i < nr && !ret; i++) {
 		ret = xa_insert(&seen, rows[i].source, xa_mk_value(1),
 				GFP_KERNEL_ACCOUNT);
