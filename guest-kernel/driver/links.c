@@ -89,7 +89,8 @@ static void pvvas_link_lockable(struct pvvas_link *link, bool lockable)
 void pvvas_link_add(struct pvvas_link *link, struct pvvas_links *set)
 {
 	link->set = set;
-	list_add(&link->in_seg, &link->seg->links);
+	list_add_tail(&link->in_seg, &link->seg->links);
+	link->seg->nr_links++;
 	rb_add(&link->by_address, &set->by_address, pvvas_less_address);
 	rb_add(&link->by_id, &set->by_id, pvvas_less_id);
 	RB_CLEAR_NODE(&link->lockable);
@@ -105,6 +106,7 @@ void pvvas_link_remove(struct pvvas_link *link)
 	if (!link->set)
 		return;
 	list_del(&link->in_seg);
+	link->seg->nr_links--;
 	rb_erase(&link->by_address, &link->set->by_address);
 	rb_erase(&link->by_id, &link->set->by_id);
 	pvvas_link_lockable(link, false);
@@ -131,13 +133,33 @@ bool pvvas_links_free(struct pvvas_links *set, u32 most)
 	return link;
 }
 
-/* The segment is lockable now, or not any more. */
+/* So many at a time. */
+#define PVVAS_LINKS_AT_ONCE	64
+
+/*
+ * The segment, to which the caller has a reference, is lockable now, or not any more.
+ * Its links may be as many as there are VASes: pvvas_lock is not held, and others get
+ * it in between.  What is done goes to the end, where new links come that are right
+ * from the start; who changes the segment again meanwhile goes through all of them
+ * again.
+ */
 void pvvas_links_sort(struct pvvas_seg *seg)
 {
 	struct pvvas_link *link;
+	u32 left = U32_MAX, n;
 
-	list_for_each_entry(link, &seg->links, in_seg)
-		pvvas_link_lockable(link, seg->lockable);
+	do {
+		mutex_lock(&pvvas_lock);
+		left = min(left, seg->nr_links);
+		for (n = min_t(u32, left, PVVAS_LINKS_AT_ONCE); n; n--, left--) {
+			link = list_first_entry(&seg->links, struct pvvas_link,
+						in_seg);
+			pvvas_link_lockable(link, seg->lockable);
+			list_move_tail(&link->in_seg, &seg->links);
+		}
+		pvvas_unlock();
+		cond_resched();
+	} while (left);
 }
 
 /* All of a set, by address. */

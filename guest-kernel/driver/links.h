@@ -42,10 +42,12 @@ struct pvvas_link {
 	u32 prot;
 };
 
+/* Takes pvvas_lock, and gives it to others in between. */
+void pvvas_links_sort(struct pvvas_seg *seg);
+
 /* pvvas_lock is held. */
 void pvvas_links_init(struct pvvas_links *set);
 bool pvvas_links_free(struct pvvas_links *set, u32 most);
-void pvvas_links_sort(struct pvvas_seg *seg);
 struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot,
 				  struct pvvas_link **spare);
 void pvvas_link_add(struct pvvas_link *link, struct pvvas_links *set);

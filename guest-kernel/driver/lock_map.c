@@ -504,8 +504,12 @@ int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg)
 		seg->lockable = arg->on;
 	}
 	if (!ret)
-		pvvas_links_sort(seg);
+		kref_get(&seg->obj.ref);
 	pvvas_unlock();
+	if (!ret) {
+		pvvas_links_sort(seg);
+		pvvas_seg_drop(seg);
+	}
 	if (lock) {
 		pvvas_lock_retire(lock);
 		pvvas_lock_put(lock);

@@ -228,6 +228,7 @@ struct pvvas_seg {
 	u64 colors;
 	bool lockable;
 	struct list_head links;
+	u32 nr_links;
 	struct pvvas_seglock *lock;
 	struct pvvas_leftover left;
 };
@@ -319,6 +320,7 @@ struct pvvas_proc {
 	struct list_head threads;
 	struct xarray atts;
 	struct pvvas_att *slots[PVVAS_NR_SLOTS];
+	DECLARE_BITMAP(taken, PVVAS_NR_SLOTS);	/* of @slots */
 	u32 hand;
 	u32 next_index;
 	u32 generation;
@@ -498,6 +500,7 @@ void pvvas_locks_mm_died(struct pvvas_proc *proc);
 int pvvas_slot_fill(struct pvvas_att *att);
 int pvvas_slot_vacate(struct pvvas_att *att);
 bool pvvas_slot_keep(struct pvvas_att *att);
+void pvvas_slot_forget(struct pvvas_att *att);
 
 /* process.c */
 int pvvas_process_init(void);

@@ -134,9 +134,10 @@ static int pvvas_slot_take_out(struct pvvas_att *att)
 }
 
 /* The slot is no attachment's; maybe still the view's. */
-static void pvvas_slot_forget(struct pvvas_att *att)
+void pvvas_slot_forget(struct pvvas_att *att)
 {
 	att->proc->slots[att->slot] = NULL;
+	__clear_bit(att->slot, att->proc->taken);
 	att->slot = 0;
 	att->lost = false;
 }
@@ -185,9 +186,11 @@ static u32 pvvas_slot_free(struct pvvas_proc *proc)
 	struct pvvas_view *spare = proc->spare;
 	u32 i, kept = spare ? spare->slot : 0;
 
-	for (i = 1; i < pvvas_hv.slots; i++)
-		if (!proc->slots[i] && i != kept)
-			return i;
+	i = find_next_zero_bit(proc->taken, pvvas_hv.slots, 1);
+	if (i == kept)
+		i = find_next_zero_bit(proc->taken, pvvas_hv.slots, i + 1);
+	if (i < pvvas_hv.slots)
+		return i;
 	return kept && pvvas_hc_gone(pvvas_view_place(spare, 0)) ? kept : 0;
 }
 
@@ -286,5 +289,6 @@ found:
 	att->slot = slot;
 	att->lost = false;
 	proc->slots[slot] = att;
+	__set_bit(slot, proc->taken);
 	return 0;
 }

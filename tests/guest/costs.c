@@ -6,12 +6,14 @@
  * one, a view in its slot and tables, shows nothing of what was before.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <linux/pvvas.h>
@@ -183,6 +185,67 @@ static void attaching_costs_the_same_for_1_and_2000_segments(void)
 	tcase_note("1 segment %lu, %d segments %lu", one, MANY, many);
 	/* Emulated CPUs take turns, which each other's counter sees. */
 	check(many <= one + one / (cpus == 1 ? 10 : 4));
+}
+
+/* Of a link that a private segment makes the driver copy. */
+#define MOST_A_LINK	6000
+
+/* A handle's first private segment: once, for each segment of the VAS. */
+static void a_first_private_segment_costs_little_a_segment_of_the_vas(void)
+{
+	int first = tcase_seg(NULL, BASE + 2 * MANY * BLOCK, BLOCK, 0600);
+	int second = tcase_seg(NULL, BASE + (2 * MANY + 1) * BLOCK, BLOCK, 0600);
+	int vh, vid = vas_of_many(MANY, BLOCK);
+	uint64_t start, one, next;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	tcase_pin(0);
+	vh = check_id(vas_attach(vid));
+	start = ticks();
+	check_eq(seg_attach(vh, first), 0);
+	one = ticks() - start;
+	start = ticks();
+	check_eq(seg_attach(vh, second), 0);
+	next = ticks() - start;
+	tcase_note("beside %d segments: the first %lu, the next %lu", MANY, one,
+		   next);
+	check(one <= MOST_A_LINK * (uint64_t)MANY);
+	check(next <= one / 4);
+}
+
+/* 0 if the VAS has the segment as one that is lockable, or -ENOENT. */
+static int lockable_in(int fd, int vid, int sid)
+{
+	struct pvvas_ioc_link link = {
+		.size = sizeof(link), .target = (uint32_t)vid,
+		.flags = PVVAS_LINK_LOCKABLE,
+	};
+
+	if (ioctl(fd, PVVAS_IOC_LINK_NEXT, &link))
+		return -errno;
+	check_eq(link.seg, (uint32_t)sid);
+	return 0;
+}
+
+/* A segment in very many VASes: that is not done in one piece, but it is all done. */
+static void a_segment_in_2000_vases_is_lockable_in_each(void)
+{
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
+	int sid = tcase_seg(NULL, BASE, BLOCK, 0600), vids[MANY], i;
+
+	check(fd >= 0);
+	for (i = 0; i < MANY; i++) {
+		vids[i] = tcase_vas(NULL, 0600);
+		check_eq(seg_attach(vids[i], sid), 0);
+	}
+	check_eq(seg_ctl(sid, SEG_CTL_LOCK_ON), 0);
+	for (i = 0; i < MANY; i++)
+		check_eq(lockable_in(fd, vids[i], sid), 0);
+	check_eq(seg_detach(vids[1], sid), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_LOCK_OFF), 0);
+	for (i = 0; i < MANY; i++)
+		check_eq(lockable_in(fd, vids[i], sid), -ENOENT);
+	close(fd);
 }
 
 /* The least that making a segment and taking it away again takes. */
@@ -440,6 +503,8 @@ static const struct tcase cases[] = {
 	CASE(a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits),
 	CASE(attaching_and_detaching_costs_at_most_2_hypercalls),
 	CASE_SECONDS(attaching_costs_the_same_for_1_and_2000_segments, 120),
+	CASE_SECONDS(a_first_private_segment_costs_little_a_segment_of_the_vas, 120),
+	CASE_SECONDS(a_segment_in_2000_vases_is_lockable_in_each, 120),
 	CASE_SECONDS(making_a_segment_costs_the_same_beside_2000_others, 120),
 	CASE_SECONDS(asking_what_a_view_shows_is_cheap_whatever_it_hides, 120),
 	CASE_SECONDS(when_threads_are_in_all_slots_cpus_are_asked_once, 120),
