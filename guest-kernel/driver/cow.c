@@ -29,6 +29,7 @@
 #include <linux/wait_bit.h>
 #include "ept.h"
 #include "lock.h"
+#include "refused.h"
 
 /* mem->cloning and mem->writers; innermost */
 static DEFINE_SPINLOCK(pvvas_cloning_lock);
@@ -368,6 +369,7 @@ static int pvvas_clone_share(struct pvvas_clone *clone, const bool *killed)
 		pvvas_page_put(batch->spares[--batch->nr_spares]);
 	kfree(batch);
 	set_active_memcg(old);
+	pvvas_memory_refused(clone->to, ret);
 	return ret;
 }
 

@@ -19,6 +19,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "ept.h"
+#include "refused.h"
 
 /**
  * struct pvvas_move - pages that move at once: to one table of the new place
@@ -333,6 +334,8 @@ int pvvas_seg_move(struct pvvas_ioc_move *arg)
 	move->to = pvvas_seg_hold(arg->to, PVVAS_READ | PVVAS_WRITE);
 	ret = IS_ERR(move->from) ? PTR_ERR(move->from) :
 	      IS_ERR(move->to) ? PTR_ERR(move->to) : pvvas_move_segs(move, arg);
+	if (!IS_ERR(move->to))
+		pvvas_memory_refused(move->to->memory, ret);
 	if (!IS_ERR(move->from))
 		pvvas_seg_drop(move->from);
 	if (!IS_ERR(move->to))

@@ -23,6 +23,7 @@
 #include <linux/sched/signal.h>
 #include "compat.h"
 #include "ept.h"
+#include "refused.h"
 
 /* An access that finds its page maps those around it that are there, too. */
 #define PVVAS_PAGES_AROUND	16
@@ -360,6 +361,12 @@ static int pvvas_page_extend(struct pvvas_seg *seg, pgoff_t index, u32 access,
 	return pvvas_extent_touch(seg, index, gfp);
 }
 
+/* What cannot sleep is tried once more where it can, but for the kernel's accesses. */
+static bool pvvas_page_last_try(gfp_t gfp, bool user)
+{
+	return !user || gfpflags_allow_blocking(gfp);
+}
+
 static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 			     gfp_t gfp, bool user)
 {
@@ -381,6 +388,9 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 	/* The access has failed once, where only GFP_NOWAIT was allowed. */
 	if (!ret && user && gfpflags_allow_blocking(gfp))
 		ret = pvvas_tree_split(seg->tree, own, gfp);
+	/* -ENOSPC: that the tables are too many has been said */
+	if (ret == -ENOMEM && pvvas_page_last_try(gfp, user))
+		pvvas_memory_refused(mem, ret);
 	if (ret)
 		return ret;
 	for (;;) {
@@ -405,6 +415,8 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 		pvvas_page_put(spare);
 	if (ret == -EACCES || ret == -ENXIO)
 		atomic64_inc(&seg->refused);
+	if (ret != -ENOMEM || pvvas_page_last_try(gfp, user))
+		pvvas_memory_refused(mem, ret);
 	return ret;
 }
 

@@ -19,6 +19,7 @@
 #include <linux/slab.h>
 #include <linux/user_namespace.h>
 #include "hv.h"
+#include "refused.h"
 
 struct pvvas_user {
 	struct hlist_node node;
@@ -353,8 +354,11 @@ void pvvas_quota_memory_back(struct pvvas_user *user, s64 bytes)
  */
 bool pvvas_quota_tables(s64 bytes)
 {
-	return pvvas_bytes_add(&pvvas_quota_table_bytes, bytes,
-			       pvvas_quota_all_bytes() / 2);
+	if (pvvas_bytes_add(&pvvas_quota_table_bytes, bytes,
+			    pvvas_quota_all_bytes() / 2))
+		return true;
+	pvvas_limit_reached(PVVAS_LIMIT_TABLES);
+	return false;
 }
 
 void pvvas_quota_tables_back(s64 bytes)

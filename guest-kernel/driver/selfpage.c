@@ -8,6 +8,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include "hv.h"
+#include "refused.h"
 
 /* @some does pages from @at on: how many bytes, or -errno. */
 static int pvvas_range_each(struct pvvas_ioc_range *arg,
@@ -94,8 +95,10 @@ static long pvvas_fill_some(struct pvvas_seg *seg, u64 at,
 	set_active_memcg(old);
 	if (n < 0) {
 		n = pvvas_fill_page(seg->memory, index, data, gfp);
-		if (n && n != -EEXIST)
+		if (n && n != -EEXIST) {
+			pvvas_memory_refused(seg->memory, n);
 			return n;
+		}
 		n = !n;
 		arg->done += n;
 		return PAGE_SIZE;

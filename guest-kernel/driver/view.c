@@ -19,6 +19,7 @@
 #include <linux/xarray.h>
 #include "ept.h"
 #include "hv.h"
+#include "refused.h"
 
 /* By KVM's id, for demand faults: RCU. */
 static DEFINE_XARRAY(pvvas_views);
@@ -345,6 +346,8 @@ static long pvvas_view_create(struct pvvas_view *view)
 
 	if (ret == -ENOSPC && pvvas_spares_drop())
 		ret = pvvas_hc_view_create(view->ctx, 0, root, cookie);
+	if (ret == -ENOSPC)
+		pvvas_limit_reached(PVVAS_LIMIT_HYPERVISOR);
 	return ret;
 }
 
