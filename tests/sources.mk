@@ -11,7 +11,7 @@ guest_threads_LDLIBS := -Wl,--no-as-needed -lgcc_s
 guest_environments_CPPFLAGS := -I$(O)/made
 guest_heap_faces_LDLIBS := $(guest_threads_LDLIBS)
 # heaps in ordinary memory: the core of the library's heap, without the library
-heap_tests := heap_basic heap_space heap_instructions heap_random heap_storm heap_locks heap_hostile heap_collect life
+heap_tests := heap_basic heap_space heap_limits heap_instructions heap_random heap_storm heap_locks heap_hostile heap_collect life
 $(foreach t,$(heap_tests),$(eval unit_$(t)_SRCS := unit/heap/support.c))
 $(foreach t,$(heap_tests),$(eval unit_$(t)_CPPFLAGS := -I$(ROOT)/libpvvas/src))
 $(foreach t,$(heap_tests),$(eval unit_$(t)_LDLIBS := $(static_lib)))

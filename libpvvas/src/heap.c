@@ -52,6 +52,9 @@ static int make(const struct pvvas_heap *h, size_t size)
 	magic = atomic_load(&hdr->magic);
 	if (magic != HEAP_MAKING)
 		return magic == HEAP_MAGIC ? 0 : -EEXIST;
+	if (!heap_has(h, h->table, sizeof(*h->table)) ||
+	    !heap_has(h, &h->table[h->first], sizeof(*h->table)))
+		return -ENOMEM;
 	err = pvvas_heap_lock(h);
 	if (err)
 		return err;
@@ -82,6 +85,8 @@ int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
 		.memory = memory,
 		.owner = owner,
 	};
+	if (!heap_has(h, base, HEAP_HEADER_SIZE))
+		return -ENOMEM;
 	if (!pvvas_heap_is_there(base)) {
 		err = make(h, size);
 		if (err)
@@ -154,8 +159,14 @@ void *pvvas_heap_calloc(const struct pvvas_heap *h, size_t n, size_t size)
 	else
 		p = pvvas_heap_malloc(h, bytes);
 	/* memory that was never used is zero */
-	if (p && !fresh)
-		memset(p, 0, bytes);
+	if (!p || fresh)
+		return p;
+	if (bytes > HEAP_SMALL_MAX && !heap_has(h, p, bytes)) {
+		pvvas_heap_free(h, p);
+		errno = ENOMEM;
+		return NULL;
+	}
+	memset(p, 0, bytes);
 	return p;
 }
 
@@ -220,6 +231,7 @@ static int large_free(const struct pvvas_heap *h, uint32_t g)
 		heap_is_broken(h);
 		err = -EUCLEAN;
 	} else {
+		heap_has_gaps(h);
 		/* the store that counts */
 		heap_set_word(h, g, WORD(KIND_FREE, n));
 		pvvas_heap_run_free(h, g, n);
@@ -330,9 +342,17 @@ void *pvvas_heap_realloc(const struct pvvas_heap *h, void *p, size_t size)
 	if (resize_here(h, g, word, old, size))
 		return p;
 	q = pvvas_heap_malloc(h, size);
+	old = size < old ? size : old;
+	/* large blocks may never have been touched */
+	if (q && ((size > HEAP_SMALL_MAX && !heap_has(h, q, old)) ||
+		  (old && !IS_SLAB(word) && !heap_has(h, p, old)))) {
+		pvvas_heap_free(h, q);
+		errno = ENOMEM;
+		q = NULL;
+	}
 	if (!q)
-		return size <= old ? p : NULL;
-	memcpy(q, p, size < old ? size : old);
+		return size == old ? p : NULL;
+	memcpy(q, p, old);
 	err = pvvas_heap_free(h, p);
 	if (err) {
 		pvvas_heap_free(h, q);

@@ -26,12 +26,16 @@
  *	it ends with the thread and with exec, and no child inherits it.  0 or
  *	-errno
  * @dead: has the thread with this number certainly died?  No when in doubt.
+ * @have: see to it that there is memory for this range of the heap; 0, or -ENOMEM:
+ *	a limit refuses it.  NULL: there always is
  * @patience: how long a call waits for a thread that holds the lock and lives,
  *	in seconds
  */
+struct pvvas_heap;
 struct pvvas_heap_owner {
 	int (*token)(uint64_t *token);
 	bool (*dead)(uint64_t token);
+	int (*have)(const struct pvvas_heap *h, const void *from, size_t bytes);
 	unsigned int patience;
 };
 

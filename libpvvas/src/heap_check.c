@@ -133,11 +133,11 @@ static bool good_links(const struct pvvas_heap *h, uint32_t g, uint32_t first)
 static bool good_free(const struct pvvas_heap *h, uint32_t g, uint32_t n,
 		      bool after_free)
 {
-	uint64_t tail = heap_word(h, g + n - 1);
-
 	if (after_free)
 		return false;
-	if (n > 1 && g + n < h->end && tail != WORD(KIND_TAIL, n))
+	/* the last run has no mark, and maybe no memory for one */
+	if (n > 1 && g + n < h->end &&
+	    heap_word(h, g + n - 1) != WORD(KIND_TAIL, n))
 		return false;
 	return good_links(h, g, heap_get(&h->hdr->bins[pvvas_heap_bin(n)]));
 }

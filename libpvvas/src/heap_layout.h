@@ -102,6 +102,8 @@ extern const uint8_t pvvas_heap_class_of[HEAP_SMALL_MAX / 16 + 1];
 /* So often an exchange may fail: more than threads can bring about. */
 #define HEAP_TRIES		(1U << 20)
 
+#define HEAP_GAPS		(1ULL << 63)
+
 /* Token of the owner, or 0; and the memory that the lock is in. */
 struct heap_lock {
 	uint64_t owner;
@@ -112,7 +114,12 @@ struct pvvas_heap_header {
 	_Atomic uint64_t magic;
 	uint64_t size;
 	uint64_t root;		/* the program's own */
-	uint64_t reserved;
+	/*
+	 * Hints: fresh slabs below this granule have memory; and, beside it,
+	 * HEAP_GAPS: what was never touched may be free (large blocks, and what
+	 * alignment leaves before them).
+	 */
+	uint64_t ready;
 
 	/* on a cache line of its own */
 	struct heap_lock lock __attribute__((aligned(64)));
@@ -196,6 +203,35 @@ static inline uint32_t heap_link(const struct pvvas_heap *h, const uint32_t *p)
 static inline char *heap_address(const struct pvvas_heap *h, uint32_t g)
 {
 	return h->base + ((size_t)g << GRANULE_SHIFT);
+}
+
+/*
+ * Before memory is touched for the first time: false, and the call fails, where a
+ * limit refuses it; else it would be the end of the program, in the middle of a
+ * change.  What the caller will touch itself is not looked at, but for slabs.
+ */
+static inline bool heap_has(const struct pvvas_heap *h, const void *from,
+			    size_t bytes)
+{
+	return !h->owner->have || !h->owner->have(h, from, bytes);
+}
+
+/* What is free may not be fresh, and without memory yet; the lock is held. */
+static inline void heap_has_gaps(const struct pvvas_heap *h)
+{
+	__atomic_fetch_or(&h->hdr->ready, HEAP_GAPS, __ATOMIC_RELAXED);
+}
+
+/* Of the descriptors around the end of a run, whose first one has memory. */
+static inline bool heap_has_end(const struct pvvas_heap *h, uint32_t g,
+				uint32_t n)
+{
+	const struct pvvas_heap_desc *last = &h->table[g + n - 1];
+	size_t nr = g + n < h->end ? 2 : 1;
+
+	if (((uintptr_t)&h->table[g] ^ (uintptr_t)(last + nr - 1)) < HEAP_PAGE)
+		return true;
+	return heap_has(h, last, nr * sizeof(*last));
 }
 
 static inline uint64_t slab_word(unsigned int cls, uint32_t bits)

@@ -213,6 +213,9 @@ uint32_t pvvas_heap_run_alloc(const struct pvvas_heap *h, uint32_t n,
 	}
 	start = g + (uint32_t)padding(h, g, align);
 	rest = len - (start - g) - n;
+	if (!heap_has_end(h, start, n) ||
+	    (start > g && !heap_has_end(h, g, start - g)))
+		return 0;
 	log_start(h);
 	log_add(h, start);
 	log_add(h, start + n);
@@ -232,6 +235,7 @@ uint32_t pvvas_heap_run_alloc(const struct pvvas_heap *h, uint32_t n,
 	/* either of these is the one store that counts */
 	heap_set_word(h, start, word);
 	if (start > g) {
+		heap_has_gaps(h);
 		heap_set_word(h, g, WORD(KIND_FREE, start - g));
 		pvvas_heap_run_index(h, g, start - g);
 	}
@@ -296,6 +300,7 @@ void pvvas_heap_run_free(const struct pvvas_heap *h, uint32_t g, uint32_t n)
 static void shorten(const struct pvvas_heap *h, uint32_t g, uint32_t n,
 		    uint32_t len)
 {
+	heap_has_gaps(h);
 	log_start(h);
 	log_add(h, g + n);
 	heap_set_word(h, g + n, WORD(KIND_FREE, len - n));
@@ -312,11 +317,12 @@ bool pvvas_heap_run_resize(const struct pvvas_heap *h, uint32_t g, uint32_t len,
 	if (n == len)
 		return true;
 	if (n < len) {
-		shorten(h, g, n, len);
+		if (heap_has_end(h, g, n))
+			shorten(h, g, n, len);
 		return true;
 	}
 	after = free_after(h, g + len);
-	if (after < n - len)
+	if (after < n - len || !heap_has_end(h, g, n))
 		return false;
 	rest = after - (n - len);
 	log_start(h);

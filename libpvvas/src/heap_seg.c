@@ -17,6 +17,7 @@
 
 /* How long a call waits for a thread that holds a heap's lock, in seconds. */
 #define PATIENCE_S	30
+#define PAGE		4096
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct seg_heap *heaps;
@@ -46,9 +47,36 @@ static int token(uint64_t *number)
 	return be ? be->token(number) : -EPERM;
 }
 
+/*
+ * What cannot be had for another reason than a limit is not looked for here.  The
+ * software backend would have to lock its registry, while the heap is locked: a
+ * process that is stopped there would stop all others.
+ */
+static int have(const struct pvvas_heap *h, const void *from, size_t bytes)
+{
+	const struct seg_heap *sh = (const void *)((const char *)h -
+				    offsetof(struct seg_heap, heap));
+	size_t first = ((uintptr_t)from - (uintptr_t)h->base) & -(size_t)PAGE;
+	size_t last = (uintptr_t)from - (uintptr_t)h->base + bytes - 1;
+	struct pvvas_ioc_range arg = {
+		.size = sizeof(arg),
+		.seg = (uint32_t)sh->sid,
+		.offset = first,
+		.length = (last & -(size_t)PAGE) + PAGE - first,
+	};
+	const struct pvvas_backend *be = pvvas_backend_opened();
+	int err;
+
+	if (!be || !be->fast_switch)
+		return 0;
+	err = pvvas_call(PVVAS_IOC_SEG_POPULATE, &arg);
+	return err == -ENOMEM || err == -ENOSPC || err == -EDQUOT ? -ENOMEM : 0;
+}
+
 static const struct pvvas_heap_owner self = {
 	.token = token,
 	.dead = dead,
+	.have = have,
 	.patience = PATIENCE_S,
 };
 
@@ -122,12 +150,12 @@ static struct seg_heap *open_heap(int sid, uint64_t memory, int *err)
 		*err = -ENOMEM;
 		return NULL;
 	}
+	sh->sid = sid;
 	*err = pvvas_heap_open(&sh->heap, base, size, memory, &self);
 	if (*err) {
 		free(sh);
 		return NULL;
 	}
-	sh->sid = sid;
 	return sh;
 }
 

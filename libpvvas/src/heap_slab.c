@@ -133,14 +133,59 @@ static void *take_listed(const struct pvvas_heap *h, unsigned int cls,
 	return NULL;
 }
 
+/* So many granules get memory at once, where none was used before. */
+#define AHEAD	(65536U >> GRANULE_SHIFT)
+
+static bool has_memory(const struct pvvas_heap *h, uint32_t g, uint32_t n,
+		       bool fresh)
+{
+	uint64_t ready = __atomic_load_n(&h->hdr->ready, __ATOMIC_RELAXED);
+	uint64_t end = g + n;
+
+	if (!h->owner->have)
+		return true;
+	if (!fresh && !(ready & HEAP_GAPS))
+		return true;
+	if (!fresh)
+		return heap_has(h, heap_address(h, g), (size_t)n << GRANULE_SHIFT);
+	if (end <= (ready & ~HEAP_GAPS))
+		return true;
+	end = (end + AHEAD - 1) & ~(uint64_t)(AHEAD - 1);
+	if (end > h->end)
+		end = h->end;
+	if (!heap_has(h, heap_address(h, g), (end - g) << GRANULE_SHIFT)) {
+		end = g + n;
+		if (!heap_has(h, heap_address(h, g), (size_t)n << GRANULE_SHIFT))
+			return false;
+	}
+	__atomic_store_n(&h->hdr->ready, end | (ready & HEAP_GAPS),
+			 __ATOMIC_RELAXED);
+	return true;
+}
+
+/* A run for small blocks: as pvvas_heap_run_alloc(), and with memory in it. */
+static uint32_t run_with_memory(const struct pvvas_heap *h, uint32_t n,
+				uint64_t word)
+{
+	bool fresh;
+	uint32_t g = pvvas_heap_run_alloc(h, n, GRANULE, word, &fresh);
+
+	if (!g || has_memory(h, g, n, fresh))
+		return g;
+	heap_set_word(h, g, WORD(KIND_FREE, n));
+	pvvas_heap_run_free(h, g, n);
+	/* nothing has touched it, and who gets it next has to look again */
+	if (fresh && heap_get(&h->hdr->fresh) == g + n)
+		heap_put(&h->hdr->fresh, g);
+	return 0;
+}
+
 static void *take_new(const struct pvvas_heap *h, unsigned int cls, uint32_t *g)
 {
 	const struct heap_class *c = &pvvas_heap_classes[cls];
-	bool fresh;
 
 	/* the first block is ours from the start */
-	*g = pvvas_heap_run_alloc(h, c->granules, GRANULE,
-				  slab_word(cls, c->full & ~1U), &fresh);
+	*g = run_with_memory(h, c->granules, slab_word(cls, c->full & ~1U));
 	if (!*g)
 		return NULL;
 	heap_put(&h->table[*g].next, 0);
@@ -180,7 +225,6 @@ static void *take_last(const struct pvvas_heap *h, unsigned int cls,
 void *pvvas_heap_small_alloc(const struct pvvas_heap *h, unsigned int cls)
 {
 	uint32_t size = pvvas_heap_classes[cls].size, g;
-	bool fresh;
 	void *p;
 	int err;
 
@@ -206,7 +250,7 @@ void *pvvas_heap_small_alloc(const struct pvvas_heap *h, unsigned int cls)
 	}
 	/* no room for a slab, but for one block perhaps */
 	g = (size + GRANULE - 1) / GRANULE;
-	g = pvvas_heap_run_alloc(h, g, GRANULE, WORD(KIND_LARGE, g), &fresh);
+	g = run_with_memory(h, g, WORD(KIND_LARGE, g));
 	p = g ? heap_address(h, g) : NULL;
 	if (!p)
 		errno = heap_errno(h);
