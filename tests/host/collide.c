@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What vCPUs do in views, or KVM's emulator on their behalf, while others change
- * tables and the host logs writes and splits pages: no write is missed. The vCPUs
- * meet only on two CPUs.
+ * What one CPU does in a view, or KVM on its behalf, while another changes
+ * tables and the host logs writes, splits pages or has them come later: nothing
+ * is written where an entry does not lead any more, and no write is missed. The
+ * vCPUs meet only on two CPUs.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "vm.h"
@@ -17,9 +22,11 @@
 #define E_TABLE		((uint64_t)PVVAS_PROT_ALL)
 #define E_LEAF		(PVVAS_PROT_ALL | PVVAS_EPT_WB)
 #define E_LARGE		(E_LEAF | PVVAS_EPT_LARGE)
+#define PF_VECTOR	14
 
 /* In the kernel: an instruction that reads it is emulated without an exit. */
 #define IOAPIC		0xfec00000UL
+#define IN_IOAPIC	0x5aU
 
 #define SIZE		(4 * MIB)
 #define NR_FRAMES	(SIZE / PAGE)
@@ -60,13 +67,18 @@ static uint64_t run(struct vcpu *v, void *fn, uint64_t a, uint64_t b)
 			usleep(200);
 			continue;
 		}
+		/* without its context, the window is no memory */
+		if (v->run->exit_reason == KVM_EXIT_MMIO) {
+			memset(v->run->mmio.data, 0, 8);
+			continue;
+		}
 		if (vcpu_done(v, &ret))
 			return ret;
 		vcpu_unexpected(v);
 	}
 }
 
-/* With interrupt controllers, for the I/O APIC. */
+/* With an interrupt controller, which takes page faults that wait off a vCPU. */
 static void begin(int nr_vcpus, uint32_t ring)
 {
 	struct kvm_pvvas_config c = { .size = sizeof(c) };
@@ -99,6 +111,116 @@ static void begin(int nr_vcpus, uint32_t ring)
 	for (i = 0; i < (uint64_t)nr_vcpus; i++)
 		vcpu_hc_ok(&vm->vcpus[i], PVVAS_HC_CTX_LOAD, ctx, 0, 0);
 	atomic_store(&stop, 0);
+}
+
+/*
+ * KVM's emulator.  An entry leads to A or to B.  Once it has been changed and
+ * invalidated, nothing is written to the other.
+ */
+static uint64_t *entry, entry_to[2];
+static uint64_t word[2];
+static atomic_ulong copies;
+
+static uint64_t guest_copies(uint64_t va)
+{
+	uint64_t to, from;
+
+	*(volatile uint32_t *)IOAPIC = IN_IOAPIC;
+	vmfunc(0, 1);
+	while (!atomic_load(&stop)) {
+		to = va;
+		from = IOAPIC;
+		asm volatile("movsl" : "+D"(to), "+S"(from) : : "memory");
+		atomic_fetch_add_explicit(&copies, 1, memory_order_relaxed);
+	}
+	vmfunc(0, 0);
+	return 0;
+}
+
+static struct {
+	uint64_t written[2];
+	struct pvvas_hc_range row;
+} *shared;
+
+/* Return: how often a word changed that nothing led to. */
+static uint64_t guest_turns(uint64_t n, uint64_t seed)
+{
+	uint64_t i, k, to, bad = 0;
+	volatile uint32_t *gone;
+
+	for (i = 0; i < n && !bad; i++) {
+		to = i & 1;
+		*(volatile uint64_t *)entry = entry_to[to];
+		if (next(&seed) % 2)
+			hc(PVVAS_HC_INVALIDATE, shared->row.table,
+			   shared->row.first, 1);
+		else
+			hc(PVVAS_HC_INVALIDATE_LIST, &shared->row, 1, 0);
+		gone = (uint32_t *)word[!to];
+		shared->written[!to] += *gone == IN_IOAPIC;
+		*gone = 0;
+		for (k = next(&seed) % 400; k; k--)
+			bad += *gone != 0;
+	}
+	return bad;
+}
+
+static void *copy_on(void *arg)
+{
+	run_on(1);
+	run(&vm->vcpus[1], guest_copies, WINDOW_FREE, 0);
+	return arg;
+}
+
+static void turns(int level)
+{
+	uint64_t *t1, i, k, bad;
+	pthread_t t;
+
+	begin(2, 0);
+	shared = vm_shared(PAGE);
+	memset(shared, 0, sizeof(*shared));
+	atomic_store(&copies, 0);
+	entry = root_2mib(vm, roots[0], WINDOW_FREE);
+	for (i = 0; i < 2; i++) {
+		if (level == 2) {
+			entry_to[i] = (TEST_GPA + i * 2 * MIB) | E_LARGE;
+			word[i] = TEST_GPA + i * 2 * MIB;
+		} else {
+			entry_to[i] = (TEST_GPA + i * PAGE) | E_LEAF;
+			word[i] = TEST_GPA + i * PAGE;
+		}
+	}
+	if (level == 1) {
+		t1 = vm_shared(PAGE);
+		for (k = 1; k < 8; k++)
+			t1[k] = entry_to[0];
+		*entry = (uint64_t)t1 | E_TABLE;
+		entry = t1;
+	}
+	*entry = entry_to[0];
+	shared->row.table = (uint64_t)entry & ~(PAGE - 1);
+	shared->row.first = (uint64_t)entry / 8 & 511;
+	shared->row.count = 1;
+	run_on(0);
+	check_eq(pthread_create(&t, NULL, copy_on, NULL), 0);
+	while (!atomic_load(&copies))
+		usleep(1000);
+	bad = run(&vm->vcpus[0], guest_turns, 400, level);
+	atomic_store(&stop, 1);
+	pthread_join(t, NULL);
+	host_note("level %d: %lu copies, seen in A after %lu turns, in B after %lu",
+		  level, atomic_load(&copies), shared->written[0],
+		  shared->written[1]);
+	check_eq(bad, 0);
+	check(shared->written[0] && shared->written[1]);
+	vm_free(vm);
+}
+
+static void the_emulator_writes_nothing_where_no_entry_leads(void)
+{
+	turns(1);
+	turns(2);
 }
 
 /*
@@ -348,7 +470,108 @@ static void no_write_is_missing_in_the_log(void)
 	migrate(RING, 40);
 }
 
+/*
+ * A page that comes later: with an interrupt controller, KVM lets the vCPU halt
+ * meanwhile, and has nothing of the fault left.
+ */
+static int later(void *mem)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .range = { (uint64_t)mem, 2 * MIB },
+				       .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	check(fd >= 0);
+	check_eq(ioctl(fd, UFFDIO_API, &api), 0);
+	check_eq(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
+	return fd;
+}
+
+static uint64_t guest_try(uint64_t va, uint64_t slot)
+{
+	uint64_t val = 0;
+	long vector;
+
+	vmfunc(0, slot);
+	vector = try_read(va, &val);
+	return vector == -1 ? val : (uint64_t)vector;
+}
+
+static void *try_it(void *arg)
+{
+	return (void *)run(&vm->vcpus[1], guest_try, WINDOW_FREE, 1);
+	(void)arg;
+}
+
+enum meanwhile { NOTHING, VIEW_GOES, CONTEXT_GOES, ALL_GOES, ENTRY_CHANGES,
+		 NR_MEANWHILE };
+
+static void waits_for_a_page(enum meanwhile what)
+{
+	struct uffd_msg msg;
+	struct uffdio_copy c = { .len = PAGE };
+	uint64_t *page = vm_mem(PAGE), *t1;
+	struct vcpu *v;
+	void *saw;
+	pthread_t t;
+	int fd, stats;
+
+	begin(2, 0);
+	v = &vm->vcpus[0];
+	/* now, since KVM_RUN keeps others from the vCPU */
+	stats = vm_ioctl(vm->vcpus[1].fd, KVM_GET_STATS_FD, 0);
+	madvise(ram, 2 * MIB, MADV_NOHUGEPAGE);
+	madvise(ram, 2 * MIB, MADV_DONTNEED);
+	fd = later(ram);
+	t1 = vm_shared(PAGE);
+	t1[0] = TEST_GPA | E_LEAF;
+	*root_2mib(vm, roots[0], WINDOW_FREE) = (uint64_t)t1 | E_TABLE;
+	ram[2 * MIB / 8] = 2;
+	check_eq(pthread_create(&t, NULL, try_it, NULL), 0);
+	check_eq(read(fd, &msg, sizeof(msg)), sizeof(msg));
+	usleep(5000);
+	check_eq(kvm_stat_read(stats, "blocking"), 1);
+	switch (what) {
+	case VIEW_GOES:
+		check_eq(vcpu_hc(v, PVVAS_HC_VIEW_DESTROY, views[0], 0, 0), 0);
+		break;
+	case CONTEXT_GOES:
+		check_eq(vcpu_hc(v, PVVAS_HC_CTX_DESTROY, ctx, 0, 0), 0);
+		break;
+	case ALL_GOES:
+		check_eq(vcpu_hc(v, PVVAS_HC_RESET, 0, 0, 0), 0);
+		break;
+	case ENTRY_CHANGES:
+		t1[0] = (TEST_GPA + 2 * MIB) | E_LEAF;
+		check_eq(vcpu_hc(v, PVVAS_HC_INVALIDATE, (uint64_t)t1, 0, 512), 1);
+		break;
+	default:
+		break;
+	}
+	page[0] = 1;
+	c.src = (uint64_t)page;
+	c.dst = msg.arg.pagefault.address & ~(PAGE - 1);
+	check_eq(ioctl(fd, UFFDIO_COPY, &c), 0);
+	pthread_join(t, &saw);
+	check_eq(saw, what == VIEW_GOES ? PF_VECTOR :
+		      what == ENTRY_CHANGES ? 2 :
+		      what == NOTHING ? 1 : 0);
+	close(stats);
+	close(fd);
+	vm_free(vm);
+}
+
+static void a_page_that_comes_later_is_seen_in_the_view_of_then(void)
+{
+	enum meanwhile what;
+
+	for (what = NOTHING; what < NR_MEANWHILE; what++)
+		waits_for_a_page(what);
+}
+
 static const struct hostcase cases[] = {
+	CASE(a_page_that_comes_later_is_seen_in_the_view_of_then),
+	CASE_SECONDS(the_emulator_writes_nothing_where_no_entry_leads, 240),
 	CASE_SECONDS(no_write_is_missing_in_the_log, 400),
 };
 
