@@ -541,9 +541,8 @@ void pvvas_fault_exit(void);
 void pvvas_fault_work(struct callback_head *work);
 
 /* quota.c */
-enum pvvas_quota { PVVAS_QUOTA_OBJECTS, PVVAS_QUOTA_ATTACHMENTS,
-		   PVVAS_QUOTA_LINKS, PVVAS_QUOTA_PROCESSES,
-		   PVVAS_NR_QUOTAS };
+enum pvvas_quota { PVVAS_QUOTA_OBJECTS, PVVAS_QUOTA_ATTACHMENTS, PVVAS_QUOTA_LINKS,
+		   PVVAS_QUOTA_PROCESSES, PVVAS_NR_QUOTAS };
 
 struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind);
 struct rb_root_cached *pvvas_user_segs(struct pvvas_user *user);
