@@ -239,9 +239,10 @@ int pvvas_seg_reclaim_wait(struct pvvas_ioc_reclaim *arg)
 	seg = pvvas_seg_hold(arg->seg, PVVAS_READ | PVVAS_WRITE);
 	if (IS_ERR(seg))
 		return PTR_ERR(seg);
-	/* Pairs with the release in pvvas_reclaim_limit(). */
-	reclaim = pvvas_seg_is_part(seg) ? NULL :
-		  smp_load_acquire(&seg->memory->reclaim);
+	reclaim = NULL;
+	if (!pvvas_seg_is_part(seg))
+		/* Pairs with the release in pvvas_reclaim_limit(). */
+		reclaim = smp_load_acquire(&seg->memory->reclaim);
 	if (reclaim) {
 		kref_get(&reclaim->ref);
 		spin_lock(&pvvas_reclaim_lock);

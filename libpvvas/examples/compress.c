@@ -124,11 +124,11 @@ static int run(int sid)
 	for (i = 0; i < n; i++)
 		table[i] = (unsigned int)i / 7;
 	for (round = 0; round < 2; round++)
-		for (i = 0; i < n; i++)
+		for (i = 0; i < n; i++) {
 			if (table[i] != (unsigned int)i / 7 + round)
 				return 1;
-			else
-				table[i]++;
+			table[i]++;
+		}
 	err = seg_ctl(sid, SEG_CTL_STAT, &stat);
 	if (err)
 		return err;

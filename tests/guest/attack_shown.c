@@ -316,9 +316,9 @@ static void what_a_pager_has_is_not_read_as_zeroes(void)
 #define PAGED	256
 
 struct pagers {
-	int sid;
 	_Atomic int got[PAGED];
 	_Atomic int all;
+	int sid;
 };
 
 static void take_pages_out(void *arg)

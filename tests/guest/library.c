@@ -89,7 +89,7 @@ static void the_window_and_the_version_are_told(void)
 	check_eq(pvvas_version(), PVVAS_VERSION_MAJOR << 16 |
 		 PVVAS_VERSION_MINOR);
 	check_eq(pvvas_probe(-1), PVVAS_UNKNOWN);
-	check_eq(pvvas_probe(4), PVVAS_UNKNOWN);
+	check_eq(pvvas_probe(PVVAS_FEATURE_WRITES + 1), PVVAS_UNKNOWN);
 }
 
 static void structs_of_another_size_are_refused(void)

@@ -139,6 +139,7 @@ static void creates_segments_of_hugetlbfs(void)
 	char command[256];
 	int sid;
 
+	tcase_need(PVVAS_FEATURE_SWITCH);
 	hugetlb_pool(4);
 	snprintf(command, sizeof(command), "create seg %s 4M --hugetlb", name);
 	check_eq(pvvas(command), 0);
