@@ -426,7 +426,8 @@ void pvvas_tree_refuse(struct pvvas_tree *tree, pgoff_t first, u64 count,
 		if (n)
 			pvvas_invalidate_rows(rows, n);
 		spin_unlock_irqrestore(&tree->lock, flags);
-		if (!irqs_disabled() && !in_atomic())
+		/* Under the lock of the memory's pages they are off. */
+		if (!irqs_disabled())
 			cond_resched();
 	}
 }

@@ -49,7 +49,7 @@ bool pvvas_inject_table(gfp_t gfp)
 {
 	return pvvas_inject() ||
 	       (!gfpflags_allow_blocking(gfp) &&
-		(irqs_disabled() || in_atomic()) &&
+		!preemptible() &&
 		atomic_dec_if_positive(&inject_atomic) >= 0);
 }
 
