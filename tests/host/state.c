@@ -268,9 +268,12 @@ static void bad_records_are_refused_and_leave_nothing(void)
 	host_note("%lu records, %lu changes refused", nr, refused);
 	check(refused > nr * 5);
 	check_eq(set(to, records + 1, nr - 1), -EINVAL);
-	check_eq(set(to, (void *)8, nr), -EFAULT);
 	/* after all of it the good ones are still good */
 	check_eq(set(to, records, nr), 0);
+	/* what is no array of records leaves what is there */
+	check_eq(set(to, (void *)8, nr), -EFAULT);
+	check_eq(set(to, records, UINT64_MAX), -EINVAL);
+	check_eq(set(to, records, 1UL << 24), -EINVAL);
 	check_eq(vcpu_view(&to->vcpus[0]), s.view[1]);
 	check_eq(vcpu_peek(&to->vcpus[0], AT(5)), 555);
 	vm_free(to);

@@ -386,7 +386,9 @@ static void what_a_guest_flushes_by_cr4_is_gone_from_its_view(void)
  * modules of tests/flushes, which is long enough for what is to happen meanwhile.
  */
 #define YIELD		500
+/* With the plain view's: ten roots before, or the view's is the twentieth. */
 #define EARLIER		16
+#define EARLIER_18	18
 #define LATER		100
 
 static volatile uint64_t written, read_too_old, reads;
@@ -401,10 +403,10 @@ static void stay_on(int cpu)
 }
 
 /*
- * Shadow pages that a zap of all finds before those of slot 1's view, and others
- * that it finds after them: it yields after each ten.
+ * Roots that a zap of all finds before that of slot 1's view, and tables that it
+ * finds after those of that view: it yields after each ten roots, or tables.
  */
-static void begin_between_others(int vcpus)
+static void begin_between_others(int vcpus, uint64_t earlier)
 {
 	uint64_t i, ctx, *table, *other;
 
@@ -413,7 +415,7 @@ static void begin_between_others(int vcpus)
 	v = &vm->vcpus[0];
 	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 4000);
 	ctx = ctx_new(v);
-	for (i = 0; i < EARLIER; i++)
+	for (i = 0; i < earlier; i++)
 		view_new(v, ctx, 0, 0);
 	scene_make(&s, vm, SIZE, 2);
 	vcpu_vmfunc(v, 1);
@@ -504,16 +506,44 @@ static void take_a_page_meanwhile(void *(*takes_away)(void *), int yields)
 }
 
 /*
- * kvm_zap_obsolete_pages(): after its first yield a vCPU is in a view that it has
- * not come to.  Later it has taken that view's tables, and the leaf with them, so
- * that a notifier finds nothing.
+ * kvm_zap_obsolete_pages() empties the roots, then takes the tables below, and
+ * the leaves with them.  When it yields then, a notifier finds nothing: no CPU
+ * may know of a leaf by that time.
  */
 static void what_a_zap_has_taken_is_flushed_before_it_yields(void)
 {
-	begin_between_others(2);
+	begin_between_others(2, EARLIER);
 	vm_ram(vm, RAM_SLOT, RAM_GPA, SIZE, 0);
 	vcpu_vmfunc(v, 0);
-	take_a_page_meanwhile(zapper, 5);
+	take_a_page_meanwhile(zapper, 1);
+	vm_free(vm);
+}
+
+/*
+ * view_empty_obsolete_roots() yields when it has emptied the view's root: for the
+ * entry that the guest invalidates then, there is nothing left to take.
+ */
+static void what_an_emptied_root_had_is_gone_when_invalidated(void)
+{
+	uint64_t *root, i;
+	pthread_t z;
+
+	begin_between_others(1, EARLIER_18);
+	vm_ram(vm, RAM_SLOT, RAM_GPA, SIZE, 0);
+	vcpu_vmfunc(v, 1);
+	root = view_root(s.view[0]);
+	i = window_gpa(vm, AT(1)) >> 39 & 511;
+	host_put(YIELD_MS, "%d", YIELD);
+	check_eq(pthread_create(&z, NULL, zapper, NULL), 0);
+	usleep(YIELD * 500);
+	/* after ten roots: once more through the old one */
+	check_eq(vcpu_peek(v, AT(1)), 1001);
+	usleep(YIELD * 1000);
+	root[i] = 0;
+	check_eq(vcpu_hc(v, PVVAS_HC_INVALIDATE, (uint64_t)root, i, 1), 1);
+	check_eq(vcpu_try_peek(v, AT(1)), PF_VECTOR);
+	host_put(YIELD_MS, "0");
+	pthread_join(z, NULL);
 	vm_free(vm);
 }
 
@@ -531,7 +561,7 @@ static void what_a_list_has_taken_is_flushed_before_it_yields(void)
 {
 	uint64_t i;
 
-	begin_between_others(2);
+	begin_between_others(2, EARLIER);
 	rows = vm_shared(PAGE);
 	for (i = 0; i < 3; i++)
 		rows[i] = (struct pvvas_hc_range){
@@ -550,7 +580,7 @@ static void what_a_renewed_root_had_is_gone_when_invalidated(void)
 	uint64_t *root, i;
 	pthread_t z;
 
-	begin_between_others(1);
+	begin_between_others(1, EARLIER);
 	vm_ram(vm, RAM_SLOT, RAM_GPA, SIZE, 0);
 	vcpu_vmfunc(v, 1);
 	root = view_root(s.view[0]);
@@ -580,6 +610,7 @@ static const struct hostcase cases[] = {
 	CASE(what_a_guest_flushes_by_cr4_is_gone_from_its_view),
 	CASE_ONLY_NAMED(a_table_in_very_many_places_leaves_each_at_once),
 	CASE_ONLY_NAMED(what_a_zap_has_taken_is_flushed_before_it_yields),
+	CASE_ONLY_NAMED(what_an_emptied_root_had_is_gone_when_invalidated),
 	CASE_ONLY_NAMED(what_a_list_has_taken_is_flushed_before_it_yields),
 	CASE_ONLY_NAMED(what_a_renewed_root_had_is_gone_when_invalidated),
 };

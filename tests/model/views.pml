@@ -22,8 +22,9 @@
  *   NO_STORED_GFN     a leaf is looked for by what the guest's table says now
  *   NO_SEQ            a fault installs what it looked up before a notifier
  *   NO_GPTE_CHECK     a fault does not read the guest's entries again under the lock
- *   NO_FLUSH_YIELD    kvm_zap_obsolete_pages() yields without a flush
- *   NO_FLUSH_ZAP      ... or frees tables without one
+ *   NO_FLUSH_YIELD    a zap of all empties the roots, and yields without a flush
+ *   NO_FLUSH_EMPTY    ... or has emptied them, and does not flush
+ *   NO_EMPTY          ... or it leaves what the roots lead to
  *   NO_FLUSH_RENEW    a fault that comes before that zap empties its root without one
  *   NO_FLUSH_INVAL    INVALIDATE does not flush
  *   NO_FLUSH_LIST     ... or not when it yields between two rows of a list
@@ -349,25 +350,10 @@ inline maybe_yield(must_flush)
 	fi
 }
 
-#ifdef NO_FLUSH_YIELD
-#define FLUSH_YIELD	false
-#else
-#define FLUSH_YIELD	true
-#endif
-
-inline empty_root()
-{
-	if
-	:: obsolete && !killed -> link = 0; obsolete = false
-	:: else
-	fi
-}
-
 /* A memslot changes: kvm_mmu_zap_all_fast() */
 proctype slots()
 {
 	byte dying;
-	bool root_first;
 
 	/* root and table are of the generation before */
 	atomic { !mmu_lock ->
@@ -380,30 +366,34 @@ proctype slots()
 		mmu_lock = false
 	};
 
-	/* kvm_zap_obsolete_pages(): the list may have the root first or the table */
-	atomic { !mmu_lock ->
-		mmu_lock = true;
-		if
-		:: root_first = true; empty_root()
-		:: true
-		fi
-	};
-	maybe_yield(FLUSH_YIELD);
+	/* view_empty_obsolete_roots(), which may come to the root after a yield */
+	atomic { !mmu_lock -> mmu_lock = true };
+	maybe_yield(false);
+#ifndef NO_EMPTY
+	if
+	:: obsolete && !killed -> link = 0; obsolete = false
+	:: else
+	fi;
+#endif
+#ifndef NO_FLUSH_YIELD
+	maybe_yield(true);
+#else
+	maybe_yield(false);
+#endif
+#ifndef NO_FLUSH_EMPTY
+	flush();
+#endif
+	/* kvm_zap_obsolete_pages() */
+	maybe_yield(false);
 	d_step {
 		dying = old_table;
 		old_table = 0;
 		leaf[dying] = 0;
 		link = (link == dying -> 0 : link)
 	};
-	maybe_yield(FLUSH_YIELD);
+	maybe_yield(false);
 	atomic {
-		if
-		:: !root_first -> empty_root()
-		:: else
-		fi;
-#ifndef NO_FLUSH_ZAP
 		flush();
-#endif
 		table_live[dying] = false;
 		dying = 0;
 		mmu_lock = false
