@@ -2,8 +2,8 @@
 /*
  * What a guest's tables may cost the host where it holds mmu_lock: one frame in
  * very many places, one table in very many, many leaves, the log of a large
- * slot, a page to recycle. Budgets are instructions of the emulated machine; on another they are
- * only said, and so they are on a kernel that checks itself.
+ * slot, a page to recycle. Budgets are instructions of the emulated machine; on
+ * another they are only said, and so they are on a kernel that checks itself.
  */
 #include <string.h>
 #include <sys/mman.h>
