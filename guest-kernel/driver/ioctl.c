@@ -59,7 +59,7 @@ static_assert(sizeof(struct pvvas_ioc_lock) == 24);
 static_assert(sizeof(struct pvvas_ioc_seg_data) == 24);
 static_assert(sizeof(struct pvvas_ioc_life) == 16);
 static_assert(sizeof(struct pvvas_ioc_attr) == 328);
-static_assert(sizeof(struct pvvas_ioc_stats) == 216);
+static_assert(sizeof(struct pvvas_ioc_stats) == 224);
 static_assert(sizeof(struct pvvas_ioc_clone) == 56);
 static_assert(sizeof(struct pvvas_clone_row) == 16);
 static_assert(sizeof(struct pvvas_ioc_segs_clone) == 16);
@@ -333,6 +333,7 @@ static void pvvas_stats_driver(struct pvvas_ioc_stats *stats)
 	stats->threads = atomic_read(&pvvas_counts.threads);
 	stats->attachments = atomic_read(&pvvas_counts.attachments);
 	stats->pages = atomic64_read(&pvvas_counts.pages);
+	stats->freeing = atomic64_read(&pvvas_counts.freeing);
 	stats->links = atomic_read(&pvvas_counts.spans);
 	stats->trees = atomic64_read(&pvvas_counts.trees);
 	stats->tables = atomic64_read(&pvvas_counts.tables);
@@ -426,7 +427,7 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_PUBLISH)] = { 16, 0, pvvas_do_seg_publish },
 	[_IOC_NR(PVVAS_IOC_GETATTR)] = { 312, 328, pvvas_do_getattr },
 	[_IOC_NR(PVVAS_IOC_SETATTR)] = { 312, 328, pvvas_do_setattr },
-	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, 0, pvvas_do_stats },
+	[_IOC_NR(PVVAS_IOC_STATS)] = { 216, 224, pvvas_do_stats },
 	[_IOC_NR(PVVAS_IOC_PUBLISH_ALL)] = { 16, 0, pvvas_do_publish_all },
 	[_IOC_NR(PVVAS_IOC_LIFE_TOKEN)] = { 16, 0, pvvas_do_life_token },
 	[_IOC_NR(PVVAS_IOC_LIFE_ALIVE)] = { 16, 0, pvvas_do_life_alive },

@@ -3,7 +3,8 @@
  * The end of objects.
  *
  * A segment's pages may be many, and so may the segments of a VAS: they are freed by
- * who drops the last reference, but without pvvas_lock, in pvvas_unlock().
+ * who drops the last reference, but without pvvas_lock, in pvvas_unlock(); or, one
+ * object after the other, by a kernel thread, so that nobody waits for very many.
  *
  * What the hypervisor would not take back when its last user went is left over.
  * Nobody is there to get the error, and nothing that it may still show can be
@@ -26,6 +27,12 @@ static LIST_HEAD(pvvas_dead);		/* under pvvas_lock */
 static LIST_HEAD(pvvas_leftovers);	/* under pvvas_lock */
 static unsigned long pvvas_leftover_wait;	/* likewise */
 
+/* What the kernel thread is to end, the oldest first. */
+static LIST_HEAD(pvvas_later);		/* under pvvas_lock */
+
+static void pvvas_later_end(struct work_struct *work);
+static DECLARE_WORK(pvvas_later_work, pvvas_later_end);
+
 static void pvvas_leftover_again(struct work_struct *work);
 static DECLARE_DELAYED_WORK(pvvas_leftover_work, pvvas_leftover_again);
 
@@ -39,6 +46,37 @@ void pvvas_bury(struct pvvas_leftover *left,
 	lockdep_assert_held(&pvvas_lock);
 	left->end = end;
 	list_add_tail(&left->node, &pvvas_dead);
+}
+
+/* The same, but @end is called by a kernel thread. */
+void pvvas_bury_later(struct pvvas_leftover *left,
+		      bool (*end)(struct pvvas_leftover *left))
+{
+	lockdep_assert_held(&pvvas_lock);
+	left->end = end;
+	list_add_tail(&left->node, &pvvas_later);
+	queue_work(pvvas_wq, &pvvas_later_work);
+}
+
+static struct pvvas_leftover *pvvas_later_next(void)
+{
+	struct pvvas_leftover *left;
+
+	mutex_lock(&pvvas_lock);
+	left = list_first_entry_or_null(&pvvas_later, struct pvvas_leftover,
+					node);
+	if (left)
+		list_del(&left->node);
+	pvvas_unlock();
+	return left;
+}
+
+static void pvvas_later_end(struct work_struct *work)
+{
+	struct pvvas_leftover *left;
+
+	while ((left = pvvas_later_next()))
+		left->end(left);
 }
 
 void pvvas_unlock(void)
@@ -102,8 +140,9 @@ void pvvas_leave(struct pvvas_leftover *left,
 	mod_delayed_work(pvvas_wq, &pvvas_leftover_work, pvvas_leftover_wait);
 }
 
-/* Nothing is left, else we would not unload; but the work may be at its end. */
+/* Nothing is left, else we would not unload; but the works may be at their end. */
 void pvvas_leftover_flush(void)
 {
+	flush_work(&pvvas_later_work);
 	cancel_delayed_work_sync(&pvvas_leftover_work);
 }

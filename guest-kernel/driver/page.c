@@ -31,15 +31,22 @@
 /* How far the kernel's writes for a program may go beyond a cgroup's limit. */
 #define PVVAS_MEMCG_SLACK	((4UL << 20) >> PAGE_SHIFT)
 
-static bool pvvas_memcg_full(struct mem_cgroup *memcg, unsigned long pages)
+static bool pvvas_memcg_below(struct mem_cgroup *memcg, unsigned long pages,
+			      unsigned long slack)
 {
 #ifdef CONFIG_MEMCG
 	for (; memcg; memcg = parent_mem_cgroup(memcg))
 		if (page_counter_read(&memcg->memory) + pages >
-		    READ_ONCE(memcg->memory.max) + PVVAS_MEMCG_SLACK)
-			return true;
+		    READ_ONCE(memcg->memory.max) + slack)
+			return false;
 #endif
-	return false;
+	return true;
+}
+
+/* Is there room for @pages more? */
+bool pvvas_memcg_room(struct mem_cgroup *memcg, unsigned long pages)
+{
+	return pvvas_memcg_below(memcg, pages, 0);
 }
 
 /* The pages from @index on, by the segment's policy. */
@@ -131,7 +138,8 @@ struct page *pvvas_page_alloc(struct pvvas_seg *mem, pgoff_t index, gfp_t gfp,
 	 * GFP_ATOMIC is charged whatever the limit says, in the hope that such
 	 * pages are few.  A single system call could write to all of a segment.
 	 */
-	if (gfp & __GFP_HIGH && pvvas_memcg_full(mem->memcg, 1UL << order))
+	if (gfp & __GFP_HIGH && !pvvas_memcg_below(mem->memcg, 1UL << order,
+						   PVVAS_MEMCG_SLACK))
 		gfp &= ~__GFP_HIGH;
 	gfp |= __GFP_NOWARN | __GFP_ACCOUNT;
 	page = mem->colors ? pvvas_page_colored(mem, index, gfp) :
@@ -488,18 +496,33 @@ struct page *pvvas_seg_page_get(struct pvvas_seg *seg, pgoff_t index)
 	return page;
 }
 
+/* Pages after which the rest is counted again. */
+#define PVVAS_FREE_BATCH	512
+
+static void pvvas_pages_freed(struct pvvas_seg *mem, s64 nr)
+{
+	mem->freeing -= nr;
+	atomic64_sub(nr, &pvvas_counts.freeing);
+}
+
+/* Those of a segment that nobody finds any more. */
 void pvvas_pages_free(struct pvvas_seg *mem)
 {
 	struct page *page;
 	unsigned long index;
+	u32 nr = 0;
 
-	pvvas_quota_memory_back(mem->obj.charged,
-				atomic64_read(&mem->resident));
 	xa_for_each(&mem->pages, index, page) {
 		if (mem->pinned)
 			unpin_user_pages_dirty_lock(&page, 1, true);
 		else
 			pvvas_page_put(page);
+		if (++nr == PVVAS_FREE_BATCH) {
+			pvvas_pages_freed(mem, nr);
+			nr = 0;
+		}
 		cond_resched();
 	}
+	pvvas_pages_freed(mem, nr);
+	WARN_ON_ONCE(mem->freeing);
 }

@@ -65,6 +65,7 @@ int pvvas_page_put_at(struct pvvas_seg *mem, pgoff_t index, struct page *page,
 int pvvas_page_show(struct pvvas_seg *face, pgoff_t index, struct page *page);
 void pvvas_zeroes_hide(struct pvvas_seg *mem, pgoff_t index, u32 nr);
 void pvvas_pages_free(struct pvvas_seg *mem);
+bool pvvas_memcg_room(struct mem_cgroup *memcg, unsigned long pages);
 
 /* extent.c */
 int pvvas_extent_touch(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp);

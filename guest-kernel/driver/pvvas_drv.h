@@ -8,7 +8,7 @@
  *   proc->cover_lock (mutex)  cover.c: its threads are covered
  *   pvvas_procs_lock (mutex)  process.c: are there processes, and the fork probe
  *   pvvas_lock (mutex)        objects, names, links, attachments, slots; given
- *				back with pvvas_unlock()
+ *				back with pvvas_unlock() (leftover.h)
  *     procs hash lock (spin)    process.c: mm -> process
  *       proc->lock (spin)       the process's list of threads
  *     bucket->lock (spin)       wait.c: threads that wait for a word
@@ -49,6 +49,7 @@
 #include <linux/xarray.h>
 #include <linux/pvvas.h>
 #include <linux/pvvas_para.h>
+#include "leftover.h"
 #include "links.h"
 #include "window.h"
 
@@ -63,7 +64,6 @@ struct pvvas_user;
 struct pvvas_view;
 
 extern struct mutex pvvas_lock;
-void pvvas_unlock(void);	/* leftover.c: instead of mutex_unlock() */
 
 /*
  * How memory for which the caller's cgroup pays is allocated under pvvas_lock: a
@@ -110,15 +110,6 @@ struct pvvas_object {
 	time64_t atime;
 	time64_t mtime;
 	time64_t ctime;
-};
-
-/**
- * struct pvvas_leftover - in what does not go at once (leftover.c)
- * @end: as for pvvas_give_back() or pvvas_bury()
- */
-struct pvvas_leftover {
-	struct list_head node;
-	bool (*end)(struct pvvas_leftover *left);
 };
 
 struct pvvas_vas {
@@ -179,6 +170,7 @@ struct pvvas_vas {
  * @lockable: a switch locks it
  * @links: struct pvvas_link.in_seg
  * @lock: once it was lockable (lock.c); another one each time that it becomes so
+ * @freeing: once it is dead: its pages that are still to be freed
  */
 struct pvvas_seg {
 	struct pvvas_object obj;
@@ -230,6 +222,7 @@ struct pvvas_seg {
 	struct list_head links;
 	u32 nr_links;
 	struct pvvas_seglock *lock;
+	s64 freeing;
 	struct pvvas_leftover left;
 };
 
@@ -386,7 +379,7 @@ DECLARE_PER_CPU(struct pvvas_cpu, pvvas_cpu);
 
 struct pvvas_counts {
 	atomic_t vases, segs, processes, threads, attachments, spans;
-	atomic64_t pages, tables, trees;
+	atomic64_t pages, tables, trees, freeing;
 };
 
 extern struct pvvas_counts pvvas_counts;
@@ -428,15 +421,6 @@ void pvvas_object_use(struct pvvas_object *obj);
 void pvvas_object_unuse(struct pvvas_object *obj);
 u64 pvvas_object_idle(const struct pvvas_object *obj);
 void pvvas_expiry_exit(void);
-
-/* leftover.c */
-void pvvas_bury(struct pvvas_leftover *left,
-		bool (*end)(struct pvvas_leftover *left));
-void pvvas_give_back(struct pvvas_leftover *left,
-		     bool (*end)(struct pvvas_leftover *left));
-void pvvas_leave(struct pvvas_leftover *left,
-		 bool (*end)(struct pvvas_leftover *left));
-void pvvas_leftover_flush(void);
 
 /* vas.c */
 int pvvas_vas_create(struct pvvas_ioc_create *arg);

@@ -179,6 +179,34 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 	return ret;
 }
 
+/* Pages of a segment, from which on a kernel thread frees them. */
+#define PVVAS_LATER_PAGES	((16UL << 20) >> PAGE_SHIFT)
+
+/*
+ * Can the pages of @seg be there for a while yet?  Not where memory is short: what they
+ * are freed for must not fail.  So there is to be as much again in the cgroup that pays,
+ * and twice what waits in the machine.
+ */
+static bool pvvas_seg_later(const struct pvvas_seg *seg)
+{
+	u64 waiting = atomic64_read(&pvvas_counts.freeing);
+
+	return seg->freeing >= PVVAS_LATER_PAGES && !seg->pinned &&
+	       seg->policy == PVVAS_NUMA_DEFAULT &&
+	       2 * waiting <= si_mem_available() &&
+	       pvvas_memcg_room(seg->memcg, seg->freeing);
+}
+
+/* From now on its pages are nobody's quota. */
+static void pvvas_seg_free_begin(struct pvvas_seg *seg)
+{
+	s64 bytes = atomic64_xchg(&seg->resident, 0);
+
+	pvvas_quota_memory_back(seg->obj.charged, bytes);
+	seg->freeing += bytes >> PAGE_SHIFT;
+	atomic64_add(bytes >> PAGE_SHIFT, &pvvas_counts.freeing);
+}
+
 /*
  * The tables, and then what they show.  Without locks.  Demand faults that have found
  * the segment end first.
@@ -191,6 +219,8 @@ static bool pvvas_seg_end(struct pvvas_leftover *left)
 	wait_var_event(&seg->faulting, !atomic_read(&seg->faulting));
 	pvvas_tree_free(seg->tree);
 	pvvas_reclaim_end(seg);
+	/* Those of faults that were under way. */
+	pvvas_seg_free_begin(seg);
 	pvvas_pages_free(seg);
 	pvvas_seg_lock_free(seg);
 	xa_destroy(&seg->pages);
@@ -218,7 +248,11 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 	xa_unlock_irq(&mem->pages);
 	if (seg->tree)
 		xa_erase_irq(&pvvas_segs_by_tree, seg->tree->seg);
-	pvvas_bury(&seg->left, pvvas_seg_end);
+	pvvas_seg_free_begin(seg);
+	if (pvvas_seg_later(seg))
+		pvvas_bury_later(&seg->left, pvvas_seg_end);
+	else
+		pvvas_bury(&seg->left, pvvas_seg_end);
 }
 
 /*

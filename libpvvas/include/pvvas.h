@@ -455,7 +455,8 @@ int pvvas_probe(enum pvvas_feature feature);
 
 /**
  * struct pvvas_stats - counters
- * @size: sizeof(struct pvvas_stats), set by the caller
+ * @size: sizeof(struct pvvas_stats), set by the caller; less, as in the first version,
+ *	where it was compiled with an older header
  *
  * First what the driver has now, then KVM's counts for the whole VM since its
  * start, then what KVM has now.
@@ -493,6 +494,8 @@ struct pvvas_stats {
 	uint64_t hv_views;
 	uint64_t hv_shadow_pages;
 	uint64_t hv_max_shadow_pages;
+	/* the driver: of the pages, those of deleted segments, still to be freed */
+	uint64_t freeing;
 };
 
 /** pvvas_stats - read the counters */

@@ -4,7 +4,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -114,12 +116,17 @@ PVVAS_EXPORT int pvvas_begin(void)
 	return err ? err : pvvas_call(PVVAS_IOC_BEGIN, &arg);
 }
 
-PVVAS_EXPORT int pvvas_stats(struct pvvas_stats *out)
+/* What programs had that were compiled with the first version. */
+#define STATS_FIRST	offsetof(struct pvvas_stats, freeing)
+
+PVVAS_EXPORT int pvvas_stats(struct pvvas_stats *stats)
 {
 	struct pvvas_ioc_stats s = { .size = sizeof(s) };
+	struct pvvas_stats all, *out = &all;
+	uint32_t size = stats ? stats->size : 0;
 	int err;
 
-	if (!out || out->size != sizeof(*out))
+	if (size < STATS_FIRST || size > sizeof(*out))
 		return -EINVAL;
 	err = pvvas_call(PVVAS_IOC_STATS, &s);
 	if (err)
@@ -151,7 +158,10 @@ PVVAS_EXPORT int pvvas_stats(struct pvvas_stats *out)
 	COPY(hv_views);
 	COPY(hv_shadow_pages);
 	COPY(hv_max_shadow_pages);
+	COPY(freeing);
 #undef COPY
+	out->size = size;
 	out->reserved = 0;
+	memcpy(stats, out, size);
 	return 0;
 }

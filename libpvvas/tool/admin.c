@@ -189,7 +189,7 @@ static const struct counter {
 #define NOW(name)	{ #name, offsetof(struct pvvas_stats, name), false }
 #define GROWS(name)	{ #name, offsetof(struct pvvas_stats, name), true }
 	NOW(vases), NOW(segs), NOW(processes), NOW(threads), NOW(attachments),
-	NOW(pages), NOW(links), NOW(trees), NOW(tables), NOW(hv_ctxs),
+	NOW(pages), NOW(freeing), NOW(links), NOW(trees), NOW(tables), NOW(hv_ctxs),
 	NOW(hv_views), NOW(hv_shadow_pages), NOW(hv_max_shadow_pages),
 	GROWS(ctx_loads), GROWS(demand_faults), GROWS(hv_exits),
 	GROWS(hv_hypercalls), GROWS(hv_ept_violations), GROWS(hv_vmfunc_exits),

@@ -116,7 +116,7 @@ static void ctl_refuses_unknown_commands_and_swapped_arguments(void **state)
 
 static void structs_bring_their_size(void **state)
 {
-	struct pvvas_stats st = { .size = sizeof(st) - 1 };
+	struct pvvas_stats st = { .size = offsetof(struct pvvas_stats, freeing) - 1 };
 	struct vas_attr va = { .size = 0 };
 	struct seg_attr sa = { .size = 1 };
 	void *base;
@@ -124,6 +124,8 @@ static void structs_bring_their_size(void **state)
 
 	(void)state;
 	assert_int_equal(pvvas_stats(NULL), -EINVAL);
+	assert_int_equal(pvvas_stats(&st), -EINVAL);
+	st.size = sizeof(st) + 1;
 	assert_int_equal(pvvas_stats(&st), -EINVAL);
 	assert_int_equal(vas_ctl(VAS_CTL_GETATTR, 1, &va), -EINVAL);
 	assert_int_equal(vas_ctl(VAS_CTL_GETATTR, 1, NULL), -EINVAL);

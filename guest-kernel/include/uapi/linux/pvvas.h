@@ -371,7 +371,8 @@ struct pvvas_ioc_attr {
  * @reserved: 0
  *
  * Driver: objects that exist now and context loads asked for.  hv_*: from
- * PVVAS_HC_STATS, for the whole VM (see struct pvvas_hc_stats).
+ * PVVAS_HC_STATS, for the whole VM (see struct pvvas_hc_stats).  @freeing: of @pages,
+ * those of segments that are gone, which a kernel thread is about to free.
  */
 struct pvvas_ioc_stats {
 	__u32 size;
@@ -402,6 +403,7 @@ struct pvvas_ioc_stats {
 	__u64 hv_views;
 	__u64 hv_shadow_pages;
 	__u64 hv_max_shadow_pages;
+	__u64 freeing;
 };
 
 #define PVVAS_IOC_TYPE		0xb7
