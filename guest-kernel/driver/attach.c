@@ -73,7 +73,7 @@ static bool pvvas_att_end(struct pvvas_leftover *left)
 	}
 	if (att->space)
 		pvvas_views_leave(att->space);
-	pvvas_space_free(att->space);
+	pvvas_space_bury(att->space);
 	pvvas_links_free(&att->links, U32_MAX);
 	pvvas_object_unuse(&att->vas->obj);
 	pvvas_object_put(&att->vas->obj);
@@ -289,34 +289,6 @@ void pvvas_detach_all(struct pvvas_proc *proc)
 	} while (att);
 }
 
-/*
- * A space of the attachment's own, which begins with what the VAS has: the one thing
- * that goes through all segments of a VAS under pvvas_lock, as none may come or go
- * meanwhile.  It happens once for an attachment.  A segment is 4,600 instructions
- * (tests/guest/costs.c), and user_links bounds how many there are: others may wait for
- * 300 million of them.
- */
-static int pvvas_att_part(struct pvvas_att *att)
-{
-	struct pvvas_space *space = pvvas_space_new(PVVAS_GFP_LOCKED);
-	struct pvvas_link *link;
-	int ret = 0;
-
-	if (!space)
-		return -ENOMEM;
-	for (link = pvvas_links_first(&att->vas->links); link && !ret;
-	     link = pvvas_links_next(link))
-		ret = pvvas_space_attach(space, link->seg->tree,
-					 link->prot & att->rights);
-	if (ret) {
-		pvvas_space_free(space);
-		return ret;
-	}
-	att->space = space;
-	pvvas_view_change(att->view, space, PVVAS_RW);
-	return 0;
-}
-
 static int pvvas_seg_attach_private(struct pvvas_att *att,
 				    struct pvvas_seg *seg, u32 prot,
 				    struct pvvas_link **spare)
@@ -327,7 +299,7 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
 	if (pvvas_link_overlaps(&att->vas->links, seg) ||
 	    pvvas_link_overlaps(&att->links, seg))
 		return -EEXIST;
-	ret = att->space ? 0 : pvvas_att_part(att);
+	ret = att->parted == U64_MAX ? 0 : pvvas_att_part(att);
 	if (ret)
 		return ret;
 	link = pvvas_link_new(seg, prot, spare);
@@ -413,6 +385,13 @@ static int pvvas_seg_attach_locked(struct pvvas_ioc_seg_attach *arg,
 	return pvvas_vas_link(vas, seg, prot, spare);
 }
 
+static bool pvvas_seg_attach_again(int ret, u32 *tries)
+{
+	if (ret == -EAGAIN)
+		return !fatal_signal_pending(current);
+	return ret == -ENOMEM && pvvas_make_room(tries);
+}
+
 int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg)
 {
 	struct pvvas_link *spare;
@@ -431,7 +410,8 @@ int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg)
 		ret = pvvas_seg_attach_locked(arg, &spare);
 		pvvas_unlock();
 		kfree(spare);
-	} while (ret == -ENOMEM && pvvas_make_room(&tries));
+		cond_resched();
+	} while (pvvas_seg_attach_again(ret, &tries));
 	if (!ret && arg->target & PVVAS_HANDLE)
 		pvvas_dump_update(arg->target);
 	return ret;

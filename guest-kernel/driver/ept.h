@@ -98,7 +98,7 @@ static inline void pvvas_tops_add(struct pvvas_top_range *range, u32 top)
  * @views: those that have it
  * @spans: number of a block of memory -> struct pvvas_span; read under RCU
  * @crowded: number of a GiB -> level 2 table of the space's own
- * @rcu: to be freed
+ * @rcu: to be freed; @left: likewise
  * @used: of @tops, all that there are; under @lock
  * @tops: for each 512 GiB where segments are its level 3 table, or NULL
  */
@@ -110,6 +110,7 @@ struct pvvas_space {
 	struct maple_tree spans;
 	struct xarray crowded;
 	struct rcu_head rcu;
+	struct pvvas_leftover left;
 	struct pvvas_top_range used;
 	u64 *tops[];
 };
@@ -225,6 +226,7 @@ int pvvas_tree_small(struct pvvas_tree *tree, u64 gpa);
 /* space.c; pvvas_lock held but for the last two */
 struct pvvas_space *pvvas_space_new(gfp_t gfp);
 void pvvas_space_free(struct pvvas_space *space);
+void pvvas_space_bury(struct pvvas_space *space);
 int pvvas_space_attach(struct pvvas_space *space, struct pvvas_tree *tree,
 		       u32 prot);
 bool pvvas_space_detach(struct pvvas_space *space, struct pvvas_tree *tree);

@@ -253,6 +253,7 @@ struct pvvas_clone {
 /**
  * struct pvvas_att - an attachment: a VAS in a process
  * @space: the VAS's segments and private ones, once there was one; else NULL
+ * @parted: up to which address @space has the VAS's; U64_MAX: all, and @view has it
  * @slot: where its view is resident, or 0; @lost: it should be (slot.c)
  * @rights: PVVAS_READ and _WRITE, what the process may do in the VAS
  * @charged: whose quota it counts against
@@ -264,6 +265,7 @@ struct pvvas_att {
 	struct pvvas_vas *vas;
 	struct pvvas_view *view;
 	struct pvvas_space *space;
+	u64 parted;
 	u32 handle;
 	u32 slot;
 	bool lost;
@@ -457,6 +459,10 @@ int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg);
 int pvvas_link_next(struct pvvas_ioc_link *arg);
 struct pvvas_seg *pvvas_att_seg(u32 handle, u32 id, u32 *rights);
 void pvvas_detach_all(struct pvvas_proc *proc);
+
+/* part.c; pvvas_lock held */
+int pvvas_att_part(struct pvvas_att *att);
+bool pvvas_att_parted(const struct pvvas_att *att, u64 address);
 
 /* life.c */
 void pvvas_life_init(void);

@@ -83,20 +83,27 @@ struct pvvas_space *pvvas_space_new(gfp_t gfp)
 	return space;
 }
 
+/* A demand fault that has found the space leaves its tables alone from now on. */
+static void pvvas_space_die(struct pvvas_space *space)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&space->lock, flags);
+	space->dead = true;
+	spin_unlock_irqrestore(&space->lock, flags);
+}
+
 /* No view has it: pvvas_views_leave(). */
 void pvvas_space_free(struct pvvas_space *space)
 {
 	struct pvvas_span *span;
-	unsigned long i = 0, flags;
+	unsigned long i = 0;
 	LIST_HEAD(list);
 	u64 *table;
 
 	if (!space)
 		return;
-	/* A demand fault that has found the space leaves its tables alone. */
-	spin_lock_irqsave(&space->lock, flags);
-	space->dead = true;
-	spin_unlock_irqrestore(&space->lock, flags);
+	pvvas_space_die(space);
 	mt_for_each(&space->spans, span, i, ULONG_MAX) {
 		kfree_rcu(span, rcu);
 		atomic_dec(&pvvas_counts.spans);
@@ -109,6 +116,21 @@ void pvvas_space_free(struct pvvas_space *space)
 	pvvas_tables_free(&list, space->shown);
 	xa_destroy(&space->crowded);
 	kfree_rcu(space, rcu);
+}
+
+static bool pvvas_space_end(struct pvvas_leftover *left)
+{
+	pvvas_space_free(container_of(left, struct pvvas_space, left));
+	return true;
+}
+
+/* The same without pvvas_lock, which is held now: it may have very many segments. */
+void pvvas_space_bury(struct pvvas_space *space)
+{
+	if (!space)
+		return;
+	pvvas_space_die(space);
+	pvvas_bury(&space->left, pvvas_space_end);
 }
 
 static u64 pvvas_gib(u64 gpa)

@@ -115,7 +115,8 @@ static int pvvas_link_show(struct pvvas_vas *vas, const struct pvvas_link *link)
 	int ret = pvvas_space_attach(vas->space, link->seg->tree, link->prot);
 
 	list_for_each_entry(att, &vas->atts, in_vas)
-		if (!ret && att->space && !pvvas_link_hidden(att, link))
+		if (!ret && pvvas_att_parted(att, link->seg->start) &&
+		    !pvvas_link_hidden(att, link))
 			ret = pvvas_space_attach(att->space, link->seg->tree,
 						 link->prot & att->rights);
 	if (ret)

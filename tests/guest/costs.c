@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/pvvas.h>
@@ -211,6 +212,42 @@ static void a_first_private_segment_costs_little_a_segment_of_the_vas(void)
 		   next);
 	check(one <= MOST_A_LINK * (uint64_t)MANY);
 	check(next <= one / 4);
+}
+
+/* Calls of another process that need the driver's lock. */
+static void find_again_and_again(void *arg)
+{
+	atomic_ulong *calls = arg;
+
+	for (;;) {
+		check_eq(vas_find("nothing of this name"), -ENOENT);
+		atomic_fetch_add(calls, 1);
+	}
+}
+
+/* Turns that others must get at least, of one for 32 segments. */
+#define FEW_CALLS	(MANY / 32 / 4)
+
+static void a_first_private_segment_keeps_nobody_waiting_to_its_end(void)
+{
+	int sid = tcase_seg(NULL, BASE + 2 * MANY * BLOCK, BLOCK, 0600);
+	int vh, vid = vas_of_many(MANY, BLOCK);
+	atomic_ulong *calls = tcase_shared(sizeof(*calls));
+	unsigned long before, meanwhile;
+	pid_t pid;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	vh = check_id(vas_attach(vid));
+	pid = tcase_spawn(find_again_and_again, calls);
+	while (atomic_load(calls) < 10)
+		usleep(1000);
+	before = atomic_load(calls);
+	check_eq(seg_attach(vh, sid), 0);
+	meanwhile = atomic_load(calls) - before;
+	check_eq(kill(pid, SIGKILL), 0);
+	check_eq(waitpid(pid, NULL, 0), pid);
+	tcase_note("%d segments, %lu calls meanwhile", MANY, meanwhile);
+	check(meanwhile >= FEW_CALLS);
 }
 
 /* 0 if the VAS has the segment as one that is lockable, or -ENOENT. */
@@ -504,6 +541,7 @@ static const struct tcase cases[] = {
 	CASE(attaching_and_detaching_costs_at_most_2_hypercalls),
 	CASE_SECONDS(attaching_costs_the_same_for_1_and_2000_segments, 120),
 	CASE_SECONDS(a_first_private_segment_costs_little_a_segment_of_the_vas, 120),
+	CASE_SECONDS(a_first_private_segment_keeps_nobody_waiting_to_its_end, 120),
 	CASE_SECONDS(a_segment_in_2000_vases_is_lockable_in_each, 120),
 	CASE_SECONDS(making_a_segment_costs_the_same_beside_2000_others, 120),
 	CASE_SECONDS(asking_what_a_view_shows_is_cheap_whatever_it_hides, 120),
