@@ -295,6 +295,8 @@ int pvvas_extent_touch(struct pvvas_seg *seg, pgoff_t index, gfp_t gfp)
 	struct xarray *pages = &seg->memory->pages;
 	int ret = -EBUSY;
 
+	if (!pvvas_extent_wanted(seg->memory))
+		return ret;
 	if (seg->memory->huge)
 		return pvvas_extent_fill(seg, index, from, to, gfp);
 	if (index >= from + 2 && xa_load(pages, index - 1) &&

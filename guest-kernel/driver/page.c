@@ -345,7 +345,8 @@ static int pvvas_page_try(struct pvvas_seg *seg, pgoff_t index, u32 access,
 		__xa_clear_mark(&mem->pages, index, PVVAS_IDLE);
 		pvvas_evict_not(mem, page);
 	}
-	if (access & PVVAS_PROT_WRITE) {
+	/* One that is new has no marks but those. */
+	if (access & PVVAS_PROT_WRITE && (found || mem->tracking)) {
 		if (xa_get_mark(&mem->pages, index, PVVAS_COW)) {
 			ret = pvvas_page_own(mem, index, &page, spare);
 			if (ret)
@@ -375,6 +376,23 @@ static bool pvvas_page_last_try(gfp_t gfp, bool user)
 	return !user || gfpflags_allow_blocking(gfp);
 }
 
+/* A page, and nodes of the tree for it where that may sleep; or NULL. */
+static struct page *pvvas_page_spare(struct pvvas_seg *mem, pgoff_t index,
+				     gfp_t gfp)
+{
+	struct page *page = pvvas_page_alloc(mem, index, gfp | __GFP_ZERO, 0);
+
+	if (!gfpflags_allow_blocking(gfp))
+		return page;
+	if (!page) {
+		pvvas_reclaim_short(mem);
+	} else if (xa_reserve_irq(&mem->pages, index, gfp | __GFP_NOWARN)) {
+		pvvas_page_put(page);
+		page = NULL;
+	}
+	return page;
+}
+
 static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 			     gfp_t gfp, bool user)
 {
@@ -401,6 +419,10 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 		pvvas_memory_refused(mem, ret);
 	if (ret)
 		return ret;
+	/* What will be wanted is made without asking first. */
+	if (!mem->pager && !xa_load(&mem->pages, index) &&
+	    pvvas_page_wanted(seg, access))
+		spare = pvvas_page_spare(mem, index, gfp);
 	for (;;) {
 		xa_lock_irqsave(&mem->pages, flags);
 		ret = user && mem->changing ? -EINPROGRESS :
@@ -408,16 +430,11 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 		xa_unlock_irqrestore(&mem->pages, flags);
 		if (ret != -EAGAIN)
 			break;
-		spare = pvvas_page_alloc(mem, index, gfp | __GFP_ZERO, 0);
-		ret = spare ? 0 : -ENOMEM;
-		if (ret && gfpflags_allow_blocking(gfp))
-			pvvas_reclaim_short(mem);
-		/* Nodes of the tree, where that may sleep. */
-		if (!ret && gfpflags_allow_blocking(gfp))
-			ret = xa_reserve_irq(&mem->pages, index,
-					     gfp | __GFP_NOWARN);
-		if (ret)
+		spare = pvvas_page_spare(mem, index, gfp);
+		if (!spare) {
+			ret = -ENOMEM;
 			break;
+		}
 	}
 	if (spare)
 		pvvas_page_put(spare);
