@@ -23,6 +23,10 @@ static int inject_more;
 module_param(inject_more, int, 0644);
 MODULE_PARM_DESC(inject_more, "then, fail so many more");
 
+static int inject_view_error = ENOMEM;
+module_param(inject_view_error, int, 0644);
+MODULE_PARM_DESC(inject_view_error, "with which error, where a view is to be made");
+
 static unsigned int inject_view_bits = PVVAS_VIEW_BITS;
 module_param(inject_view_bits, uint, 0444);
 MODULE_PARM_DESC(inject_view_bits, "physical address bits that views are to reach");
@@ -51,6 +55,11 @@ bool pvvas_inject_table(gfp_t gfp)
 	       (!gfpflags_allow_blocking(gfp) &&
 		!preemptible() &&
 		atomic_dec_if_positive(&inject_atomic) >= 0);
+}
+
+long pvvas_inject_no_view(void)
+{
+	return -READ_ONCE(inject_view_error);
 }
 
 bool pvvas_inject(void)

@@ -21,12 +21,18 @@ static __always_inline void pvvas_vmfunc(u32 slot)
 #ifdef PVVAS_INJECT
 #define PVVAS_MAY_INJECT	true
 bool pvvas_inject(void);
+long pvvas_inject_no_view(void);
 bool pvvas_inject_table(gfp_t gfp);
 #else
 #define PVVAS_MAY_INJECT	false
 static inline bool pvvas_inject(void)
 {
 	return false;
+}
+
+static inline long pvvas_inject_no_view(void)
+{
+	return 0;
 }
 
 static inline bool pvvas_inject_table(gfp_t gfp)
@@ -90,7 +96,7 @@ static inline long pvvas_hc_ctx_load(u64 ctx)
 static inline long pvvas_hc_view_create(u64 ctx, u32 slot, u64 root, u64 cookie)
 {
 	if (pvvas_inject())
-		return -ENOMEM;
+		return pvvas_inject_no_view();
 	return kvm_hypercall4(PVVAS_HC_VIEW_CREATE, ctx, slot, root, cookie);
 }
 

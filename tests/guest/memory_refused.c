@@ -22,47 +22,6 @@
 #define MIB	(1UL << 20)
 #define BLOCK	(2 * MIB)
 #define NOBODY	1000
-/* Seconds between two lines for one limit. */
-#define PAUSE	5
-
-/* The log from now on. */
-static int log_open(void)
-{
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-
-	check(fd >= 0);
-	check(lseek(fd, 0, SEEK_END) >= 0);
-	return fd;
-}
-
-/* How many lines with @text there are; closes the log. */
-static int log_count(int fd, const char *text)
-{
-	char line[8192];
-	ssize_t n;
-	int found = 0;
-
-	while ((n = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
-		if (n <= 0)
-			continue;
-		line[n] = '\0';
-		found += strstr(line, "pvvas: ") && strstr(line, text);
-	}
-	check_eq(errno, EAGAIN);
-	close(fd);
-	return found;
-}
-
-/* Some lines, and no more than one in so many seconds. */
-static void is_logged(int fd, const char *text, long since)
-{
-	long seconds = (tcase_microseconds() - since) / 1000000;
-	int n = log_count(fd, text);
-
-	tcase_note("%d lines in %ld s: %s", n, seconds, text);
-	check(n >= 1);
-	check(n <= 1 + seconds / PAUSE + 1);
-}
 
 static int heap_in(const char *base, size_t size, uint32_t flags)
 {
@@ -164,31 +123,31 @@ static void in_a_cgroup(void *arg)
 
 static void above_the_quota_of_a_user_malloc_is_enomem(void)
 {
-	int fd = log_open();
+	int fd = driver_log_open();
 	long now = tcase_microseconds();
 
 	driver_with("user_memory_mib", 4, 0, as_a_user);
-	is_logged(fd, "its user has user_memory_mib", now);
+	driver_is_logged(fd, "its user has user_memory_mib", now);
 }
 
 static void above_the_machines_limit_malloc_is_enomem(void)
 {
-	int fd = log_open();
+	int fd = driver_log_open();
 	long now = tcase_microseconds();
 
 	driver_with("max_memory_mib", 4, 0, as_root);
-	is_logged(fd, "all users have max_memory_mib", now);
+	driver_is_logged(fd, "all users have max_memory_mib", now);
 }
 
 static void above_the_limit_of_a_cgroup_malloc_is_enomem(void)
 {
-	int fd = log_open();
+	int fd = driver_log_open();
 	long now = tcase_microseconds();
 
 	cgroup_make("small", "16777216");
 	tcase_join(tcase_spawn(in_a_cgroup, NULL));
 	cgroup_remove("small");
-	is_logged(fd, "the memory cgroup of the segment's maker", now);
+	driver_is_logged(fd, "the memory cgroup of the segment's maker", now);
 }
 
 /* A page in each 2 MiB takes as much for tables: these are too many first. */
@@ -225,11 +184,11 @@ static void use_tables(void *arg)
 
 static void above_the_limit_of_tables_malloc_is_enomem(void)
 {
-	int fd = log_open();
+	int fd = driver_log_open();
 	long now = tcase_microseconds();
 
 	driver_with("max_memory_mib", 4, 0, use_tables);
-	is_logged(fd, "tables have half of max_memory_mib", now);
+	driver_is_logged(fd, "tables have half of max_memory_mib", now);
 }
 
 /* A heap, when there is next to nothing left for it; that is over at once. */
@@ -255,11 +214,11 @@ static void use_all(void *arg)
 static void above_what_the_machine_has_malloc_is_enomem(void)
 {
 	long kills = tcase_number("/proc/vmstat", "oom_kill ");
-	int fd = log_open();
+	int fd = driver_log_open();
 	long now = tcase_microseconds();
 
 	driver_with("max_memory_mib", 1 << 20, 0, use_all);
-	is_logged(fd, "the machine has none left", now);
+	driver_is_logged(fd, "the machine has none left", now);
 	check_eq(tcase_number("/proc/vmstat", "oom_kill "), kills);
 }
 

@@ -320,6 +320,38 @@ static void a_view_that_cannot_be_recorded_is_given_back(void)
 	driver_change_to("/modules/pvvas.ko");
 }
 
+/* Which hypercall makes the view: only then the error is that of too many. */
+static void attach_beyond_the_last_view(void *arg)
+{
+	int vid = check_id(vas_create(NULL, 0600)), n, ret = 0, vh;
+
+	(void)arg;
+	file_put(PARAM "_view_error", "28");	/* ENOSPC */
+	for (n = 1; n <= 10 && ret != -ENOSPC; n++) {
+		/* Again, after spare views have gone. */
+		inject(n, 1);
+		ret = vas_attach(vid);
+		inject(0, 0);
+	}
+	check_eq(ret, -ENOSPC);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_detach(vh), 0);
+}
+
+static void without_a_view_the_log_says_so_once_in_a_while(void)
+{
+	long now = tcase_microseconds();
+	int fd, i;
+
+	driver_change_to("/modules/pvvas-inject.ko");
+	fd = driver_log_open();
+	for (i = 0; i < 5; i++)
+		tcase_run(attach_beyond_the_last_view, NULL);
+	driver_is_logged(fd, "the hypervisor has no more views", now);
+	tcase_run(driver_empty_soon, NULL);
+	driver_change_to("/modules/pvvas.ko");
+}
+
 static int huge(void *base)
 {
 	struct pvvas_ioc_create arg = {
@@ -455,6 +487,7 @@ static const struct driver_case cases[] = {
 	DRIVER_CASE(several_refusals_in_turn_leave_nothing, 1),
 	DRIVER_CASE(an_attach_or_detach_that_is_refused_changes_nothing, 1),
 	DRIVER_CASE(a_view_that_cannot_be_recorded_is_given_back, 1),
+	DRIVER_CASE(without_a_view_the_log_says_so_once_in_a_while, 1),
 	DRIVER_CASE(two_mib_are_split_where_memory_can_be_waited_for, 1),
 	DRIVER_CASE(ids_come_round_and_miss_who_has_one, 1),
 	DRIVER_CASE(memory_that_views_do_not_reach_refuses_the_driver, 1),

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <string.h>
 #include <pvvas.h>
 
 #include "cgroup.h"
@@ -103,6 +104,46 @@ void driver_with(const char *name, long value, long normal,
 	}
 	driver_parameter(name, normal);
 	tcase_join(pid);
+}
+
+int driver_log_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	check(fd >= 0);
+	check(lseek(fd, 0, SEEK_END) >= 0);
+	return fd;
+}
+
+/* How many lines of the driver with @text there are; closes the log. */
+static int log_count(int fd, const char *text)
+{
+	char line[8192];
+	ssize_t n;
+	int found = 0;
+
+	while ((n = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
+		if (n <= 0)
+			continue;
+		line[n] = '\0';
+		found += strstr(line, "pvvas: ") && strstr(line, text);
+	}
+	check_eq(errno, EAGAIN);
+	close(fd);
+	return found;
+}
+
+/* Seconds between two lines for one limit. */
+#define PAUSE	5
+
+void driver_is_logged(int fd, const char *text, long since)
+{
+	long seconds = (tcase_microseconds() - since) / 1000000;
+	int n = log_count(fd, text);
+
+	tcase_note("%d lines in %ld s: %s", n, seconds, text);
+	check(n >= 1);
+	check(n <= 1 + seconds / PAUSE + 1);
 }
 
 int driver_cases(const struct driver_case *cases, int nr)

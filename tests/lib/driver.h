@@ -19,6 +19,13 @@ void driver_parameter(const char *name, long value);
 void driver_with(const char *name, long value, long normal,
 		 void (*fn)(void *arg));
 
+/*
+ * The kernel's log from now on; there are lines with @text, of the driver's, in it, which
+ * is closed: some, and no more than one in so many seconds from @since on.
+ */
+int driver_log_open(void);
+void driver_is_logged(int fd, const char *text, long since);
+
 /* Nothing is left of what cases made: now, or after a while.  For tcase_spawn(). */
 void driver_empty(void *arg);
 void driver_empty_soon(void *arg);
