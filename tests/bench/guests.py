@@ -33,6 +33,7 @@ GUESTS = [
      ["switching/empty_system_call", "switching/ping_pong_process_pipe"]),
     ("eight", "patched", "--mem 768 --smp 8 --pvvas on", ["filling", "locking"],
      ["filling/touch_in_order_by_threads", "locking/contended_by_threads"]),
+    ("large", "patched", "--mem 1664 --pvvas on", ["filling"], ["filling/touch_1_gib_in_order"]),
     ("patched_off", "patched", "--mem 512 --pvvas off --driver off", ["bystanders"], None),
     # these load the driver after their boot was measured
     ("patched_on", "patched", "--mem 512 --pvvas on --driver off", ["bystanders"], None),

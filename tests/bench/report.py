@@ -236,12 +236,15 @@ def targets(results):
             add(f"{name}: {counter}", row["counters"][counter] if row else None, most, "at most", counted=True)
 
     def filling(name, counter=None, fragmented=0, memory="vas"):
-        row = f.find("filling", name, memory=memory, fragmented=fragmented)
+        row = f.find("filling", name, "large" if name == "touch_1_gib_in_order" else "main", memory=memory,
+                     fragmented=fragmented)
         if row is None:
             return None
         return row["counters"][counter] if counter else main_figure(row)
 
     for text, name, beside, limit, exits, fragmented in (
+            ("first touch of 1 GiB in order over anonymous memory with THP", "touch_1_gib_in_order", "anonymous_thp", 1.1,
+             0.01, 0),
             ("first touch in order over anonymous memory with THP", "touch_in_order", "anonymous_thp", 1.1, 0.01, 0),
             ("the same where there are no 2 MiB, without THP", "touch_in_order", "anonymous_small", 1.5, 0.3, 1),
             ("populate over MADV_POPULATE_WRITE with THP", "populate", "anonymous_thp", 1.2, None, 0),
