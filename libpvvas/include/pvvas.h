@@ -494,7 +494,7 @@ struct pvvas_stats {
 	uint64_t hv_views;
 	uint64_t hv_shadow_pages;
 	uint64_t hv_max_shadow_pages;
-	/* the driver: of the pages, those of deleted segments, still to be freed */
+	/* the driver: pages of segments that are gone, still to be freed */
 	uint64_t freeing;
 };
 

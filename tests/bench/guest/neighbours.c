@@ -156,10 +156,16 @@ static void beside(struct call *c, const struct work *w)
 		c->unmake(c);
 }
 
-/* Its pages go when the last one who holds it does, which is this process. */
+/* To the end of its pages, whoever frees them. */
 static int delete(int sid)
 {
-	return seg_delete(sid);
+	struct pvvas_stats stats = { .size = sizeof(stats) };
+	int ret = seg_delete(sid);
+
+	do
+		bench_id(pvvas_stats(&stats));
+	while (stats.freeing && !usleep(1000));
+	return ret;
 }
 
 static int clone(int sid)

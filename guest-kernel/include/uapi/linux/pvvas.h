@@ -371,8 +371,8 @@ struct pvvas_ioc_attr {
  * @reserved: 0
  *
  * Driver: objects that exist now and context loads asked for.  hv_*: from
- * PVVAS_HC_STATS, for the whole VM (see struct pvvas_hc_stats).  @freeing: of @pages,
- * those of segments that are gone, which a kernel thread is about to free.
+ * PVVAS_HC_STATS, for the whole VM (see struct pvvas_hc_stats).  @freeing: pages of
+ * segments that are gone, still to be freed; those that clones share once for each.
  */
 struct pvvas_ioc_stats {
 	__u32 size;
