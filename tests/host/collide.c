@@ -17,12 +17,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "vm.h"
+#include "beside.h"
 
-#define E_TABLE		((uint64_t)PVVAS_PROT_ALL)
-#define E_LEAF		(PVVAS_PROT_ALL | PVVAS_EPT_WB)
-#define E_LARGE		(E_LEAF | PVVAS_EPT_LARGE)
-#define PF_VECTOR	14
 
 /* In the kernel: an instruction that reads it is emulated without an exit. */
 #define IOAPIC		0xfec00000UL
@@ -36,47 +32,6 @@ static struct vm *vm;
 static uint64_t *ram;
 static uint64_t ctx, views[2], *roots[2];
 static atomic_int stop;
-
-static uint64_t next(uint64_t *seed)
-{
-	*seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
-	return *seed >> 33;
-}
-
-static void run_on(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu % sysconf(_SC_NPROCESSORS_ONLN), &set);
-	check_eq(sched_setaffinity(0, sizeof(set), &set), 0);
-}
-
-static uint64_t run(struct vcpu *v, void *fn, uint64_t a, uint64_t b)
-{
-	uint64_t ret;
-	int r;
-
-	vcpu_prepare(v, (guest_fn)fn, (uint64_t[4]) { a, b });
-	for (;;) {
-		r = vcpu_run_once(v);
-		if (r == -EINTR)
-			continue;
-		check_eq(r, 0);
-		if (v->run->exit_reason == KVM_EXIT_DIRTY_RING_FULL) {
-			usleep(200);
-			continue;
-		}
-		/* without its context, the window is no memory */
-		if (v->run->exit_reason == KVM_EXIT_MMIO) {
-			memset(v->run->mmio.data, 0, 8);
-			continue;
-		}
-		if (vcpu_done(v, &ret))
-			return ret;
-		vcpu_unexpected(v);
-	}
-}
 
 /* With an interrupt controller, which takes page faults that wait off a vCPU. */
 static void begin(int nr_vcpus, uint32_t ring)
@@ -151,7 +106,7 @@ static uint64_t guest_turns(uint64_t n, uint64_t seed)
 	for (i = 0; i < n && !bad; i++) {
 		to = i & 1;
 		*(volatile uint64_t *)entry = entry_to[to];
-		if (next(&seed) % 2)
+		if (beside_random(&seed) % 2)
 			hc(PVVAS_HC_INVALIDATE, shared->row.table,
 			   shared->row.first, 1);
 		else
@@ -159,7 +114,7 @@ static uint64_t guest_turns(uint64_t n, uint64_t seed)
 		gone = (uint32_t *)word[!to];
 		shared->written[!to] += *gone == IN_IOAPIC;
 		*gone = 0;
-		for (k = next(&seed) % 400; k; k--)
+		for (k = beside_random(&seed) % 400; k; k--)
 			bad += *gone != 0;
 	}
 	return bad;
@@ -167,8 +122,8 @@ static uint64_t guest_turns(uint64_t n, uint64_t seed)
 
 static void *copy_on(void *arg)
 {
-	run_on(1);
-	run(&vm->vcpus[1], guest_copies, WINDOW_FREE, 0);
+	beside_stay_on(1);
+	beside_run(&vm->vcpus[1], guest_copies, WINDOW_FREE, 0);
 	return arg;
 }
 
@@ -202,11 +157,11 @@ static void turns(int level)
 	shared->row.table = (uint64_t)entry & ~(PAGE - 1);
 	shared->row.first = (uint64_t)entry / 8 & 511;
 	shared->row.count = 1;
-	run_on(0);
+	beside_stay_on(0);
 	check_eq(pthread_create(&t, NULL, copy_on, NULL), 0);
 	while (!atomic_load(&copies))
 		usleep(1000);
-	bad = run(&vm->vcpus[0], guest_turns, 400, level);
+	bad = beside_run(&vm->vcpus[0], guest_turns, 400, level);
 	atomic_store(&stop, 1);
 	pthread_join(t, NULL);
 	host_note("level %d: %lu copies, seen in A after %lu turns, in B after %lu",
@@ -238,11 +193,11 @@ static uint64_t guest_writes(uint64_t seed)
 
 	while (!atomic_load(&stop)) {
 		if (n % 64 == 0)
-			vmfunc(0, 1 + next(&seed) % 2);
-		va = WINDOW_FREE + next(&seed) % NR_FRAMES * PAGE;
-		if (next(&seed) % 16) {
+			vmfunc(0, 1 + beside_random(&seed) % 2);
+		va = WINDOW_FREE + beside_random(&seed) % NR_FRAMES * PAGE;
+		if (beside_random(&seed) % 16) {
 			/* of each vCPU its own words */
-			va += (2 * (next(&seed) % 256) + id % 2) * 8;
+			va += (2 * (beside_random(&seed) % 256) + id % 2) * 8;
 			*(volatile uint64_t *)va = ++n;
 			continue;
 		}
@@ -259,8 +214,8 @@ static void *write_on(void *arg)
 {
 	struct vcpu *v = arg;
 
-	run_on(v->id);
-	writes[v->id] = run(v, guest_writes, v->id, 0);
+	beside_stay_on(v->id);
+	writes[v->id] = beside_run(v, guest_writes, v->id, 0);
 	return NULL;
 }
 
@@ -270,11 +225,11 @@ static uint64_t guest_reshapes(uint64_t n, uint64_t seed)
 	uint64_t i, view, k, tree;
 
 	for (i = 0; i < n; i++) {
-		view = next(&seed) % 2;
-		k = next(&seed) % 2;
-		tree = next(&seed) % (NR_TREES + 1);
+		view = beside_random(&seed) % 2;
+		k = beside_random(&seed) % 2;
+		tree = beside_random(&seed) % (NR_TREES + 1);
 		*(volatile uint64_t *)&upper[view][k] = tree == NR_TREES ?
-			(TEST_GPA + next(&seed) % 2 * 2 * MIB) | E_LARGE :
+			(TEST_GPA + beside_random(&seed) % 2 * 2 * MIB) | E_LARGE :
 			(uint64_t)(trees[tree] + 512 * k) | E_TABLE;
 		hc(PVVAS_HC_INVALIDATE, (uint64_t)upper[view] & ~(PAGE - 1),
 		   ((uint64_t)upper[view] / 8 & 511) + k, 1);
@@ -359,7 +314,7 @@ static void look(uint64_t *seed)
 	}
 	vm_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log);
 	if (kind != BITMAP) {
-		clear.first_page = next(seed) % (NR_FRAMES / 64) * 64;
+		clear.first_page = beside_random(seed) % (NR_FRAMES / 64) * 64;
 		clear.num_pages = NR_FRAMES - clear.first_page;
 		memset(bits, 0, clear.first_page / 8);
 		memmove(bits + 0, bits + clear.first_page / 64,
@@ -387,7 +342,7 @@ static void meddle(uint64_t n, uint64_t *seed, void *page)
 	switch (n % 6) {
 	case 1:
 		vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES,
-			 next(seed) % 2 ? 64 : 3000);
+			 beside_random(seed) % 2 ? 64 : 3000);
 		break;
 	case 3:
 		vm_slot(vm, FIRST_TEST_SLOT + 1, 3 * GIB, page, PAGE, 0);
@@ -432,8 +387,8 @@ static void migrate(enum log log, uint64_t rounds)
 	usleep(20000);
 	log_on(true);
 	for (i = 0; i < rounds; i++) {
-		run(&vm->vcpus[2], guest_reshapes, 4, seed);
-		next(&seed);
+		beside_run(&vm->vcpus[2], guest_reshapes, 4, seed);
+		beside_random(&seed);
 		look(&seed);
 		meddle(i, &seed, page);
 		usleep(500);
@@ -474,19 +429,6 @@ static void no_write_is_missing_in_the_log(void)
  * A page that comes later: with an interrupt controller, KVM lets the vCPU halt
  * meanwhile, and has nothing of the fault left.
  */
-static int later(void *mem)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .range = { (uint64_t)mem, 2 * MIB },
-				       .mode = UFFDIO_REGISTER_MODE_MISSING };
-	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
-
-	check(fd >= 0);
-	check_eq(ioctl(fd, UFFDIO_API, &api), 0);
-	check_eq(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
-	return fd;
-}
-
 static uint64_t guest_try(uint64_t va, uint64_t slot)
 {
 	uint64_t val = 0;
@@ -499,7 +441,7 @@ static uint64_t guest_try(uint64_t va, uint64_t slot)
 
 static void *try_it(void *arg)
 {
-	return (void *)run(&vm->vcpus[1], guest_try, WINDOW_FREE, 1);
+	return (void *)beside_run(&vm->vcpus[1], guest_try, WINDOW_FREE, 1);
 	(void)arg;
 }
 
@@ -522,7 +464,7 @@ static void waits_for_a_page(enum meanwhile what)
 	stats = vm_ioctl(vm->vcpus[1].fd, KVM_GET_STATS_FD, 0);
 	madvise(ram, 2 * MIB, MADV_NOHUGEPAGE);
 	madvise(ram, 2 * MIB, MADV_DONTNEED);
-	fd = later(ram);
+	fd = beside_come_later(ram);
 	t1 = vm_shared(PAGE);
 	t1[0] = TEST_GPA | E_LEAF;
 	*root_2mib(vm, roots[0], WINDOW_FREE) = (uint64_t)t1 | E_TABLE;

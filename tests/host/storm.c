@@ -10,17 +10,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "vm.h"
+#include "beside.h"
 
-#define E_TABLE		((uint64_t)PVVAS_PROT_ALL)
-#define E_LEAF		(PVVAS_PROT_ALL | PVVAS_EPT_WB)
 #define E_RO		(PVVAS_PROT_READ | PVVAS_EPT_WB)
-#define E_LARGE		(E_LEAF | PVVAS_EPT_LARGE)
 #define SIZE		(8 * MIB)
 #define NR_FRAMES	(SIZE / PAGE)
 #define NR_VIEWS	3
 #define NR_TABLES	(2 * NR_VIEWS)
-#define POISON		0xdeaddeaddeaddeadULL
 #define ROUNDS		400
 
 static struct vm *vm;
@@ -29,12 +25,6 @@ static uint64_t *ram, ctx, *roots[NR_VIEWS];
 static uint64_t *tables[NR_TABLES];
 static atomic_int stop;
 static uint64_t looked[MAX_VCPUS], bad[MAX_VCPUS];
-
-static uint64_t next(uint64_t *seed)
-{
-	*seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
-	return *seed >> 33;
-}
 
 static void begin(int nr_vcpus)
 {
@@ -73,8 +63,8 @@ static uint64_t guest_looks(uint64_t n, uint64_t seed)
 
 	for (i = 0; i < n; i++) {
 		if (i % 16 == 0)
-			vmfunc(0, 1 + next(&seed) % NR_VIEWS);
-		va = WINDOW_FREE + next(&seed) % 1024 * PAGE;
+			vmfunc(0, 1 + beside_random(&seed) % NR_VIEWS);
+		va = WINDOW_FREE + beside_random(&seed) % 1024 * PAGE;
 		val = 0;
 		if (try_read(va, &val) == -1) {
 			seen++;
@@ -87,35 +77,13 @@ static uint64_t guest_looks(uint64_t n, uint64_t seed)
 	return 0;
 }
 
-/* What has no memory behind it is MMIO: answer with 0. */
-static uint64_t run(struct vcpu *v, void *fn, uint64_t a, uint64_t b)
-{
-	uint64_t ret;
-	int r;
-
-	vcpu_prepare(v, (guest_fn)fn, (uint64_t[4]) { a, b });
-	for (;;) {
-		r = vcpu_run_once(v);
-		if (r == -EINTR)
-			continue;
-		check_eq(r, 0);
-		if (v->run->exit_reason == KVM_EXIT_MMIO) {
-			memset(v->run->mmio.data, 0, 8);
-			continue;
-		}
-		if (vcpu_done(v, &ret))
-			return ret;
-		vcpu_unexpected(v);
-	}
-}
-
 static void *look(void *arg)
 {
 	struct vcpu *v = arg;
 	uint64_t seed = v->id + 1;
 
 	while (!atomic_load(&stop) && !bad[v->id]) {
-		bad[v->id] = run(v, guest_looks, 200, seed++);
+		bad[v->id] = beside_run(v, guest_looks, 200, seed++);
 		looked[v->id] += v->g->exceptions;
 	}
 	return NULL;
@@ -129,19 +97,19 @@ static uint64_t guest_changes(uint64_t n, uint64_t seed)
 	uint64_t i, t, k, to, *entry;
 
 	for (i = 0; i < n; i++) {
-		t = next(&seed) % NR_TABLES;
-		k = next(&seed) % (t & 1 ? 512 : 2);
-		to = next(&seed) % 4;
+		t = beside_random(&seed) % NR_TABLES;
+		k = beside_random(&seed) % (t & 1 ? 512 : 2);
+		to = beside_random(&seed) % 4;
 		entry = tables[t] + k;
 		*(volatile uint64_t *)entry =
-			(to == 0 ? (uint64_t)tables[next(&seed) % NR_TABLES | 1] :
-			 to == 1 ? TEST_GPA + next(&seed) % 4 * 2 * MIB :
-				   TEST_GPA + next(&seed) % NR_FRAMES * PAGE) |
-			kinds[next(&seed) % 8];
-		if (next(&seed) % 2)
+			(to == 0 ? (uint64_t)tables[beside_random(&seed) % NR_TABLES | 1] :
+			 to == 1 ? TEST_GPA + beside_random(&seed) % 4 * 2 * MIB :
+				   TEST_GPA + beside_random(&seed) % NR_FRAMES * PAGE) |
+			kinds[beside_random(&seed) % 8];
+		if (beside_random(&seed) % 2)
 			hc(PVVAS_HC_INVALIDATE, (uint64_t)entry & ~0xfffULL,
 			   (uint64_t)entry / 8 % 512, 1);
-		if (next(&seed) % 64 == 0)
+		if (beside_random(&seed) % 64 == 0)
 			hc(PVVAS_HC_INVALIDATE,
 			   (uint64_t)tables[t] & ~0xfffULL, 0, 512);
 	}
@@ -157,27 +125,15 @@ static void get_log(void)
 	vm_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log);
 }
 
-/* The memory that the last frees gave back, with a pattern. */
-static void use_what_was_freed(void)
-{
-	uint64_t i, *p;
-
-	p = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	check(p != MAP_FAILED);
-	for (i = 0; i < 4 * MIB / 8; i += 512)
-		p[i] = POISON;
-	munmap(p, 4 * MIB);
-}
-
 static void take(uint64_t n, uint64_t *seed)
 {
-	uint64_t page = next(seed) % NR_FRAMES, pages = 1 + next(seed) % 128;
+	uint64_t page = beside_random(seed) % NR_FRAMES;
+	uint64_t pages = 1 + beside_random(seed) % 128;
 
 	if (page + pages > NR_FRAMES)
 		pages = NR_FRAMES - page;
 	check_eq(madvise(ram + page * 512, pages * PAGE, MADV_DONTNEED), 0);
-	use_what_was_freed();
+	beside_reuse();
 	if (n % 7 == 0) {
 		vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, ram, SIZE,
 			n % 2 ? KVM_MEM_LOG_DIRTY_PAGES : 0);
@@ -202,7 +158,7 @@ static void nothing_that_was_taken_is_seen(void)
 	for (i = 0; i < 2; i++)
 		check_eq(pthread_create(&t[i], NULL, look, &vm->vcpus[i]), 0);
 	for (n = 0; n < ROUNDS && !bad[0] && !bad[1]; n++) {
-		run(&vm->vcpus[2], guest_changes, 20, seed);
+		beside_run(&vm->vcpus[2], guest_changes, 20, seed);
 		take(n, &seed);
 	}
 	atomic_store(&stop, 1);
@@ -246,8 +202,8 @@ static void views_come_and_go_meanwhile(void)
 	for (i = 0; i < 2; i++)
 		check_eq(pthread_create(&t[i], NULL, look, &vm->vcpus[i]), 0);
 	for (n = 0; n < ROUNDS / 4 && !bad[0] && !bad[1]; n++) {
-		run(&vm->vcpus[2], guest_makes, 10, (uint64_t)mine);
-		run(&vm->vcpus[2], guest_changes, 10, seed);
+		beside_run(&vm->vcpus[2], guest_makes, 10, (uint64_t)mine);
+		beside_run(&vm->vcpus[2], guest_changes, 10, seed);
 		other = vcpu_hc_ok(&vm->vcpus[2], PVVAS_HC_CTX_CREATE, idle, 0, 0);
 		vcpu_hc_ok(&vm->vcpus[2], PVVAS_HC_CTX_LOAD, other, 0, 0);
 		vcpu_hc_ok(&vm->vcpus[2], PVVAS_HC_CTX_DESTROY, other, 0, 0);
@@ -268,7 +224,8 @@ static uint64_t guest_ram(uint64_t n, uint64_t seed)
 	uint64_t i, val;
 
 	for (i = 0; i < n; i++) {
-		val = *(volatile uint64_t *)(TEST_GPA + next(&seed) % NR_FRAMES * PAGE);
+		val = *(volatile uint64_t *)(TEST_GPA + PAGE *
+				(beside_random(&seed) % NR_FRAMES));
 		if (!right(val))
 			return val;
 	}
@@ -281,7 +238,7 @@ static void *look_at_ram(void *arg)
 	uint64_t seed = 3;
 
 	while (!atomic_load(&stop) && !bad[v->id]) {
-		bad[v->id] = run(v, guest_ram, 300, seed++);
+		bad[v->id] = beside_run(v, guest_ram, 300, seed++);
 		looked[v->id]++;
 	}
 	return NULL;
@@ -307,7 +264,7 @@ static void resets_beside_faults_in_ram(void)
 	root = root_new(vm);
 	check_eq(pthread_create(&t, NULL, look_at_ram, &vm->vcpus[1]), 0);
 	for (n = 0; n < ROUNDS && !bad[1]; n++) {
-		run(&vm->vcpus[0], guest_resets, (uint64_t)root, 0);
+		beside_run(&vm->vcpus[0], guest_resets, (uint64_t)root, 0);
 		take(n, &seed);
 	}
 	atomic_store(&stop, 1);
