@@ -386,9 +386,12 @@ static void what_a_guest_flushes_by_cr4_is_gone_from_its_view(void)
  * modules of tests/flushes, which is long enough for what is to happen meanwhile.
  */
 #define YIELD		500
-/* With the plain view's: ten roots before, or the view's is the twentieth. */
-#define EARLIER		16
-#define EARLIER_18	18
+/*
+ * With the plain views of two contexts: the view's root comes between the tenth
+ * and the twentieth, or is the twentieth.
+ */
+#define EARLIER		12
+#define EARLIER_17	17
 #define LATER		100
 
 static volatile uint64_t written, read_too_old, reads;
@@ -528,7 +531,7 @@ static void what_an_emptied_root_had_is_gone_when_invalidated(void)
 	uint64_t *root, i;
 	pthread_t z;
 
-	begin_between_others(1, EARLIER_18);
+	begin_between_others(1, EARLIER_17);
 	vm_ram(vm, RAM_SLOT, RAM_GPA, SIZE, 0);
 	vcpu_vmfunc(v, 1);
 	root = view_root(s.view[0]);
