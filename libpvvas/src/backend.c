@@ -51,25 +51,33 @@ static void after_fork_in_child(void)
 	pthread_mutex_unlock(&lock);
 }
 
-/* What the program has chosen, or else what the environment says. */
-static enum pvvas_backend_kind wanted(void)
+/* What the program has chosen, or else what the environment says, or -EINVAL. */
+static int wanted(void)
 {
+	static const char *const names[] = {
+		[PVVAS_BACKEND_KERNEL] = "kernel",
+		[PVVAS_BACKEND_SOFT] = "soft",
+		[PVVAS_BACKEND_AUTO] = "auto",
+	};
 	const char *env = secure_getenv("PVVAS_BACKEND");
+	int kind;
 
-	if (chosen != PVVAS_BACKEND_DEFAULT || !env)
-		return chosen;
-	if (!strcmp(env, "soft"))
-		return PVVAS_BACKEND_SOFT;
-	if (!strcmp(env, "auto"))
-		return PVVAS_BACKEND_AUTO;
-	return PVVAS_BACKEND_KERNEL;
+	if (chosen != PVVAS_BACKEND_DEFAULT)
+		return (int)chosen;
+	if (!env)
+		return PVVAS_BACKEND_KERNEL;
+	for (kind = PVVAS_BACKEND_KERNEL; kind <= PVVAS_BACKEND_AUTO; kind++)
+		if (!strcmp(env, names[kind]))
+			return kind;
+	return -EINVAL;
 }
 
 static int open_wanted(const struct pvvas_backend **be)
 {
-	enum pvvas_backend_kind kind = wanted();
-	int err = -ENODEV;
+	int kind = wanted(), err = -ENODEV;
 
+	if (kind < 0)
+		return kind;
 	if (kind != PVVAS_BACKEND_SOFT) {
 		*be = &pvvas_kernel_backend;
 		err = (*be)->open();

@@ -53,7 +53,10 @@ static int open_registry(int flags)
 	return openat(dir_fd, "registry", O_RDWR | O_CLOEXEC | flags, 0600);
 }
 
-/* PVVAS_SOFT_DIR, or a folder of this user's in shared memory. */
+/*
+ * PVVAS_SOFT_DIR, or a folder of this user's in shared memory.  One that cannot be,
+ * as what it should be in is not there, is -ENOTDIR: -ENOENT is about objects.
+ */
 static int open_dir(void)
 {
 	const char *dir = secure_getenv("PVVAS_SOFT_DIR");
@@ -65,7 +68,7 @@ static int open_dir(void)
 		dir = path;
 	}
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		return -errno;
+		return errno == ENOENT ? -ENOTDIR : -errno;
 	dir_fd = pvvas_move_up(open_folder(dir));
 	if (dir_fd < 0)
 		return -errno;

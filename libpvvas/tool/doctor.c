@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <pvvas.h>
 
@@ -50,9 +51,28 @@ static bool in_valgrind(void)
 	return loaded && strstr(loaded, "/vgpreload_");
 }
 
+const char *tool_bad_environment(int err)
+{
+	const char *backend = getenv("PVVAS_BACKEND");
+	const char *folder = getenv("PVVAS_SOFT_DIR");
+	struct stat st;
+
+	if (err == -EINVAL && backend && strcmp(backend, "kernel") &&
+	    strcmp(backend, "soft") && strcmp(backend, "auto"))
+		return "PVVAS_BACKEND is neither kernel nor soft nor auto";
+	if (err == -ENOTDIR && folder &&
+	    (lstat(folder, &st) < 0 || !S_ISDIR(st.st_mode)))
+		return "PVVAS_SOFT_DIR is no folder, and there is none to make it in";
+	return NULL;
+}
+
 /* Why a process like this one cannot attach a VAS. */
 static const char *why_no_window(int err)
 {
+	const char *why = tool_bad_environment(err);
+
+	if (why)
+		return why;
 	switch (err) {
 	case -ENOMEM:
 		return in_valgrind() ?

@@ -113,6 +113,11 @@ int cmd_ls(int argc, char **argv)
 	}
 	if (argc > 1 || (argc == 1 && !tool_kind(argv[0], &only)))
 		return tool_usage();
+	/* no head of a list that cannot come */
+	err = vas_next(0);
+	if (err < 0 && err != -ENOENT)
+		return tool_error(err, "ls");
+	err = 0;
 	if (tool_json)
 		putchar('[');
 	else

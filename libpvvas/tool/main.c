@@ -77,6 +77,12 @@ int tool_usage(void)
 
 static int status_of(int err, const char **why)
 {
+	const char *environment = tool_bad_environment(err);
+
+	if (environment) {
+		*why = environment;
+		return TOOL_FAILED;
+	}
 	switch (err) {
 	case -ENOENT:
 		return TOOL_NOT_FOUND;

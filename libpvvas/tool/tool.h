@@ -29,6 +29,9 @@ int tool_error(int err, const char *format, ...)
 /* The same, with a reason of the command's own. */
 int tool_error_text(int err, const char *why, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* What is wrong with the variables of this library, if that is what @err comes from, or NULL. */
+const char *tool_bad_environment(int err);
+
 /* How the command is used, on stderr; TOOL_USAGE. */
 int tool_usage(void);
 

@@ -143,6 +143,27 @@ static void where_no_descriptor_is_left_the_error_says_so(void)
 	check_eq(vas_attach(1), -EBADF);
 }
 
+static void with_few_descriptors(void *arg)
+{
+	struct rlimit few = { .rlim_cur = 3, .rlim_max = 20 };
+
+	closefrom(3);
+	check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	check_eq(vas_create(NULL, 0600), -EMFILE);
+	check_eq(vas_next(0), -EMFILE);
+	/* that is no lasting harm, and a few are enough */
+	few.rlim_cur = 8;
+	check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	attach_one();
+	switch_and_back();
+	(void)arg;
+}
+
+static void a_process_needs_a_few_descriptors(void)
+{
+	tcase_join(tcase_spawn(with_few_descriptors, NULL));
+}
+
 static int other;
 static volatile sig_atomic_t handled, wrong;
 
@@ -198,6 +219,7 @@ static const struct tcase cases[] = {
 	CASE(a_child_closes_nothing_of_the_programs),
 	CASE(a_file_of_the_programs_is_not_mapped_as_the_window),
 	CASE(where_no_descriptor_is_left_the_error_says_so),
+	CASE(a_process_needs_a_few_descriptors),
 	CASE(a_signals_handler_may_switch_at_any_moment),
 };
 

@@ -60,7 +60,6 @@ static void environment_and_program_say_which_backend(void)
 	struct choice choices[] = {
 		{ NULL, -1, !soft },
 		{ "kernel", -1, !soft },
-		{ "nonsense", -1, !soft },
 		{ "soft", -1, soft },
 		{ "auto", -1, true },
 		{ "soft", PVVAS_BACKEND_KERNEL, !soft },
@@ -74,6 +73,38 @@ static void environment_and_program_say_which_backend(void)
 	tcase_vas("the-parents", 0600);
 	for (i = 0; i < sizeof(choices) / sizeof(choices[0]); i++)
 		tcase_join(tcase_spawn(find_with, &choices[i]));
+}
+
+static void with_variables_of_no_sense(void *arg)
+{
+	static const char *const backends[] = { "", "Soft", "soft ", "kvm" };
+	static const char *const folders[] = { "", "/dev/null",
+					       "/nonexistent/folder" };
+	size_t i;
+
+	(void)arg;
+	for (i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
+		setenv("PVVAS_BACKEND", backends[i], 1);
+		check_eq(vas_create(NULL, 0600), -EINVAL);
+		check_eq(vas_next(0), -EINVAL);
+		check_eq(vas_attach(1), -EINVAL);
+	}
+	setenv("PVVAS_BACKEND", "soft", 1);
+	for (i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		setenv("PVVAS_SOFT_DIR", folders[i], 1);
+		check_eq(vas_create(NULL, 0600), -ENOTDIR);
+		/* not as if there were no VAS */
+		check_eq(vas_next(0), -ENOTDIR);
+	}
+	/* what the program says counts, whatever the environment has */
+	setenv("PVVAS_BACKEND", "kvm", 1);
+	check_eq(pvvas_backend_select(PVVAS_BACKEND_SOFT), 0);
+	check_eq(vas_create(NULL, 0600), -ENOTDIR);
+}
+
+static void variables_of_no_sense_are_errors_of_their_own(void)
+{
+	tcase_join(tcase_spawn(with_variables_of_no_sense, NULL));
 }
 
 static void the_window_and_the_version_are_told(void)
@@ -361,6 +392,7 @@ static void lists_begin_at_none_and_end(void)
 static const struct tcase cases[] = {
 	CASE(a_backend_is_chosen_before_the_first_call),
 	CASE(environment_and_program_say_which_backend),
+	CASE(variables_of_no_sense_are_errors_of_their_own),
 	CASE(the_window_and_the_version_are_told),
 	CASE(structs_of_another_size_are_refused),
 	CASE(commands_do_what_the_calls_do),

@@ -279,6 +279,17 @@ def the_rest_is_done_where_one_fails():
     assert parsed("ls", "ls", "vas") == []
 
 
+def variables_of_no_sense_are_named():
+    backend = "PVVAS_BACKEND is neither kernel nor soft nor auto"
+    folder = "PVVAS_SOFT_DIR is no folder, and there is none to make it in"
+    for env, why in (({"PVVAS_BACKEND": "sotf"}, backend), ({"PVVAS_BACKEND": ""}, backend),
+                     ({"PVVAS_SOFT_DIR": "/nonexistent/folder"}, folder), ({"PVVAS_SOFT_DIR": "/dev/null"}, folder)):
+        for words in (["ls"], ["--json", "ls"], ["top"], ["stats"]):
+            refused(1, f": {why}", *words, env=env)
+            assert not run(*words, env=env).stdout
+        assert json.loads(run("--json", "doctor", env=env).stdout)["reason"] == why
+
+
 def modes_are_refused_as_denied():
     if not os.geteuid():
         raise Skip("root is denied nothing")

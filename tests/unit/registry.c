@@ -111,7 +111,8 @@ static void what_is_no_folder_is_refused(void)
 	}
 	snprintf(link, sizeof(link), "%s/none/such", folder);
 	setenv("PVVAS_SOFT_DIR", link, 1);
-	using_it_is(-ENOENT);
+	/* as -ENOENT says that there is no object */
+	using_it_is(-ENOTDIR);
 	remove_folder();
 }
 
