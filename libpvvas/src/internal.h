@@ -99,8 +99,8 @@ int pvvas_window_shows(int target);
 
 /* self.c: the thread's part of the inline switch */
 extern uint16_t pvvas_no_slots[PVVAS_HANDLE_INDICES];
-/* where a thread is that has no view of its own; set by soft.c alone */
-extern uint64_t pvvas_process_cookie;
+/* where a thread is that has not been anywhere else */
+extern const uint64_t pvvas_home_cookie;
 void pvvas_self_reset(void);
 
 /* vas.c: 0, or -errno for a name that nothing can have */

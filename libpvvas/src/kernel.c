@@ -225,7 +225,7 @@ static bool enter_named(int vh, bool fast)
 {
 	unsigned int entry;
 
-	if (__pvvas_self.cookie == &pvvas_process_cookie)
+	if (__pvvas_self.cookie == &pvvas_home_cookie)
 		return false;
 	entry = __atomic_load_n(slot_entry(SLOTS_NAMED, vh), __ATOMIC_ACQUIRE);
 	if (!entry || (fast && *slot_entry(SLOTS_INLINE, vh) == entry))
@@ -282,7 +282,7 @@ static int kernel_enter(int vh, int prev, bool fast)
 
 	if (vh == VAS_HOME) {
 		/* A thread that no driver knows is home and must not VMFUNC. */
-		if (__pvvas_self.cookie == &pvvas_process_cookie)
+		if (__pvvas_self.cookie == &pvvas_home_cookie)
 			return 0;
 		if (fast)
 			__pvvas_self.slots = atomic_load(&slots);
@@ -291,7 +291,7 @@ static int kernel_enter(int vh, int prev, bool fast)
 	}
 	err = vh > 0 && ((uint32_t)vh & PVVAS_HANDLE) && atomic_load(&slots) ?
 		enter_attached(vh, fast) : -EINVAL;
-	if (!err || __pvvas_self.cookie == &pvvas_process_cookie)
+	if (!err || __pvvas_self.cookie == &pvvas_home_cookie)
 		return err;
 	/* Back to where we came from, or home if that is gone meanwhile. */
 	if (current_cookie() != prev &&

@@ -8,15 +8,15 @@
 #include "internal.h"
 
 uint16_t pvvas_no_slots[PVVAS_HANDLE_INDICES];
-uint64_t pvvas_process_cookie = VAS_HOME;
+const uint64_t pvvas_home_cookie = VAS_HOME;
 
 PVVAS_EXPORT __thread struct __pvvas_self __pvvas_self = {
 	.slots = pvvas_no_slots,
-	.cookie = &pvvas_process_cookie,
+	.cookie = &pvvas_home_cookie,
 };
 
 void pvvas_self_reset(void)
 {
 	__pvvas_self.slots = pvvas_no_slots;
-	__pvvas_self.cookie = &pvvas_process_cookie;
+	__pvvas_self.cookie = &pvvas_home_cookie;
 }

@@ -204,9 +204,14 @@ static int show_all(const struct soft_att *att)
 	return 0;
 }
 
-static int current_handle(void)
+/* The VAS that all threads see, which one of them went to last; under the lock. */
+static int shown_handle;
+/* Where this thread went itself: what it holds locks for, and goes back to. */
+static __thread uint64_t place;
+
+bool soft_is_shown(int vh)
 {
-	return (int)pvvas_process_cookie;
+	return vh == shown_handle;
 }
 
 static int enter_locked(int vh)
@@ -216,17 +221,17 @@ static int enter_locked(int vh)
 
 	if (vh == VAS_HOME) {
 		hide_all();
-		pvvas_process_cookie = VAS_HOME;
+		shown_handle = VAS_HOME;
 		return 0;
 	}
 	att = soft_att((uint32_t)vh);
 	if (!att)
 		return -EINVAL;
-	if (vh == current_handle() && seen_changes == soft_reg->changes)
+	if (vh == shown_handle && seen_changes == soft_reg->changes)
 		return 0;
 	err = show_all(att);
 	if (!err)
-		pvvas_process_cookie = (uint64_t)(uint32_t)vh;
+		shown_handle = vh;
 	return err;
 }
 
@@ -241,6 +246,10 @@ static int soft_enter(int vh, int prev, bool fast)
 	err = enter_locked(vh);
 	if (err && err != -EINVAL && enter_locked(prev))
 		enter_locked(VAS_HOME);
+	if (err != -EINVAL) {
+		place = (uint64_t)(uint32_t)shown_handle;
+		__pvvas_self.cookie = &place;
+	}
 	soft_unlock();
 	return err;
 }
@@ -295,7 +304,7 @@ static int soft_call(unsigned long request, void *arg)
 		err = locked_call(request, arg);
 	}
 	/* a change shows at once to this process, to others when they switch */
-	att = soft_att((uint32_t)current_handle());
+	att = soft_att((uint32_t)shown_handle);
 	if (att && seen_changes != soft_reg->changes)
 		show_all(att);
 	soft_unlock();
@@ -313,7 +322,7 @@ static void soft_forked(void)
 		munmap((void *)PVVAS_WINDOW_VA, window_size);
 	window_size = 0;
 	nr_shown = 0;
-	pvvas_process_cookie = VAS_HOME;
+	shown_handle = VAS_HOME;
 	soft_registry_close();
 }
 

@@ -194,6 +194,8 @@ void soft_set_expiry(struct soft_object *obj, uint32_t seconds);
 
 /* soft.c: the lock is held; what of a segment is mapped now, or 0 */
 uint32_t soft_shown_rights(uint32_t seg);
+/* does the process see the VAS of this handle */
+bool soft_is_shown(int vh);
 /* what may be done at an address of the window now, or 0 */
 uint32_t soft_rights_at(uint64_t addr);
 /* pages of a segment have other rights now: here at once */

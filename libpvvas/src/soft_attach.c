@@ -50,6 +50,9 @@ static int detach(const struct pvvas_ioc_attach *arg)
 
 	if (!att)
 		return -ENOENT;
+	/* another thread may be there */
+	if (soft_is_shown((int)arg->handle))
+		return -EBUSY;
 	for_each_link(l)
 		if (l->target == arg->handle &&
 		    l->process == soft_self)

@@ -65,22 +65,71 @@ static void a_switch_is_no_system_call(void)
 		 soft() ? PVVAS_NO : PVVAS_YES);
 }
 
-static void *look(void *where)
+struct looked {
+	int vh;			/* to go to */
+	int place;
+	int signal;
+};
+
+static void *look(void *arg)
 {
-	*(int *)where = vas_current();
+	struct looked *l = arg;
+
+	l->place = vas_current();
+	l->signal = tcase_try_read(BASE).sig;
+	check_eq(vas_switch(l->vh), 0);
 	return NULL;
 }
 
 static void each_thread_has_a_view_of_its_own(void)
 {
 	int vh = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
+	int other = check_id(vas_attach(tcase_vas(NULL, 0600)));
+	struct looked l = { .vh = other };
 	pthread_t t;
-	int there = -1;
 
 	check_eq(vas_switch(vh), 0);
-	check_eq(pthread_create(&t, NULL, look, &there), 0);
+	check_eq(pthread_create(&t, NULL, look, &l), 0);
 	check_eq(pthread_join(t, NULL), 0);
-	check_eq(there, soft() ? vh : VAS_HOME);
+	/* where each of them went itself is known in either case */
+	check_eq(l.place, VAS_HOME);
+	check_eq(l.signal, soft() ? 0 : SIGSEGV);
+	check_eq(vas_current(), vh);
+	check_eq(tcase_try_read(BASE).sig, soft() ? SIGSEGV : 0);
+	check_eq(vas_detach(other), soft() ? -EBUSY : 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static int many_come_here;
+
+static void *come_and_go_back(void *arg)
+{
+	int i, was;
+
+	for (i = 0; i < 200; i++) {
+		was = vas_current();
+		check_eq(vas_switch(many_come_here), 0);
+		++*(volatile int *)(BASE + PAGE);
+		check_eq(vas_switch(was), 0);
+	}
+	return arg;
+}
+
+/* So that, with a lock, threads may share a VAS on both. */
+static void a_thread_goes_back_to_where_it_was_itself(void)
+{
+	int sid, vid = tcase_vas_with_seg(BASE, MIB, &sid), i;
+	pthread_t threads[4];
+
+	check_eq(seg_ctl(sid, SEG_CTL_LOCK_ON), 0);
+	many_come_here = check_id(vas_attach(vid));
+	for (i = 0; i < 4; i++)
+		check_eq(pthread_create(&threads[i], NULL, come_and_go_back,
+					NULL), 0);
+	for (i = 0; i < 4; i++)
+		check_eq(pthread_join(threads[i], NULL), 0);
+	check_eq(vas_switch(many_come_here), 0);
+	check_eq(*(volatile int *)(BASE + PAGE), 800);
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
@@ -461,6 +510,7 @@ static void the_program_cannot_change_the_window(void)
 static const struct tcase cases[] = {
 	CASE(a_switch_is_no_system_call),
 	CASE(each_thread_has_a_view_of_its_own),
+	CASE(a_thread_goes_back_to_where_it_was_itself),
 	CASE(what_others_attach_shows_at_once),
 	CASE(a_protection_is_in_force_when_the_call_returns),
 	CASE(a_page_that_a_pager_has_to_bring_is_maperr),
