@@ -89,8 +89,9 @@ public:
 		if (!dead)
 			check(err, "vas_switch");
 	}
+	/* one that owns no handle is an error, and not VAS_HOME */
 	explicit scoped_switch(const unique_vas &vas)
-		: scoped_switch(vas.get()) {}
+		: scoped_switch(vas.get() == VAS_HOME ? -1 : vas.get()) {}
 	scoped_switch(const scoped_switch &) = delete;
 	scoped_switch &operator=(const scoped_switch &) = delete;
 	~scoped_switch() { vas_switch(before); }

@@ -66,6 +66,16 @@ def a_newcomers_programs_share_a_lock_and_a_heap():
     assert said == ["", "", "", "two one\n", "", "repaired one\n", "", "three repaired one\n"], said
 
 
+def a_newcomers_program_in_cpp_is_told_what_is_wrong():
+    program = os.path.join(folder, "newcomer")
+    output("g++", "-std=c++17", "-O1", "-I", os.path.join(BUILD, "..", "libpvvas", "include"), "-o", program,
+           os.path.join(BUILD, "..", "tests", "unit", "languages", "newcomer.cc"), "-L", LIBS, "-lpvvas", "-pthread")
+    said = output(program).splitlines()
+    assert said == ["no such name: vas_find: No such file or directory", "no handle: vas_switch: Invalid argument",
+                    "nothing attached: vas_switch: Invalid argument", "home: nothing", "too large: bad_alloc", "scopes: 1",
+                    "moved from: vas_switch: Invalid argument", "moved to: nothing", "strings: 1000 1", "threads: 400"], said
+
+
 def the_switch_is_a_symbol():
     # without an attachment there is only home, and no backend is needed
     lib = ctypes.CDLL(os.path.join(LIBS, "libpvvas.so.1"))
@@ -85,6 +95,7 @@ def main():
                                                                               the_program_of_the_manual_page_works,
                                                                               numbers_of_the_manual_page_are_those_of_the_header,
                                                                               a_newcomers_programs_share_a_lock_and_a_heap,
+                                                                              a_newcomers_program_in_cpp_is_told_what_is_wrong,
                                                                               the_switch_is_a_symbol]
     wrong = 0
     print(f"1..{len(cases)}")
