@@ -97,8 +97,8 @@ static unsigned int *ring_word(char *part, unsigned int offset)
 	return (unsigned int *)(part + offset);
 }
 
-/* Read 8 bytes into the window. */
-static void ring_read(int fd, unsigned int flags)
+/* Read 8 bytes. */
+static void ring_read_to(void *to, int fd, unsigned int flags)
 {
 	unsigned int *tail = ring_word(ring.sq, ring.p.sq_off.tail);
 
@@ -106,13 +106,18 @@ static void ring_read(int fd, unsigned int flags)
 	ring.sqe->opcode = IORING_OP_READ;
 	ring.sqe->flags = (unsigned char)flags;
 	ring.sqe->fd = fd;
-	ring.sqe->addr = (uintptr_t)BASE;
+	ring.sqe->addr = (uintptr_t)to;
 	ring.sqe->len = 8;
 	*ring_word(ring.sq, ring.p.sq_off.array) = 0;
 	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
 	check(syscall(SYS_io_uring_enter, ring.fd, 1, 0,
 		      ring.p.flags & IORING_SETUP_SQPOLL ?
 		      IORING_ENTER_SQ_WAKEUP : 0, NULL, 0) >= 0);
+}
+
+static void ring_read(int fd, unsigned int flags)
+{
+	ring_read_to(BASE, fd, flags);
 }
 
 static int ring_result(void)
@@ -149,6 +154,29 @@ static void a_read_of_io_uring_goes_where_the_thread_is_when_data_come(void)
 	check_eq(write(fds[1], "FROMPIPE", 8), 8);
 	check_eq(ring_result(), -EFAULT);
 	check(shows(a, "this is a"));
+}
+
+/* What pvvas(7) says to do instead. */
+static void a_read_of_io_uring_is_safe_for_who_stays_or_has_it_outside(void)
+{
+	static char outside[8];
+	int fds[2];
+
+	two_views();
+	ring_open(0);
+	check_eq(pipe(fds), 0);
+	ring_read(fds[0], 0);
+	check_eq(write(fds[1], "FROMPIPE", 8), 8);
+	check_eq(ring_result(), 8);
+	check(shows(a, "FROMPIPE"));
+	check(shows(b, "this is b"));
+	ring_read_to(outside, fds[0], 0);
+	enter(b);
+	check_eq(write(fds[1], "TOMEMORY", 8), 8);
+	check_eq(ring_result(), 8);
+	check(!memcmp(outside, "TOMEMORY", 8));
+	check(shows(a, "FROMPIPE"));
+	check(shows(b, "this is b"));
 }
 
 static void a_read_of_io_uring_that_need_not_wait_goes_where_it_was_submitted(void)
@@ -298,9 +326,12 @@ static void process_vm_readv_is_efault(void)
  * What the kernel writes to, for a thread, without being asked again.
  */
 
+static volatile sig_atomic_t signals;
+
 static void on_signal(int sig)
 {
 	(void)sig;
+	signals++;
 }
 
 static bool is_zero(int vh, const char *from, size_t n)
@@ -315,10 +346,10 @@ static bool is_zero(int vh, const char *from, size_t n)
 	return zero;
 }
 
-static void stack_for_signals(void)
+static void stack_for_signals(void *at)
 {
 	struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_ONSTACK };
-	stack_t stack = { .ss_sp = BASE + PAGE, .ss_size = 16 * PAGE };
+	stack_t stack = { .ss_sp = at, .ss_size = 16 * PAGE };
 
 	two_views();
 	check_eq(sigaltstack(&stack, NULL), 0);
@@ -327,7 +358,7 @@ static void stack_for_signals(void)
 
 static void a_signal_takes_its_stack_in_the_view_of_the_thread(void)
 {
-	stack_for_signals();
+	stack_for_signals(BASE + PAGE);
 	check_eq(raise(SIGUSR1), 0);
 	check(!is_zero(a, BASE + PAGE, 16 * PAGE));
 	check(is_zero(b, BASE + PAGE, 16 * PAGE));
@@ -339,7 +370,7 @@ static void a_signal_takes_its_stack_in_the_view_of_the_thread(void)
 static void signal_at_home(void *arg)
 {
 	(void)arg;
-	stack_for_signals();
+	stack_for_signals(BASE + PAGE);
 	enter(VAS_HOME);
 	raise(SIGUSR1);
 }
@@ -349,29 +380,69 @@ static void a_signal_whose_stack_is_not_there_kills(void)
 	tcase_join_killed(tcase_spawn(signal_at_home, NULL), SIGSEGV);
 }
 
-static void *nothing(void *arg)
+/* Outside the window one stack serves everywhere. */
+static void a_signal_whose_stack_is_outside_is_handled_in_any_view(void)
 {
+	void *stack = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int i;
+
+	check(stack != MAP_FAILED);
+	stack_for_signals(stack);
+	for (i = 0; i < 3; i++) {
+		enter(i == 0 ? a : i == 1 ? b : VAS_HOME);
+		check_eq(raise(SIGUSR1), 0);
+		check_eq(signals, i + 1);
+	}
+	check(is_zero(a, BASE + PAGE, 16 * PAGE));
+	check(is_zero(b, BASE + PAGE, 16 * PAGE));
+}
+
+static void *go_around(void *arg)
+{
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		enter(a);
+		enter(i % 2 ? b : VAS_HOME);
+	}
 	return arg;
+}
+
+static void run_on_stack(void *at)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	void *ret = NULL;
+
+	check_eq(pthread_attr_init(&attr), 0);
+	check_eq(pthread_attr_setstack(&attr, at, MIB), 0);
+	check_eq(pthread_create(&thread, &attr, go_around, &ring), 0);
+	check_eq(pthread_join(thread, &ret), 0);
+	check(ret == &ring);
 }
 
 static void stack_in_a_segment(void *arg)
 {
-	pthread_attr_t attr;
-	pthread_t thread;
-
 	(void)arg;
 	two_views();
-	check_eq(pthread_attr_init(&attr), 0);
-	check_eq(pthread_attr_setstack(&attr, BASE, MIB), 0);
-	check_eq(pthread_create(&thread, &attr, nothing, NULL), 0);
-	for (;;)
-		pause();
+	run_on_stack(BASE);
 }
 
 /* Its first instruction is at home. */
 static void a_thread_whose_stack_is_in_a_segment_dies(void)
 {
 	tcase_join_killed(tcase_spawn(stack_in_a_segment, NULL), SIGSEGV);
+}
+
+static void a_thread_whose_stack_is_outside_goes_anywhere(void)
+{
+	void *stack = mmap(NULL, MIB, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	check(stack != MAP_FAILED);
+	two_views();
+	run_on_stack(stack);
 }
 
 /* In the segment instead of where the C library has it. */
@@ -499,6 +570,7 @@ static void the_word_that_ends_with_a_thread_is_cleared_in_its_last_view(void)
 
 static const struct tcase cases[] = {
 	CASE(a_read_of_io_uring_goes_where_the_thread_is_when_data_come),
+	CASE(a_read_of_io_uring_is_safe_for_who_stays_or_has_it_outside),
 	CASE(a_read_of_io_uring_that_need_not_wait_goes_where_it_was_submitted),
 	CASE(workers_of_io_uring_see_no_view),
 	CASE(buffers_in_the_window_cannot_be_registered),
@@ -508,7 +580,9 @@ static const struct tcase cases[] = {
 	CASE(process_vm_readv_is_efault),
 	CASE(a_signal_takes_its_stack_in_the_view_of_the_thread),
 	CASE(a_signal_whose_stack_is_not_there_kills),
+	CASE(a_signal_whose_stack_is_outside_is_handled_in_any_view),
 	CASE(a_thread_whose_stack_is_in_a_segment_dies),
+	CASE(a_thread_whose_stack_is_outside_goes_anywhere),
 	CASE(rseq_is_written_in_the_view_of_the_thread),
 	CASE(a_robust_futex_is_seen_if_the_thread_ends_in_its_view),
 	CASE(the_word_that_ends_with_a_thread_is_cleared_in_its_last_view),

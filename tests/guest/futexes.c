@@ -100,6 +100,41 @@ static void a_futex_in_a_segment_works(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
+static int other_view;
+
+static void *wake_in_the_other_view(void *arg)
+{
+	long *woken = arg;
+	int i;
+
+	check_eq(vas_switch(other_view), 0);
+	/* until the other thread is asleep */
+	for (i = 0; i < 2000 && !*woken; i++) {
+		*woken = futex(BASE, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+		usleep(1000);
+	}
+	check_eq(vas_switch(VAS_HOME), 0);
+	return NULL;
+}
+
+/* Which is why they are not for memory in the window: pvvas(7). */
+static void a_private_futex_wakes_who_waits_at_that_address_in_another_view(void)
+{
+	int vh = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
+	const struct timespec most = { .tv_sec = 20 };
+	pthread_t thread;
+	long woken = 0;
+
+	other_view = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
+	check_eq(pthread_create(&thread, NULL, wake_in_the_other_view, &woken),
+		 0);
+	check_eq(vas_switch(vh), 0);
+	check_eq(futex(BASE, FUTEX_WAIT_PRIVATE, 0, (void *)&most, NULL, 0), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(pthread_join(thread, NULL), 0);
+	check_eq(woken, 1);
+}
+
 /* The key of a shared futex is a page of the kernel's, which a segment has not. */
 static void a_shared_futex_in_a_segment_is_efault(void)
 {
@@ -169,6 +204,7 @@ static const struct tcase cases[] = {
 	CASE_SECONDS(a_futex_outside_every_segment_is_efault, 10),
 	CASE_SECONDS(a_futex_in_a_read_only_segment_is_efault, 10),
 	CASE(a_futex_in_a_segment_works),
+	CASE(a_private_futex_wakes_who_waits_at_that_address_in_another_view),
 	CASE(a_shared_futex_in_a_segment_is_efault),
 	CASE(who_tries_for_ever_can_be_killed),
 	CASE(a_robust_list_may_lead_into_the_window),
