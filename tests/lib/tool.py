@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Cases that run the command pvvas on the software backend: each in a folder of its own; main() prints TAP."""
+"""Cases that run the command pvvas on the software backend."""
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
-import traceback
 
 import jsonschema
+
+import tap
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 LIBS = os.path.join(HERE, "..", "..", "libpvvas")
@@ -17,16 +16,10 @@ SCHEMA = json.load(open(os.path.join(LIBS, "pvvas.schema.json")))
 MIB = 1 << 20
 FIRST = 0x208000000000
 
-folder = ""  # of the case that runs
-
-
-class Skip(Exception):
-    pass
-
 
 def environment(**more):
     env = {k: v for k, v in os.environ.items() if not k.startswith("PVVAS")}
-    env.update(PVVAS_BACKEND="soft", PVVAS_SOFT_DIR=os.path.join(folder, "soft"), LD_LIBRARY_PATH=LIBS, LC_ALL="C",
+    env.update(PVVAS_BACKEND="soft", PVVAS_SOFT_DIR=os.path.join(tap.folder, "soft"), LD_LIBRARY_PATH=LIBS, LC_ALL="C",
                PATH="/usr/bin:/bin")
     env.update(more)
     return {k: v for k, v in env.items() if v is not None}
@@ -34,7 +27,7 @@ def environment(**more):
 
 def run(*words, **options):
     env = environment(**options.pop("env", {}))
-    return subprocess.run([os.path.join(LIBS, "pvvas")] + [str(w) for w in words], env=env, cwd=folder,
+    return subprocess.run([os.path.join(LIBS, "pvvas")] + [str(w) for w in words], env=env, cwd=tap.folder,
                           stdin=subprocess.DEVNULL, stdout=options.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE,
                           check=False, timeout=60, **options)
 
@@ -78,28 +71,7 @@ def contents(seed, size, holes):
 
 
 def file_with(name, data):
-    path = os.path.join(folder, name)
+    path = os.path.join(tap.folder, name)
     with open(path, "wb") as f:
         f.write(data)
     return path
-
-
-def main(cases):
-    global folder
-    wrong = 0
-    print(f"1..{len(cases)}")
-    for number, case in enumerate(cases, 1):
-        folder = tempfile.mkdtemp(prefix="pvvas-command-", dir=os.environ.get("PVVAS_TEST_DIR", "/dev/shm"))
-        why, word = "", "ok"
-        try:
-            case()
-        except Skip as e:
-            why = f" # SKIP {e}"
-        except Exception:  # pylint: disable=broad-except
-            word = "not ok"
-            wrong += 1
-            for line in traceback.format_exc().splitlines():
-                print(f"# {line}")
-        shutil.rmtree(folder, ignore_errors=True)
-        print(f"{word} {number} - {case.__name__}{why}", flush=True)
-    return 1 if wrong else 0

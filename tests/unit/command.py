@@ -16,8 +16,8 @@ import time
 import jsonschema
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-import tool  # noqa: E402 pylint: disable=wrong-import-position
-from tool import FIRST, LIBS, MIB, SCHEMA, Skip, change_owner, contents, environment, file_with, good, misused, parsed, refused, run  # noqa: E402 pylint: disable=wrong-import-position
+import tap  # noqa: E402 pylint: disable=wrong-import-position
+from tool import FIRST, LIBS, MIB, SCHEMA, change_owner, contents, environment, file_with, good, misused, parsed, refused, run  # noqa: E402 pylint: disable=wrong-import-position
 
 
 def row(kind, number):
@@ -84,7 +84,7 @@ def json_of_a_vas_has_its_segments():
 
 def owner_and_group_are_told_apart():
     if os.geteuid():
-        raise Skip("needs root")
+        raise tap.Skip("needs root")
     vid = parsed("create", "create", "vas", "v")["id"]
     change_owner(vid, 1234, 4321)
     one = parsed("ls", "ls")[0]
@@ -102,7 +102,7 @@ def text_has_what_json_has():
     assert heading.split() == ["id", "mode", "owner", "group", "users", "base", "size", "resident", "name"]
     assert vas.split()[:3] == ["vas", str(vid), "0706"] and vas.split()[5:] == ["0", "v"]
     assert seg.split()[:3] == ["seg", str(sid), "0604"] and seg.split()[5:] == ["1", "0x208080000000", "1048576", "0", "s"]
-    with open(os.path.join(tool.folder, "file"), "wb") as f:
+    with open(os.path.join(tap.folder, "file"), "wb") as f:
         f.write(b"x" * 5000)
     good("cp", "file", "seg:s")
     assert row("seg", sid)[7:] == ["1048576", "8192", "s"]
@@ -244,7 +244,7 @@ def counters_in_text_are_those_of_json():
 
 def processes_are_asked_of_the_driver():
     if os.path.exists("/sys/fs/pvvas/processes"):
-        raise Skip("there is a driver")
+        raise tap.Skip("there is a driver")
     refused(5, "ps: /sys/fs/pvvas/processes (mount -t pvvas none /sys/fs/pvvas): no driver", "ps")
 
 
@@ -292,7 +292,7 @@ def variables_of_no_sense_are_named():
 
 def modes_are_refused_as_denied():
     if not os.geteuid():
-        raise Skip("root is denied nothing")
+        raise tap.Skip("root is denied nothing")
     good("create", "vas", "v", "-m", "0")
     good("create", "seg", "s", "4K", "-m", "0")
     for words, said in ((("stat", "vas", "v"), "vas v"), (("cp", "seg:s", "f"), "seg s"), (("run", "v", "--", "true"), "vas v")):
@@ -304,7 +304,7 @@ def modes_are_refused_as_denied():
 
 def without_views_that_is_what_is_told():
     if json.loads(run("--json", "doctor").stdout)["hypervisor"] != "no":
-        raise Skip("this machine has views")
+        raise tap.Skip("this machine has views")
     kernel = {"PVVAS_BACKEND": None}
     refused(5, "pvvas: ls: this machine's hypervisor offers no views", "ls", env=kernel)
     refused(5, "pvvas: vas v: this machine's hypervisor", "create", "vas", "v", env=kernel)
@@ -344,7 +344,7 @@ def standard_input_may_be_closed():
     file_with("in", b"x" * 5000)
     good("cp", "in", "seg:s", preexec_fn=lambda: os.close(0))
     good("cp", "seg:s", "out", preexec_fn=lambda: os.close(0))
-    with open(os.path.join(tool.folder, "out"), "rb") as f:
+    with open(os.path.join(tap.folder, "out"), "rb") as f:
         assert f.read() == b"x" * 5000 + bytes(65536 - 5000)
 
 
@@ -353,7 +353,7 @@ def a_terminal_shows_how_far_it_is():
     file_with("in", contents(4, 5 * MIB, []))
     for words, size in ((("cp", "in", "seg:s"), 5), (("cp", "seg:s", "out"), 8)):
         ours, theirs = pty.openpty()
-        p = subprocess.run([os.path.join(LIBS, "pvvas"), *words], env=environment(), cwd=tool.folder, stderr=theirs, check=False)
+        p = subprocess.run([os.path.join(LIBS, "pvvas"), *words], env=environment(), cwd=tap.folder, stderr=theirs, check=False)
         os.close(theirs)
         said = os.read(ours, 4096).decode().replace("\r\n", "\n")
         os.close(ours)
@@ -406,4 +406,4 @@ CASES = [json_is_what_the_schema_says, only_what_nothing_uses_is_idle, objects_e
 
 
 if __name__ == "__main__":
-    sys.exit(tool.main(CASES))
+    sys.exit(tap.main(CASES))

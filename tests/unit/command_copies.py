@@ -10,8 +10,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
-import tool  # noqa: E402 pylint: disable=wrong-import-position
-from tool import FIRST, LIBS, MIB, Skip, contents, environment, file_with, good, parsed, refused, run  # noqa: E402 pylint: disable=wrong-import-position
+import tap  # noqa: E402 pylint: disable=wrong-import-position
+from tool import FIRST, LIBS, MIB, contents, environment, file_with, good, parsed, refused, run  # noqa: E402 pylint: disable=wrong-import-position
 
 
 def copies_are_exact():
@@ -44,7 +44,7 @@ def a_short_file_changes_the_start_only():
     file_with("in", b"b" * 5001)
     good("cp", "in", "seg:s")
     good("cp", "seg:s", "out")
-    with open(os.path.join(tool.folder, "out"), "rb") as f:
+    with open(os.path.join(tap.folder, "out"), "rb") as f:
         assert f.read() == b"b" * 5001 + b"a" * (65536 - 5001)
     file_with("in", b"c" * 65537)
     refused(1, "in does not fit into seg s: File too large", "cp", "in", "seg:s")
@@ -53,13 +53,13 @@ def a_short_file_changes_the_start_only():
     file_with("in", b"")
     good("cp", "in", "seg:s")
     good("cp", "seg:s", "out")
-    with open(os.path.join(tool.folder, "out"), "rb") as f:
+    with open(os.path.join(tap.folder, "out"), "rb") as f:
         assert f.read() == b"d" * 65536
 
 
 def holes_cost_nothing():
     good("create", "seg", "s", "32G")
-    with open(os.path.join(tool.folder, "in"), "wb") as f:
+    with open(os.path.join(tap.folder, "in"), "wb") as f:
         f.truncate(32 << 30)
         for at in (5000, 10 << 30, (32 << 30) - 100):
             f.seek(at)
@@ -67,9 +67,9 @@ def holes_cost_nothing():
     good("cp", "in", "seg:s")
     assert 12288 <= parsed("stat", "stat", "seg", "s")["object"]["resident"] <= MIB
     good("cp", "seg:s", "out")
-    st = os.stat(os.path.join(tool.folder, "out"))
+    st = os.stat(os.path.join(tap.folder, "out"))
     assert st.st_size == 32 << 30 and st.st_blocks * 512 <= MIB
-    with open(os.path.join(tool.folder, "out"), "rb") as f:
+    with open(os.path.join(tap.folder, "out"), "rb") as f:
         for at in (5000, 10 << 30, (32 << 30) - 100):
             f.seek(at)
             assert f.read(20).rstrip(b"\0") == b"here %d" % at
@@ -93,23 +93,23 @@ def copies_that_fail_say_so():
     refused(1, "pvvas: out: File too large", "cp", "seg:s", "out", preexec_fn=tiny_files)
     if not os.geteuid():
         return
-    os.chmod(os.path.join(tool.folder, "in"), 0)
+    os.chmod(os.path.join(tap.folder, "in"), 0)
     refused(4, "pvvas: in: Permission denied", "cp", "in", "seg:s")
 
 
 def a_full_file_system_is_told():
     if os.geteuid():
-        raise Skip("needs root")
+        raise tap.Skip("needs root")
     good("create", "seg", "s", "4M")
     file_with("in", contents(5, 4 * MIB, []))
     good("cp", "in", "seg:s")
     # what comes after what fails is zeroes, which need no room
     file_with("in", contents(6, 2 * MIB, []) + bytes(2 * MIB))
     good("cp", "in", "seg:s")
-    os.mkdir(os.path.join(tool.folder, "small"))
+    os.mkdir(os.path.join(tap.folder, "small"))
     for kib in (1024, 1028, 1540):
         p = subprocess.run(["unshare", "-m", "sh", "-c", f"mount -t tmpfs -o size={kib}k none small && exec \"$@\"", "sh",
-                            os.path.join(LIBS, "pvvas"), "cp", "seg:s", "small/out"], env=environment(), cwd=tool.folder,
+                            os.path.join(LIBS, "pvvas"), "cp", "seg:s", "small/out"], env=environment(), cwd=tap.folder,
                            stderr=subprocess.PIPE, check=False)
         assert p.returncode == 1 and p.stderr == b"pvvas: small/out: No space left on device\n", p
 
@@ -180,7 +180,7 @@ def a_saved_set_is_what_the_format_says():
             good("cp", "in", "seg:s")
             again = parsed("save", "save", "--since", "v", "vas:w", "set")
             assert again["bytes"] == told["bytes"] and again["written"] < 4096 + 2000, again
-        vases, segs, links, memory = read_set(os.path.join(tool.folder, "set"))
+        vases, segs, links, memory = read_set(os.path.join(tap.folder, "set"))
         assert vases == [(b"v".ljust(256, b"\0"), 0o640, uid, gid, 0), (b"w".ljust(256, b"\0"), 0o604, uid, gid, 1000)]
         assert segs == [(b"s".ljust(256, b"\0"), FIRST, MIB, 0o600, uid, gid, 0, 0, 0, 0, 0),
                         (b"t".ljust(256, b"\0"), FIRST + 4 * MIB, 8192, 0o444, uid, gid, 0, 0, 0, 0, 0)]
@@ -193,12 +193,12 @@ def a_saved_set_is_what_the_format_says():
     good("rm", "seg", "s", "t")
     assert parsed("load", "load", "set")["bytes"] == told["bytes"]
     good("cp", "seg:s", "out")
-    with open(os.path.join(tool.folder, "out"), "rb") as f:
+    with open(os.path.join(tap.folder, "out"), "rb") as f:
         assert f.read(len(data)) == data
 
 
 def what_is_linked_is_restored_and_the_rest_is_told():
-    os.mkdir(os.path.join(tool.folder, "restore.d"))
+    os.mkdir(os.path.join(tap.folder, "restore.d"))
     for name in ("a", "b", "c"):
         good("create", "vas", name)
         good("create", "seg", name, "4K")
@@ -206,16 +206,16 @@ def what_is_linked_is_restored_and_the_rest_is_told():
         file_with("in", name.encode())
         good("cp", "in", f"seg:{name}")
         good("save", f"vas:{name}", f"set-{name}")
-        os.symlink(f"../set-{name}", os.path.join(tool.folder, "restore.d", name))
+        os.symlink(f"../set-{name}", os.path.join(tap.folder, "restore.d", name))
     good("rm", "vas", "a", "b", "c")
     good("rm", "seg", "a", "b", "c")
-    os.unlink(os.path.join(tool.folder, "set-b", "manifest"))
+    os.unlink(os.path.join(tap.folder, "set-b", "manifest"))
     p = run("restore", "restore.d")
     assert p.returncode == 3 and p.stderr == b"pvvas: restore restore.d/b: manifest: No such file or directory\n", p
     assert p.stdout == b"restore.d/a: 4096 bytes of memory\nrestore.d/c: 4096 bytes of memory\n", p
     for name in ("a", "c"):
         good("cp", f"seg:{name}", "out")
-        with open(os.path.join(tool.folder, "out"), "rb") as f:
+        with open(os.path.join(tap.folder, "out"), "rb") as f:
             assert f.read(1) == name.encode()
     refused(3, "restore none: No such file", "restore", "none")
 
@@ -223,13 +223,13 @@ def what_is_linked_is_restored_and_the_rest_is_told():
 def sets_that_are_not_there_or_damaged_are_told():
     good("create", "vas", "v")
     refused(3, "load none: folder: No such file or directory", "load", "none")
-    os.mkdir(os.path.join(tool.folder, "empty"), 0o700)
+    os.mkdir(os.path.join(tap.folder, "empty"), 0o700)
     refused(3, "load empty: manifest: No such file or directory", "load", "empty")
     refused(3, "vas none: No such file", "save", "none", "set")
     refused(3, "save no/set: folder: No such file", "save", "v", "no/set")
     good("save", "v", "set")
     good("rm", "vas", "v")
-    os.truncate(os.path.join(tool.folder, "set", "manifest"), 100)
+    os.truncate(os.path.join(tap.folder, "set", "manifest"), 100)
     refused(1, "load set: manifest: cut, changed or missing", "load", "set")
 
 
@@ -239,4 +239,4 @@ CASES = [copies_are_exact, a_short_file_changes_the_start_only, holes_cost_nothi
 
 
 if __name__ == "__main__":
-    sys.exit(tool.main(CASES))
+    sys.exit(tap.main(CASES))

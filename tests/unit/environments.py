@@ -11,8 +11,9 @@ import resource
 import shutil
 import subprocess
 import sys
-import tempfile
-import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+import tap  # noqa: E402 pylint: disable=wrong-import-position
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 BUILD = os.path.join(HERE, "..", "..")
@@ -23,11 +24,9 @@ PROGRAM = os.path.join(ROOT, "tests", "unit", "environments", "program.c")
 PRELOAD = "/usr/lib/x86_64-linux-gnu/"
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-I", os.path.join(LIBRARY, "include")]
 
-folder = ""
-
 
 def build(compiler, *flags, static=False):
-    program = os.path.join(folder, "program")
+    program = os.path.join(tap.folder, "program")
     library = [os.path.join(LIBS, "libpvvas.a")] if static else ["-L", LIBS, "-lpvvas"]
     subprocess.run([compiler, *FLAGS, *flags, "-o", program, PROGRAM, *library, "-pthread"], check=True, timeout=300)
     return program
@@ -39,7 +38,7 @@ def output(*words, limit=None, **more):
         if limit:
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
-    soft = os.path.join(folder, "soft")
+    soft = os.path.join(tap.folder, "soft")
     shutil.rmtree(soft, ignore_errors=True)
     env = dict(os.environ, PVVAS_BACKEND="soft", PVVAS_SOFT_DIR=soft, LD_LIBRARY_PATH=LIBS, **more)
     return subprocess.run(words, env=env, check=False, timeout=300, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -116,7 +115,7 @@ def valgrind_takes_a_small_window():
 
 def library_and_program_work_with_musl():
     sources = os.path.join(LIBRARY, "src")
-    program = os.path.join(folder, "program")
+    program = os.path.join(tap.folder, "program")
     subprocess.run(["musl-gcc", *FLAGS, "-static", "-I", os.path.join(ROOT, "guest-kernel", "include", "uapi"),
                     "-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu", "-o", program, PROGRAM,
                     *(os.path.join(sources, name) for name in os.listdir(sources) if name.endswith(".c"))],
@@ -130,25 +129,5 @@ SOME = [a_program_with_address_sanitizer_works, a_program_with_undefined_behavio
 MORE = [sanitizers_of_clang_work_or_are_in_the_way, valgrind_takes_a_small_window, library_and_program_work_with_musl]
 
 
-def main():
-    global folder
-    cases = MORE if sys.argv[1:] == ["more"] else SOME
-    wrong = 0
-    print(f"1..{len(cases)}")
-    for number, case in enumerate(cases, 1):
-        folder = tempfile.mkdtemp(prefix="pvvas-environments-", dir=os.environ.get("PVVAS_TEST_DIR", "/dev/shm"))
-        word = "ok"
-        try:
-            case()
-        except Exception:  # pylint: disable=broad-except
-            word = "not ok"
-            wrong += 1
-            for line in traceback.format_exc().splitlines():
-                print(f"# {line}")
-        shutil.rmtree(folder, ignore_errors=True)
-        print(f"{word} {number} - {case.__name__}", flush=True)
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.main(MORE if sys.argv[1:] == ["more"] else SOME))

@@ -9,12 +9,12 @@ Prints TAP.  With "rust", what has to be compiled first.
 import ctypes
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+import tap  # noqa: E402 pylint: disable=wrong-import-position
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 BUILD = os.path.join(HERE, "..", "..")
@@ -22,13 +22,11 @@ LIBS = os.path.join(BUILD, "libpvvas")
 EXAMPLES = os.path.join(BUILD, "..", "libpvvas", "examples")
 EXPECTED = "1000 numbers of two processes, all there\n"
 
-folder = ""
-
 
 def output(*words, dies=False):
-    env = dict(os.environ, PVVAS_BACKEND="soft", PVVAS_SOFT_DIR=os.path.join(folder, "soft"), LD_LIBRARY_PATH=LIBS,
-               TMPDIR=folder)
-    p = subprocess.run(words, env=env, cwd=folder, check=False, timeout=300, stdout=subprocess.PIPE)
+    env = dict(os.environ, PVVAS_BACKEND="soft", PVVAS_SOFT_DIR=os.path.join(tap.folder, "soft"), LD_LIBRARY_PATH=LIBS,
+               TMPDIR=tap.folder)
+    p = subprocess.run(words, env=env, cwd=tap.folder, check=False, timeout=300, stdout=subprocess.PIPE)
     assert p.returncode == (-signal.SIGKILL if dies else 0), (words, p)
     return p.stdout.decode()
 
@@ -49,13 +47,13 @@ def numbers_of_the_manual_page_are_those_of_the_header():
         page = f.read().split(".Ss Other languages")[1].split(".Ss ")[0]
     told = re.findall(r"^\.It Dv (\w+) Ta (\w+)$", page, re.M)
     assert len(told) >= 10, told
-    source = os.path.join(folder, "numbers.c")
+    source = os.path.join(tap.folder, "numbers.c")
     with open(source, "w", encoding="utf-8") as f:
         f.write("#include <stdio.h>\n#include <sys/mman.h>\n#include <pvvas.h>\nint main(void)\n{\n")
         f.writelines(f'\tprintf("%lx\\n", (unsigned long){name});\n' for name, _ in told)
         f.write("\treturn 0;\n}\n")
-    output("gcc", "-I", os.path.join(BUILD, "..", "libpvvas", "include"), "-o", os.path.join(folder, "numbers"), source)
-    found = output(os.path.join(folder, "numbers")).split()
+    output("gcc", "-I", os.path.join(BUILD, "..", "libpvvas", "include"), "-o", os.path.join(tap.folder, "numbers"), source)
+    found = output(os.path.join(tap.folder, "numbers")).split()
     assert [int(x, 16) for x in found] == [int(number, 0) for _, number in told], (told, found)
 
 
@@ -67,7 +65,7 @@ def a_newcomers_programs_share_a_lock_and_a_heap():
 
 
 def a_newcomers_program_in_cpp_is_told_what_is_wrong():
-    program = os.path.join(folder, "newcomer")
+    program = os.path.join(tap.folder, "newcomer")
     output("g++", "-std=c++17", "-O1", "-I", os.path.join(BUILD, "..", "libpvvas", "include"), "-o", program,
            os.path.join(BUILD, "..", "tests", "unit", "languages", "newcomer.cc"), "-L", LIBS, "-lpvvas", "-pthread")
     said = output(program).splitlines()
@@ -84,35 +82,13 @@ def the_switch_is_a_symbol():
 
 
 def processes_in_rust_share_a_list():
-    program = os.path.join(folder, "shared-list")
+    program = os.path.join(tap.folder, "shared-list")
     output("rustc", "-O", "-L", LIBS, "-o", program, os.path.join(EXAMPLES, "shared-list.rs"))
     assert output(program) == EXPECTED
 
 
-def main():
-    global folder
-    cases = [processes_in_rust_share_a_list] if sys.argv[1:] == ["rust"] else [processes_in_python_share_a_list,
-                                                                              the_program_of_the_manual_page_works,
-                                                                              numbers_of_the_manual_page_are_those_of_the_header,
-                                                                              a_newcomers_programs_share_a_lock_and_a_heap,
-                                                                              a_newcomers_program_in_cpp_is_told_what_is_wrong,
-                                                                              the_switch_is_a_symbol]
-    wrong = 0
-    print(f"1..{len(cases)}")
-    for number, case in enumerate(cases, 1):
-        folder = tempfile.mkdtemp(prefix="pvvas-languages-", dir=os.environ.get("PVVAS_TEST_DIR", "/dev/shm"))
-        word = "ok"
-        try:
-            case()
-        except Exception:  # pylint: disable=broad-except
-            word = "not ok"
-            wrong += 1
-            for line in traceback.format_exc().splitlines():
-                print(f"# {line}")
-        shutil.rmtree(folder, ignore_errors=True)
-        print(f"{word} {number} - {case.__name__}", flush=True)
-    return 1 if wrong else 0
-
+SOME = [processes_in_python_share_a_list, the_program_of_the_manual_page_works, numbers_of_the_manual_page_are_those_of_the_header,
+        a_newcomers_programs_share_a_lock_and_a_heap, a_newcomers_program_in_cpp_is_told_what_is_wrong, the_switch_is_a_symbol]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.main([processes_in_rust_share_a_list] if sys.argv[1:] == ["rust"] else SOME))

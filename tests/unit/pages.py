@@ -9,11 +9,12 @@ Prints TAP.
 import glob
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
-import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+import tap  # noqa: E402 pylint: disable=wrong-import-position
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 BUILD = os.path.join(HERE, "..", "..")
@@ -25,8 +26,6 @@ WARNINGS = ["-Wall", "-Wextra", "-Werror", "-I", os.path.join(LIBRARY, "include"
 SAYS = {"seg_evict.3": ("seg_evict: Operation not supported", 1), "vas_next.3": ("", 0), "seg_attach.3": ("", 0), "seg_alloc_with.3": ("", 0),
         "vas_attach.3": ("1 and 2", 0), "vas_switch.3": ("now 1", 0), "vas_clone.3": ("still 1", 0), "seg_wait.3": ("the word is 1", 0),
         "seg_map2.3": ("42", 0), "seg_malloc.3": ("0", 0), "seg_open.3": ("run 1", 0), "seg_protect.3": ("a system call says EFAULT", 0)}
-
-folder = ""
 
 
 def read(*path):
@@ -59,7 +58,7 @@ def programs(page):
 
 
 def build(name, text):
-    program = os.path.join(folder, "program")
+    program = os.path.join(tap.folder, "program")
     source = program + (".cc" if name == "pvvas.hpp.3" else ".c")
     with open(source, "w", encoding="utf-8") as f:
         f.write(text)
@@ -70,7 +69,7 @@ def build(name, text):
 
 def run(program):
     """Its status, and the last line of what it prints, in an empty folder and with no objects."""
-    place = tempfile.mkdtemp(dir=folder)
+    place = tempfile.mkdtemp(dir=tap.folder)
     env = dict(os.environ, PVVAS_BACKEND="soft", PVVAS_SOFT_DIR=os.path.join(place, "soft"), LD_LIBRARY_PATH=LIBS)
     done = subprocess.run([program], env=env, cwd=place, check=False, timeout=60, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode, (done.stdout.decode().splitlines() or [""])[-1]
@@ -121,24 +120,5 @@ CASES = [every_page_has_a_program_that_works, every_page_says_which_functions_th
          every_error_of_a_page_is_there_once]
 
 
-def main():
-    global folder
-    wrong = 0
-    print(f"1..{len(CASES)}")
-    for number, case in enumerate(CASES, 1):
-        folder = tempfile.mkdtemp(prefix="pvvas-pages-", dir=os.environ.get("PVVAS_TEST_DIR", "/dev/shm"))
-        word = "ok"
-        try:
-            case()
-        except Exception:  # pylint: disable=broad-except
-            word = "not ok"
-            wrong += 1
-            for line in traceback.format_exc().splitlines():
-                print(f"# {line}")
-        shutil.rmtree(folder, ignore_errors=True)
-        print(f"{word} {number} - {case.__name__}", flush=True)
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.main(CASES))
