@@ -174,7 +174,7 @@ test-repo-host: repo ## an ordinary host is upgraded from it, and no package is 
 repo-check: ## does Debian have newer versions of what the packages in build/repo are made of
 	@images/repo --check
 
-test-services: setup ## library and tool in services of a real systemd and in containers of systemd-nspawn, on the software backend
+test-services: setup ## library and tool in services of a real systemd and in containers, on the software backend
 	@tests/services
 
 bench-heap: ## heaps in segments beside malloc, on recorded traces, and a minute of killed processes
