@@ -4,7 +4,6 @@
 
 JSON is parsed, and checked against the schema that is installed with the command.
 """
-import ctypes
 import json
 import os
 import pty
