@@ -69,6 +69,26 @@ static struct vas_save_options *with_message(struct vas_save_options *options)
 	return options;
 }
 
+void saved_switch(int vh)
+{
+	check_eq(vas_switch(vh), 0);
+}
+
+void saved_enter(const char *name)
+{
+	saved_switch(check_id(vas_attach(check_id(vas_find(name)))));
+}
+
+int saved_make(const char *name, size_t size)
+{
+	int sid = tcase_seg(name, (void *)VAS_WINDOW_FIRST, size, 0600);
+	int vid = tcase_vas(name, 0640);
+
+	check_eq(seg_attach(vid, sid), 0);
+	saved_switch(check_id(vas_attach(vid)));
+	return vid;
+}
+
 int saved_save(int vid, const char *folder, struct vas_save_options *options)
 {
 	return vas_save(&vid, 1, folder, with_message(options));

@@ -13,6 +13,11 @@ const char *saved_folder(const char *stem);
 void saved_remove(const char *folder);
 /* fn() for each file in it, by its whole path; how many there are. */
 int saved_each(const char *folder, void (*fn)(const char *path));
+/* A named VAS with one segment of this name at VAS_WINDOW_FIRST, which the thread is in; its id. */
+int saved_make(const char *name, size_t size);
+/* Into a VAS, by handle or by name. */
+void saved_switch(int vh);
+void saved_enter(const char *name);
 /* vas_save() of one VAS, vas_load(): what they return, and what they say. */
 int saved_save(int vid, const char *folder, struct vas_save_options *options);
 int saved_load(const char *folder, struct vas_save_options *options);
