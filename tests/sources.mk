@@ -20,6 +20,8 @@ guest_locks_crowds_SRCS := guest/locks/attacker.c
 guest_locks_liars_SRCS := guest/locks/attacker.c
 guest_locks_unmapped_SRCS := guest/locks/attacker.c
 guest_locks_liars_LDLIBS := $(guest_threads_LDLIBS)
+guest_save_damage_SRCS := guest/save/numbered.c
+guest_save_stopped_SRCS := guest/save/numbered.c
 guest_ioctl_fuzz_SRCS := guest/ioctl_fuzz/fill.c
 guest_differential_SRCS := $(addprefix guest/differential/,model.c model_pages.c choose.c calls.c compare.c)
 # calls of the C library that fail when the program wants it
