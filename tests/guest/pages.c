@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pages of segments: protections, traps, which were written, second faces, and
- * programs that fill segments themselves.
+ * Pages of segments: protections, which were written, second faces, and programs
+ * that fill segments themselves.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -201,109 +201,6 @@ static void bad_ranges_are_refused(void)
 	enter(VAS_HOME);
 }
 
-/* Traps. */
-
-static volatile struct seg_fault seen;
-static volatile int nr_seen;
-
-static int unprotect(const struct seg_fault *fault, void *arg)
-{
-	check(arg == (void *)&seen);
-	seen = *fault;
-	nr_seen++;
-	check_eq(seg_unprot(fault->sid, (void *)((uintptr_t)fault->addr &
-						 ~(PAGE - 1))), 0);
-	return SEG_TRAP_RESUME;
-}
-
-static void a_trap_hears_of_refused_accesses_and_resumes(void)
-{
-	void (*old)(int sig);
-
-	scene();
-	memset(BASE, 3, 4 * PAGE);
-	old = signal(SIGSEGV, SIG_DFL);
-	check_eq(seg_trap(sid, unprotect, (void *)&seen), 0);
-	check_eq(seg_protect(sid, BASE, 4 * PAGE, PROT_NONE), 0);
-	check_eq(*(volatile char *)(BASE + 17), 3);
-	check_eq(nr_seen, 1);
-	check(seen.addr == BASE + 17);
-	check_eq(seen.sid, sid);
-	check_eq(seen.vh, vh);
-	check_eq(seen.access, PROT_READ);
-	check_eq(seen.missing, 0);
-	*(volatile char *)(BASE + PAGE + 3) = 4;
-	check_eq(nr_seen, 2);
-	check(seen.addr == BASE + PAGE + 3);
-	check_eq(seen.access, PROT_WRITE);
-	*(volatile char *)(BASE + PAGE + 3) = 5;
-	check_eq(nr_seen, 2);
-	check_eq(vas_current(), vh);
-	check_eq(seg_trap(sid, NULL, NULL), 0);
-	check(signal(SIGSEGV, old) == SIG_DFL);
-	check_eq(tcase_try_write(BASE + 2 * PAGE).sig, SIGSEGV);
-	check_eq(nr_seen, 2);
-	enter(VAS_HOME);
-}
-
-static int pass(const struct seg_fault *fault, void *arg)
-{
-	(void)fault;
-	nr_seen += *(int *)arg;
-	return SEG_TRAP_PASS;
-}
-
-static sigjmp_buf env;
-static volatile sig_atomic_t others;
-
-static void other_handler(int sig, siginfo_t *info, void *context)
-{
-	(void)context;
-	others = sig == SIGSEGV && (char *)info->si_addr == BASE + 1 ? 1 : 2;
-	siglongjmp(env, 1);
-}
-
-static void what_a_trap_passes_goes_to_the_handler_before_it(void)
-{
-	struct sigaction sa = { .sa_sigaction = other_handler,
-				.sa_flags = SA_SIGINFO }, old;
-	int one = 1;
-
-	scene();
-	nr_seen = 0;
-	sigaction(SIGSEGV, &sa, &old);
-	check_eq(seg_trap(sid, pass, &one), 0);
-	check_eq(seg_prot1(sid, BASE, PROT_READ), 0);
-	if (!sigsetjmp(env, 1))
-		*(volatile char *)(BASE + 1) = 1;
-	check_eq(others, 1);
-	check_eq(nr_seen, 1);
-	/* somebody else's fault */
-	if (!sigsetjmp(env, 1))
-		*(volatile char *)(BASE - PAGE) = 1;
-	check_eq(others, 2);
-	check_eq(nr_seen, 1);
-	check_eq(seg_trap(sid, NULL, NULL), 0);
-	sigaction(SIGSEGV, &old, NULL);
-	enter(VAS_HOME);
-}
-
-static void die_by_default(void *arg)
-{
-	int one = 1;
-
-	(void)arg;
-	scene();
-	check_eq(seg_trap(sid, pass, &one), 0);
-	check_eq(seg_prot1(sid, BASE, PROT_READ), 0);
-	*(volatile char *)BASE = 1;
-}
-
-static void what_nobody_takes_kills(void)
-{
-	tcase_join_killed(tcase_spawn(die_by_default, NULL), SIGSEGV);
-}
-
 /* Which pages were written. */
 
 static int dirty(void **pages, size_t max)
@@ -473,6 +370,9 @@ static void a_second_face_outlives_the_first(void)
 
 /* Programs that fill segments themselves. */
 
+static volatile struct seg_fault seen;
+static volatile int nr_seen;
+
 static int fill_with_number(const struct seg_fault *fault, void *arg)
 {
 	uintptr_t page = (uintptr_t)fault->addr & ~(PAGE - 1);
@@ -596,29 +496,6 @@ static void seg_ctl_does_the_same(void)
 	enter(VAS_HOME);
 }
 
-static long resident_kib(void)
-{
-	return tcase_number("/proc/self/status", "VmRSS:");
-}
-
-/* Each change of a trap makes a new table of all. */
-static void changing_traps_on_and_on_takes_no_memory(void)
-{
-	int sids[100], i, one = 1;
-	long before;
-
-	for (i = 0; i < 100; i++) {
-		sids[i] = tcase_seg(NULL, NULL, 4096, 0600);
-		check_eq(seg_trap(sids[i], pass, &one), 0);
-	}
-	before = resident_kib();
-	check(before > 0);
-	for (i = 0; i < 5000; i++)
-		check_eq(seg_trap(sids[i % 100], pass, &one), 0);
-	/* 20 MB if the tables stay */
-	check(resident_kib() - before < 2048);
-}
-
 static const struct tcase cases[] = {
 	CASE(protected_pages_refuse_and_keep_their_data),
 	CASE(pages_without_memory_are_protected_too),
@@ -626,9 +503,6 @@ static const struct tcase cases[] = {
 	CASE(protN_takes_pages_in_any_order),
 	CASE(system_calls_are_refused_with_efault),
 	CASE(bad_ranges_are_refused),
-	CASE(a_trap_hears_of_refused_accesses_and_resumes),
-	CASE(what_a_trap_passes_goes_to_the_handler_before_it),
-	CASE(what_nobody_takes_kills),
 	CASE(dirty_tells_of_written_pages_once),
 	CASE(writes_of_system_calls_are_dirty_too),
 	CASE(writes_of_other_processes_are_dirty_too),
@@ -641,7 +515,6 @@ static const struct tcase cases[] = {
 	CASE(after_the_first_dirty_a_touch_brings_one_page),
 	CASE(a_pager_is_asked_for_every_page),
 	CASE(seg_ctl_does_the_same),
-	CASE(changing_traps_on_and_on_takes_no_memory),
 };
 
 TCASE_MAIN(cases, 0)

@@ -16,6 +16,7 @@
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
+#define PAGE	4096UL
 #define NEXT	(BASE + 4 * MIB)
 
 static int vid, first, next, vh;
@@ -35,7 +36,7 @@ static void enter(void)
 		check_eq(seg_prot1(i < 2 ? first : next, p[i], PROT_READ), 0);
 }
 
-static struct {
+static volatile struct {
 	int calls;
 	struct seg_fault fault;
 	void *arg;
@@ -355,7 +356,35 @@ static void traps_that_are_set_again_take_no_more_memory(void)
 		check_eq(seg_trap(sids[i], NULL, NULL), 0);
 }
 
+static void a_trap_hears_of_refused_accesses_and_resumes(void)
+{
+	void (*old)(int sig);
+
+	enter();
+	check_eq(seg_protect(first, BASE, 4 * PAGE, PROT_READ | PROT_WRITE), 0);
+	memset(BASE, 3, 4 * PAGE);
+	old = signal(SIGSEGV, SIG_DFL);
+	check_eq(seg_trap(first, allow, NULL), 0);
+	check_eq(seg_protect(first, BASE, 4 * PAGE, PROT_NONE), 0);
+	check_eq(*(volatile char *)(BASE + 17), 3);
+	check_eq(heard.calls, 1);
+	check(heard.fault.addr == BASE + 17);
+	check_eq(heard.fault.access, PROT_READ);
+	*(volatile char *)(BASE + PAGE + 3) = 4;
+	check_eq(heard.calls, 2);
+	check(heard.fault.addr == BASE + PAGE + 3);
+	check_eq(heard.fault.access, PROT_WRITE);
+	*(volatile char *)(BASE + PAGE + 3) = 5;
+	check_eq(heard.calls, 2);
+	check_eq(vas_current(), vh);
+	check_eq(seg_trap(first, NULL, NULL), 0);
+	check(signal(SIGSEGV, old) == SIG_DFL);
+	check_eq(tcase_try_write(BASE + 2 * PAGE).sig, SIGSEGV);
+	check_eq(heard.calls, 2);
+}
+
 static const struct tcase cases[] = {
+	CASE(a_trap_hears_of_refused_accesses_and_resumes),
 	CASE(a_refused_access_is_told_in_full),
 	CASE(another_segments_accesses_are_not_told),
 	CASE(a_missing_page_is_told_as_missing),
