@@ -23,7 +23,7 @@ guest_locks_liars_LDLIBS := $(guest_threads_LDLIBS)
 guest_save_damage_SRCS := guest/save/numbered.c
 guest_save_stopped_SRCS := guest/save/numbered.c
 guest_ioctl_fuzz_SRCS := guest/ioctl_fuzz/fill.c
-guest_differential_SRCS := $(addprefix guest/differential/,model.c model_pages.c choose.c calls.c compare.c)
+guest_differential_SRCS := $(addprefix guest/differential/,model.c model_pages.c choose.c calls.c calls_pages.c compare.c)
 # calls of the C library that fail when the program wants it
 unit_failures_LDLIBS := $(static_lib) $(addprefix -Wl$(comma)--wrap=,openat fstat ftruncate mkdir lseek madvise mmap flock pread pwrite)
 unit_registry_LDLIBS := $(static_lib)
