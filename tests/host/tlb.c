@@ -161,14 +161,6 @@ static void a_running_vcpu_leaves_a_destroyed_context(void)
 
 #define PARAMETERS	"/sys/module/kvm/parameters/"
 #define KEEP_ROOTS	PARAMETERS "pvvas_keep_roots"
-#define YIELD_MS	PARAMETERS "pvvas_yield_ms"
-
-/* Only the modules of tests/flushes have these. */
-static void need_parameter(const char *path)
-{
-	if (access(path, W_OK))
-		host_skip("these modules cannot be told to");
-}
 
 /* In the view all that it touches is its code and @va: no stack. */
 static uint64_t guest_glance(uint64_t slot, uint64_t va)
@@ -241,7 +233,7 @@ static void a_root_page_that_was_another_vms_shows_nothing_of_it(void)
 {
 	int i;
 
-	need_parameter(KEEP_ROOTS);
+	host_need_parameter(KEEP_ROOTS);
 	/* a tick of the host at the wrong moment, and the CPU walks anew */
 	for (i = 0; i < 12; i++)
 		root_page_that_was_another_vms(i % 4);
@@ -381,226 +373,6 @@ static void what_a_guest_flushes_by_cr4_is_gone_from_its_view(void)
 	vm_free(vm);
 }
 
-/*
- * Cases in which KVM lets go of mmu_lock: for YIELD each time, as they tell the
- * modules of tests/flushes, which is long enough for what is to happen meanwhile.
- */
-#define YIELD		500
-/*
- * With the plain views of two contexts: the view's root comes between the tenth
- * and the twentieth, or is the twentieth.
- */
-#define EARLIER		12
-#define EARLIER_17	17
-#define LATER		100
-
-static volatile uint64_t written, read_too_old, reads;
-
-static void stay_on(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	check_eq(sched_setaffinity(0, sizeof(set), &set), 0);
-}
-
-/*
- * Roots that a zap of all finds before that of slot 1's view, and tables that it
- * finds after those of that view: it yields after each ten roots, or tables.
- */
-static void begin_between_others(int vcpus, uint64_t earlier)
-{
-	uint64_t i, ctx, *table, *other;
-
-	need_parameter(YIELD_MS);
-	vm = vm_new(vcpus);
-	v = &vm->vcpus[0];
-	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 4000);
-	ctx = ctx_new(v);
-	for (i = 0; i < earlier; i++)
-		view_new(v, ctx, 0, 0);
-	scene_make(&s, vm, SIZE, 2);
-	vcpu_vmfunc(v, 1);
-	for (i = 0; i < 16; i++)
-		vcpu_poke(v, AT(i), 1000 + i);
-	vcpu_vmfunc(v, 2);
-	/*
-	 * Of other memory: else a notifier for the page that the cases take, whose
-	 * huge page it splits, finds the leaves of these, and flushes.
-	 */
-	other = vm_shared(PAGE);
-	*other = 1000;
-	for (i = 0; i < LATER; i++) {
-		table = vm_shared(PAGE);
-		table[0] = (uint64_t)other | PVVAS_PROT_ALL | PVVAS_EPT_WB;
-		*root_2mib(vm, view_root(s.view[1]),
-			   WINDOW_FREE + 8 * MIB + i * 2 * MIB) =
-			(uint64_t)table | PVVAS_PROT_ALL;
-		check_eq(vcpu_peek(v, WINDOW_FREE + 8 * MIB + i * 2 * MIB),
-			 1000);
-	}
-}
-
-static void *zapper(void *arg)
-{
-	(void)arg;
-	vm_slot(vm, RAM_SLOT, RAM_GPA, NULL, 0, 0);
-	return NULL;
-}
-
-/* Never older than what was written when it began to read. */
-static uint64_t guest_reads(uint64_t va)
-{
-	uint64_t least, val;
-
-	vmfunc(0, 1);
-	while (!stop) {
-		least = written;
-		val = *(volatile uint64_t *)va;
-		if (val < least)
-			read_too_old = least;
-		reads++;
-	}
-	vmfunc(0, 0);
-	return 0;
-}
-
-static void *reader(void *arg)
-{
-	stay_on(1);
-	vcpu_call(arg, guest_reads, AT(1));
-	return NULL;
-}
-
-static void wait_for_reads(void)
-{
-	uint64_t first = reads;
-
-	while (reads < first + 100)
-		usleep(1000);
-}
-
-/* @takes_away yields: the page that the other vCPU reads becomes another. */
-static void take_a_page_meanwhile(void *(*takes_away)(void *), int yields)
-{
-	int file = memfd_create("page", 0);
-	uint64_t *page = &s.ram[WORD(1)], val = 2000;
-	pthread_t r, z;
-
-	check_eq(ftruncate(file, PAGE), 0);
-	check_eq(pwrite(file, &val, sizeof(val), 0), sizeof(val));
-	stay_on(0);
-	vcpu_hc_ok(&vm->vcpus[1], PVVAS_HC_CTX_LOAD, s.ctx, 0, 0);
-	check_eq(pthread_create(&r, NULL, reader, &vm->vcpus[1]), 0);
-	wait_for_reads();
-	host_put(YIELD_MS, "%d", YIELD);
-	check_eq(pthread_create(&z, NULL, takes_away, NULL), 0);
-	usleep(yields * YIELD * 1000 + YIELD * 500);
-	check(mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		   file, 0) == page);
-	written = val;
-	wait_for_reads();
-	host_put(YIELD_MS, "0");
-	pthread_join(z, NULL);
-	stop = 1;
-	pthread_join(r, NULL);
-	check_eq(read_too_old, 0);
-}
-
-/*
- * kvm_zap_obsolete_pages() empties the roots, then takes the tables below, and
- * the leaves with them.  When it yields then, a notifier finds nothing: no CPU
- * may know of a leaf by that time.
- */
-static void what_a_zap_has_taken_is_flushed_before_it_yields(void)
-{
-	begin_between_others(2, EARLIER);
-	vm_ram(vm, RAM_SLOT, RAM_GPA, SIZE, 0);
-	vcpu_vmfunc(v, 0);
-	take_a_page_meanwhile(zapper, 1);
-	vm_free(vm);
-}
-
-/*
- * view_empty_obsolete_roots() yields when it has emptied the view's root: for the
- * entry that the guest invalidates then, there is nothing left to take.
- */
-static void what_an_emptied_root_had_is_gone_when_invalidated(void)
-{
-	uint64_t *root, i;
-	pthread_t z;
-
-	begin_between_others(1, EARLIER_17);
-	vm_ram(vm, RAM_SLOT, RAM_GPA, SIZE, 0);
-	vcpu_vmfunc(v, 1);
-	root = view_root(s.view[0]);
-	i = window_gpa(vm, AT(1)) >> 39 & 511;
-	host_put(YIELD_MS, "%d", YIELD);
-	check_eq(pthread_create(&z, NULL, zapper, NULL), 0);
-	usleep(YIELD * 500);
-	/* after ten roots: once more through the old one */
-	check_eq(vcpu_peek(v, AT(1)), 1001);
-	usleep(YIELD * 1000);
-	root[i] = 0;
-	check_eq(vcpu_hc(v, PVVAS_HC_INVALIDATE, (uint64_t)root, i, 1), 1);
-	check_eq(vcpu_try_peek(v, AT(1)), PF_VECTOR);
-	host_put(YIELD_MS, "0");
-	pthread_join(z, NULL);
-	vm_free(vm);
-}
-
-static struct pvvas_hc_range *rows;
-
-static void *invalidator(void *arg)
-{
-	(void)arg;
-	check_eq(vcpu_hc(v, PVVAS_HC_INVALIDATE_LIST, (uint64_t)rows, 3, 0), 3);
-	return NULL;
-}
-
-/* kvm_view_invalidate(): what its first rows have taken */
-static void what_a_list_has_taken_is_flushed_before_it_yields(void)
-{
-	uint64_t i;
-
-	begin_between_others(2, EARLIER);
-	rows = vm_shared(PAGE);
-	for (i = 0; i < 3; i++)
-		rows[i] = (struct pvvas_hc_range){
-			(uint64_t)seg_table(s.seg, 0), 0, 16 };
-	vcpu_vmfunc(v, 0);
-	take_a_page_meanwhile(invalidator, 0);
-	vm_free(vm);
-}
-
-/*
- * view_renew_root(): a fault empties a root that the zap has not come to.  When
- * the guest invalidates an entry of it, there is nothing left to take.
- */
-static void what_a_renewed_root_had_is_gone_when_invalidated(void)
-{
-	uint64_t *root, i;
-	pthread_t z;
-
-	begin_between_others(1, EARLIER);
-	vm_ram(vm, RAM_SLOT, RAM_GPA, SIZE, 0);
-	vcpu_vmfunc(v, 1);
-	root = view_root(s.view[0]);
-	i = window_gpa(vm, AT(1)) >> 39 & 511;
-	host_put(YIELD_MS, "%d", YIELD);
-	check_eq(pthread_create(&z, NULL, zapper, NULL), 0);
-	usleep(YIELD * 500);
-	check_eq(vcpu_peek(v, AT(1)), 1001);
-	check_eq(vcpu_peek(v, TEST_GPA + 20 * PAGE), 0);
-	root[i] = 0;
-	check_eq(vcpu_hc(v, PVVAS_HC_INVALIDATE, (uint64_t)root, i, 1), 1);
-	check_eq(vcpu_try_peek(v, AT(1)), PF_VECTOR);
-	host_put(YIELD_MS, "0");
-	pthread_join(z, NULL);
-	vm_free(vm);
-}
-
 static const struct hostcase cases[] = {
 	CASE(a_detached_segment_is_gone_at_once),
 	CASE(an_unmapped_page_is_gone_at_once),
@@ -612,10 +384,6 @@ static const struct hostcase cases[] = {
 	CASE(other_ram_shows_in_views_at_once),
 	CASE(what_a_guest_flushes_by_cr4_is_gone_from_its_view),
 	CASE_ONLY_NAMED(a_table_in_very_many_places_leaves_each_at_once),
-	CASE_ONLY_NAMED(what_a_zap_has_taken_is_flushed_before_it_yields),
-	CASE_ONLY_NAMED(what_an_emptied_root_had_is_gone_when_invalidated),
-	CASE_ONLY_NAMED(what_a_list_has_taken_is_flushed_before_it_yields),
-	CASE_ONLY_NAMED(what_a_renewed_root_had_is_gone_when_invalidated),
 };
 
 HOSTCASE_MAIN(cases)

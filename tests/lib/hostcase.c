@@ -52,6 +52,12 @@ void host_skip(const char *why)
 	_exit(EXIT_SKIP);
 }
 
+void host_need_parameter(const char *path)
+{
+	if (access(path, W_OK))
+		host_skip("these modules cannot be told to");
+}
+
 void host_put(const char *path, const char *format, ...)
 {
 	char val[256];

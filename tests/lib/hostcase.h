@@ -36,6 +36,8 @@ int hostcase_main(const struct hostcase *cases, size_t nr, int argc,
 void host_fail(const char *file, int line, const char *format, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
 void host_skip(const char *why) __attribute__((noreturn));
+/* Skip without this parameter, which only modules of tests/flushes have. */
+void host_need_parameter(const char *path);
 /* A line of comment. */
 void host_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
