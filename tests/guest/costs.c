@@ -319,6 +319,32 @@ static void making_a_segment_costs_the_same_beside_2000_others(void)
 	check(there <= first + first / 3);
 }
 
+/* What has been used once, and is attached nowhere any more. */
+static void deleting_a_small_segment_costs_no_more_than_making_it(void)
+{
+	uint64_t least = UINT64_MAX, made = UINT64_MAX, t;
+	int vid = tcase_vas(NULL, 0600), sid, i;
+
+	tcase_pin(0);
+	for (i = 0; i < TURNS; i++) {
+		t = ticks();
+		sid = check_id(seg_alloc(NULL, BASE, PAGE, 0600));
+		check_eq(seg_populate(sid, BASE, PAGE), 0);
+		check_eq(seg_attach(vid, sid), 0);
+		t = ticks() - t;
+		if (t < made)
+			made = t;
+		check_eq(seg_detach(vid, sid), 0);
+		t = ticks();
+		check_eq(seg_delete(sid), 0);
+		t = ticks() - t;
+		if (t < least)
+			least = t;
+	}
+	tcase_note("made, filled and attached %lu, deleted %lu", made, least);
+	check(least <= made);
+}
+
 /* The most that one question for the next segment takes, of some. */
 static uint64_t most_of_asking(int vh)
 {
@@ -544,6 +570,7 @@ static const struct tcase cases[] = {
 	CASE_SECONDS(a_first_private_segment_keeps_nobody_waiting_to_its_end, 120),
 	CASE_SECONDS(a_segment_in_2000_vases_is_lockable_in_each, 120),
 	CASE_SECONDS(making_a_segment_costs_the_same_beside_2000_others, 120),
+	CASE(deleting_a_small_segment_costs_no_more_than_making_it),
 	CASE_SECONDS(asking_what_a_view_shows_is_cheap_whatever_it_hides, 120),
 	CASE_SECONDS(when_threads_are_in_all_slots_cpus_are_asked_once, 120),
 	CASE(a_detached_view_shows_nothing_to_who_enters_its_slot),

@@ -3,7 +3,11 @@
  * Nobody waits for what others do with their own memory, however much it is.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <pvvas.h>
@@ -130,7 +134,7 @@ static void fill(void *arg)
 	measure(arg, fill_once, &f);
 }
 
-static int clone(int sid)
+static int make_a_clone(int sid)
 {
 	int copy = seg_clone(sid);
 
@@ -144,7 +148,7 @@ static void a_clone_keeps_nobody_else_from_touching_memory(void)
 	int sid = populated(64 * MIB);
 
 	tcase_track_seg(sid);
-	beside(fill, clone, sid);
+	beside(fill, make_a_clone, sid);
 }
 
 /* What an exit leaves may be much as well. */
@@ -181,10 +185,60 @@ static void the_end_of_a_process_keeps_nobody_waiting(void)
 	beside(find, end_of_who_has_much, 0);
 }
 
+static int begin_with;
+
+/* A process that has never used the driver. */
+static void begin_once(void *arg)
+{
+	int status;
+	pid_t pid = fork();
+
+	(void)arg;
+	if (!pid)
+		_exit(vas_attach(begin_with) < 0);
+	check_eq(waitpid(pid, &status, 0), pid);
+	check_eq(status, 0);
+}
+
+static void begin(void *arg)
+{
+	measure(arg, begin_once, NULL);
+}
+
+static void *keep_the_memory_busy(void *arg)
+{
+	atomic_store((atomic_int *)arg, 1);
+	check(mmap(NULL, 128 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		   MAP_ANONYMOUS | MAP_POPULATE, -1, 0) != MAP_FAILED);
+	return NULL;
+}
+
+/* The first attach of a process changes its mappings, and waits until it may. */
+static int attach_when_the_memory_is_busy(int vid)
+{
+	atomic_int busy = 0;
+	pthread_t thread;
+	int vh;
+
+	check_eq(pthread_create(&thread, NULL, keep_the_memory_busy, &busy), 0);
+	while (!atomic_load(&busy))
+		sched_yield();
+	vh = vas_attach(vid);
+	check_eq(pthread_join(thread, NULL), 0);
+	return vh;
+}
+
+static void a_process_that_waits_to_begin_keeps_nobody_from_it(void)
+{
+	begin_with = tcase_vas(NULL, 0600);
+	beside(begin, attach_when_the_memory_is_busy, begin_with);
+}
+
 static const struct tcase cases[] = {
 	CASE(deleting_much_memory_keeps_nobody_waiting),
 	CASE(a_clone_keeps_nobody_else_from_touching_memory),
 	CASE(the_end_of_a_process_keeps_nobody_waiting),
+	CASE(a_process_that_waits_to_begin_keeps_nobody_from_it),
 };
 
 TCASE_MAIN(cases, 0)
