@@ -536,64 +536,6 @@ static void a_full_segment_has_all_its_pages(void)
 	check_eq(attr.resident, 5 * MIB);
 }
 
-/* Any number of them can be forgotten: each makes another tree. */
-static void a_segment_goes_with_all_its_protections(void)
-{
-	struct pvvas_ioc_range range = SIZED(pvvas_ioc_range);
-	struct pvvas_ioc_id id = SIZED(pvvas_ioc_id);
-	struct pvvas_ioc_create seg;
-	int n, i;
-
-	range.length = 4 * KIB;
-	range.arg = PVVAS_READ;
-	for (n = 60; n < 400; n += 4) {
-		check_eq(try_seg(FIRST, 4 * MIB, 0, &seg), 0);
-		range.seg = id.id = seg.id;
-		for (i = 0; i < n; i++) {
-			range.offset = i * 8 * KIB;
-			check_eq(call(PVVAS_IOC_SEG_PROTECT, &range), 0);
-		}
-		check_eq(call(PVVAS_IOC_SEG_DELETE, &id), 0);
-	}
-	/* what was deleted is freed after a grace period */
-	usleep(200000);
-}
-
-/* More clean pages than are looked at in one go, before the written one. */
-static void a_written_page_is_found_behind_many_clean_ones(void)
-{
-	struct pvvas_ioc_range fill = SIZED(pvvas_ioc_range);
-	struct pvvas_ioc_range dirty = SIZED(pvvas_ioc_range);
-	static uint64_t pages[10240];
-	struct pvvas_ioc_create seg;
-	static char page[4 * KIB];
-
-	check_eq(try_seg(FIRST, 40 * MIB, 0, &seg), 0);
-	fill.seg = dirty.seg = seg.id;
-	fill.length = 39 * MIB;
-	check_eq(call(PVVAS_IOC_SEG_POPULATE, &fill), 0);
-	dirty.length = 40 * MIB;
-	dirty.addr = (uintptr_t)pages;
-	dirty.arg = 10240;
-	check_eq(call(PVVAS_IOC_SEG_DIRTY, &dirty), 0);
-	check_eq(dirty.done, 9984);
-	dirty.done = 0;
-	check_eq(call(PVVAS_IOC_SEG_DIRTY, &dirty), 0);
-	check_eq(dirty.done, 0);
-	/* it comes as written */
-	fill.offset = 40 * MIB - 4 * KIB;
-	fill.length = 4 * KIB;
-	fill.addr = (uintptr_t)page;
-	check_eq(call(PVVAS_IOC_SEG_FILL, &fill), 0);
-	check_eq(call(PVVAS_IOC_SEG_DIRTY, &dirty), 0);
-	check_eq(dirty.done, 1);
-	check_eq(pages[0], 40 * MIB - 4 * KIB);
-	/* no more than there is room for */
-	dirty.done = dirty.arg = 0;
-	check_eq(call(PVVAS_IOC_SEG_DIRTY, &dirty), 0);
-	check_eq(dirty.done, 0);
-}
-
 static const struct tcase cases[] = {
 	CASE(a_struct_that_is_too_small_is_refused),
 	CASE(a_larger_struct_is_taken_if_the_rest_is_zero),
@@ -612,8 +554,6 @@ static const struct tcase cases[] = {
 	CASE(threads_that_exist_are_covered_at_first_use),
 	CASE(blocks_of_two_mib_are_not_shared),
 	CASE(a_full_segment_has_all_its_pages),
-	CASE(a_segment_goes_with_all_its_protections),
-	CASE(a_written_page_is_found_behind_many_clean_ones),
 };
 
 TCASE_MAIN(cases, 0)

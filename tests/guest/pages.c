@@ -496,6 +496,42 @@ static void seg_ctl_does_the_same(void)
 	enter(VAS_HOME);
 }
 
+/* Any number of them can be forgotten: each makes another tree. */
+static void a_segment_goes_with_all_its_protections(void)
+{
+	int n, i, seg;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	for (n = 60; n < 400; n += 4) {
+		seg = check_id(seg_alloc(NULL, BASE, 4 * MIB, 0600));
+		for (i = 0; i < n; i++)
+			check_eq(seg_prot1(seg, BASE + 2 * (size_t)i * PAGE,
+					   PROT_READ), 0);
+		check_eq(seg_delete(seg), 0);
+	}
+	/* what was deleted is freed after a grace period */
+	usleep(200000);
+}
+
+/* More clean pages than are looked at in one go, before the written one. */
+static void a_written_page_is_found_behind_many_clean_ones(void)
+{
+	int seg = tcase_seg(NULL, BASE, 40 * MIB, 0600);
+	static void *pages[10240];
+	static char page[PAGE];
+
+	/* who compares contents looks at all pages */
+	tcase_need(PVVAS_FEATURE_WRITES);
+	page[0] = 1;
+	check_eq(seg_populate(seg, BASE, 39 * MIB), 0);
+	check_eq(seg_dirty(seg, BASE, 40 * MIB, pages, 10240), 9984);
+	check_eq(seg_dirty(seg, BASE, 40 * MIB, pages, 10240), 0);
+	/* it comes as written */
+	check_eq(seg_fill(seg, BASE + 40 * MIB - PAGE, page, PAGE), 1);
+	check_eq(seg_dirty(seg, BASE, 40 * MIB, pages, 10240), 1);
+	check(pages[0] == BASE + 40 * MIB - PAGE);
+}
+
 static const struct tcase cases[] = {
 	CASE(protected_pages_refuse_and_keep_their_data),
 	CASE(pages_without_memory_are_protected_too),
@@ -515,6 +551,8 @@ static const struct tcase cases[] = {
 	CASE(after_the_first_dirty_a_touch_brings_one_page),
 	CASE(a_pager_is_asked_for_every_page),
 	CASE(seg_ctl_does_the_same),
+	CASE(a_segment_goes_with_all_its_protections),
+	CASE(a_written_page_is_found_behind_many_clean_ones),
 };
 
 TCASE_MAIN(cases, 0)
