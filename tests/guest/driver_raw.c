@@ -141,6 +141,8 @@ static unsigned int least(unsigned long request)
 	switch (_IOC_SIZE(request)) {
 	case sizeof(struct pvvas_ioc_create):
 		return 40;
+	case sizeof(struct pvvas_ioc_stats):
+		return 216;
 	case sizeof(struct pvvas_ioc_attr):
 		return 312;
 	case sizeof(struct pvvas_ioc_clone):
