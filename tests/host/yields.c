@@ -23,6 +23,7 @@
  */
 #define EARLIER		12
 #define EARLIER_17	17
+#define OLDER		20
 #define LATER		100
 
 static struct vm *vm;
@@ -31,13 +32,30 @@ static struct scene s;
 static volatile uint64_t stop;
 static volatile uint64_t written, read_too_old, reads;
 
+/* Tables of slot 2's view, from @first on, which lead to @other. */
+static void use_tables(uint64_t first, uint64_t count, const uint64_t *other)
+{
+	uint64_t i, *table, va;
+
+	vcpu_vmfunc(v, 2);
+	for (i = first; i < first + count; i++) {
+		va = WINDOW_FREE + 8 * MIB + i * 2 * MIB;
+		table = vm_shared(PAGE);
+		table[0] = (uint64_t)other | PVVAS_PROT_ALL | PVVAS_EPT_WB;
+		*root_2mib(vm, view_root(s.view[1]), va) =
+			(uint64_t)table | PVVAS_PROT_ALL;
+		check_eq(vcpu_peek(v, va), 1000);
+	}
+}
+
 /*
  * Roots that a zap of all finds before that of slot 1's view, and tables that it
- * finds after those of that view: it yields after each ten roots, or tables.
+ * finds before and after those of that view: it yields after each ten roots, or
+ * tables.
  */
 static void begin_between_others(int vcpus, uint64_t earlier)
 {
-	uint64_t i, ctx, *table, *other;
+	uint64_t i, ctx, *other;
 
 	host_need_parameter(YIELD_MS);
 	vm = vm_new(vcpus);
@@ -47,25 +65,17 @@ static void begin_between_others(int vcpus, uint64_t earlier)
 	for (i = 0; i < earlier; i++)
 		view_new(v, ctx, 0, 0);
 	scene_make(&s, vm, SIZE, 2);
-	vcpu_vmfunc(v, 1);
-	for (i = 0; i < 16; i++)
-		vcpu_poke(v, AT(i), 1000 + i);
-	vcpu_vmfunc(v, 2);
 	/*
 	 * Of other memory: else a notifier for the page that the cases take, whose
 	 * huge page it splits, finds the leaves of these, and flushes.
 	 */
 	other = vm_shared(PAGE);
 	*other = 1000;
-	for (i = 0; i < LATER; i++) {
-		table = vm_shared(PAGE);
-		table[0] = (uint64_t)other | PVVAS_PROT_ALL | PVVAS_EPT_WB;
-		*root_2mib(vm, view_root(s.view[1]),
-			   WINDOW_FREE + 8 * MIB + i * 2 * MIB) =
-			(uint64_t)table | PVVAS_PROT_ALL;
-		check_eq(vcpu_peek(v, WINDOW_FREE + 8 * MIB + i * 2 * MIB),
-			 1000);
-	}
+	use_tables(0, OLDER, other);
+	vcpu_vmfunc(v, 1);
+	for (i = 0; i < 16; i++)
+		vcpu_poke(v, AT(i), 1000 + i);
+	use_tables(OLDER, LATER, other);
 }
 
 static void *zapper(void *arg)
