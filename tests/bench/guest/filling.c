@@ -236,6 +236,16 @@ static void make(unsigned long n, void *arg)
 		touch_in_order(1, a);
 }
 
+/* Nobody frees anything meanwhile, on this processor or on another one. */
+static void wait_until_freed(void)
+{
+	struct pvvas_stats stats = { .size = sizeof(stats) };
+
+	do
+		bench_id(pvvas_stats(&stats));
+	while (stats.freeing && !usleep(1000));
+}
+
 static void unmake(unsigned long n, void *arg)
 {
 	struct area *a = arg;
@@ -252,6 +262,7 @@ static void unmake(unsigned long n, void *arg)
 	if (a->clone)
 		bench_id(seg_delete(a->clone));
 	a->clone = 0;
+	wait_until_freed();
 }
 
 static void run(const char *name, void (*op)(unsigned long, void *),
@@ -448,7 +459,7 @@ static void limit_of_segments(size_t bytes)
 /* In a guest that has room for it, which is for that alone. */
 static void one_gib(void)
 {
-	static const enum kind large[] = { ANON_THP, VAS, MEMFD };
+	static const enum kind large[] = { ANON_THP, VAS };
 	size_t i;
 
 	limit_of_segments(2 * GIB);
