@@ -35,8 +35,30 @@ void locks_list(struct lock_thread *me, const struct lockset_entry *e,
 	}
 	me->nr = nr;
 	me->used = nr;
+	lockset_leave(&me->using);
+}
+
+/* The inline switch works as at home: handlers of signals may use it. */
+void locks_begin(struct lock_thread *me)
+{
+	atomic_store(&me->changing, true);
 	me->ready = 0;
-	lockset_leave(me);
+	if (me->slots && __pvvas_self.slots == pvvas_no_slots)
+		__pvvas_self.slots = me->slots;
+}
+
+/* A thread that holds locks has every switch come here. */
+void locks_end(struct lock_thread *me)
+{
+	if (me->used && __pvvas_self.slots != pvvas_no_slots) {
+		me->slots = __pvvas_self.slots;
+		__pvvas_self.slots = pvvas_no_slots;
+	}
+	me->ready = me->used || __pvvas_self.slots == pvvas_no_slots ?
+		    0 : me->room;
+	if (me->ready)
+		lock_inline = me;
+	atomic_store(&me->changing, false);
 }
 
 static void list_all(struct lock_thread *me)
@@ -174,7 +196,7 @@ static int take_set(const struct pvvas_backend *be, struct lock_thread *me,
 	err = try_others(me, set);
 	if (err != -EBUSY || wait->try)
 		return err;
-	err = be->enter(VAS_HOME, prev, false);
+	err = be->enter(VAS_HOME, prev, true);
 	if (err)
 		return err;
 	locks_release(me);
@@ -191,10 +213,7 @@ static bool writer_died(const struct lock_thread *me)
 	return false;
 }
 
-/*
- * Into the VAS, with the locks taken; the thread's next switch has to come here,
- * too.
- */
+/* Into the VAS, with the locks taken. */
 static int enter(const struct pvvas_backend *be, struct lock_thread *me,
 		 struct lockset *set, int vh, int prev)
 {
@@ -208,9 +227,6 @@ static int enter(const struct pvvas_backend *be, struct lock_thread *me,
 	}
 	if (be->fast_switch)
 		lockset_set_slot(set, be->slot());
-	if (__pvvas_self.slots != pvvas_no_slots)
-		me->slots = __pvvas_self.slots;
-	__pvvas_self.slots = pvvas_no_slots;
 	return writer_died(me) ? -EOWNERDEAD : 0;
 }
 
@@ -235,17 +251,18 @@ static int enter_with(const struct pvvas_backend *be, struct lock_thread *me,
 static int try_switch(const struct pvvas_backend *be, int vh, int prev,
 		      const struct lock_wait *wait)
 {
-	struct lockset *set = lockset_enter(lock_self, vh);
+	struct lockset *set = lockset_enter(&lock_self->looking, vh);
 	int err;
 
-	if (set) {
+	/* its index is that of another handle: the backend says so */
+	if (set && set->vh == vh) {
 		err = enter_with(be, lock_self, set, vh, prev, wait);
 	} else {
 		err = be->enter(vh, prev, true);
 		if (!err)
 			locks_release(lock_self);
 	}
-	lockset_leave(lock_self);
+	lockset_leave(&lock_self->looking);
 	return err;
 }
 
@@ -276,11 +293,10 @@ int locked_switch(const struct pvvas_backend *be, int vh, int prev,
 
 	if (err)
 		return err;
+	locks_begin(lock_self);
 	list_all(lock_self);
 	err = try_often(be, vh, prev, wait);
-	lock_self->ready = lock_self->used ||
-			   __pvvas_self.slots == pvvas_no_slots ?
-			   0 : lock_self->room;
+	locks_end(lock_self);
 	return err;
 }
 
@@ -288,8 +304,10 @@ int lockset_consistent(int sid)
 {
 	struct seglock_hold *hold = NULL;
 
-	if (sid > 0 && lock_self) {
+	if (sid > 0 && lock_self && !locks_change(lock_self)) {
+		locks_begin(lock_self);
 		list_all(lock_self);
+		locks_end(lock_self);
 		hold = find_held(lock_self, sid);
 	}
 	return hold ? seglock_consistent(hold) : -EINVAL;

@@ -3,9 +3,9 @@
  * The sets of locks of this process's attachments, and the threads that take
  * them.
  *
- * A switch takes no mutex: a thread says in @using which set it looks at, and
- * in @held which locks it has.  What is taken away meanwhile is freed once no
- * thread says so any more.
+ * A switch takes no mutex: a thread says in @using or @looking which set it looks
+ * at, and in @held which locks it has.  What is taken away meanwhile is freed once
+ * no thread says so any more.
  */
 #include <errno.h>
 #include <limits.h>
@@ -36,13 +36,15 @@ static pthread_key_t key;
 static int key_err;
 
 __thread struct lock_thread *lock_self;
+__thread struct lock_thread *lock_inline;
 
 static bool set_in_use(const struct lockset *set)
 {
 	const struct lock_thread *t;
 
 	for (t = threads; t; t = t->next)
-		if (atomic_load(&t->using) == set)
+		if (atomic_load(&t->using) == set ||
+		    atomic_load(&t->looking) == set)
 			return true;
 	return false;
 }
@@ -175,6 +177,7 @@ static int add(struct lockset **set, int vh, const struct pvvas_ioc_link *link)
 			 (nr + 1) * sizeof(bigger->entries[0]));
 	if (!bigger)
 		return -ENOMEM;
+	bigger->vh = vh;
 	bigger->nr = nr;
 	bigger->slot = 0;
 	bigger->need = LOCKSET_NO_SLOT;
@@ -309,6 +312,7 @@ static void thread_exits(void *arg)
 		return;
 	}
 	pthread_mutex_lock(&mutex);
+	lock_inline = NULL;
 	lock_self = NULL;
 	if (me->array)
 		munmap(me->array, me->array_bytes);
@@ -441,6 +445,7 @@ void lockset_forked(void)
 		free_thread(threads);
 	if (lock_self)
 		pthread_setspecific(key, NULL);
+	lock_inline = NULL;
 	lock_self = NULL;
 	pthread_mutex_init(&mutex, NULL);
 }

@@ -24,6 +24,7 @@ struct lockset_entry {
 /* It does not change once others can find it, but for @slot and @need. */
 struct lockset {
 	struct lockset *next;	/* of those that are to be freed */
+	int vh;
 	unsigned int nr;	/* at least one */
 	unsigned int room;	/* that a thread needs to take them all */
 	atomic_uint slot;	/* of the view, as far as anyone knows */
@@ -55,10 +56,10 @@ void lockset_after_fork(void);
 void lockset_forked(void);
 
 /*
- * The attachment's set or NULL.  With a thread, the set stays until the thread
- * calls lockset_leave(), whatever becomes of the attachment.
+ * The attachment's set or NULL.  It stays until lockset_leave(), whatever
+ * becomes of the attachment; @in: the thread's @using or @looking.
  */
-static inline struct lockset *lockset_enter(struct lock_thread *me, int vh)
+static inline struct lockset *lockset_enter(lockset_ptr *in, int vh)
 {
 	/* there is a table: no thread is prepared before it is needed */
 	lockset_ptr *e =
@@ -70,15 +71,15 @@ static inline struct lockset *lockset_enter(struct lock_thread *me, int vh)
 		set = atomic_load_explicit(e, memory_order_acquire);
 		if (!set)
 			return NULL;
-		atomic_store(&me->using, set);
-		/* who takes it away looks at @using after that */
+		atomic_store(in, set);
+		/* who takes it away looks at @in after that */
 	} while (__builtin_expect(atomic_load(e) != set, 0));
 	return set;
 }
 
-static inline void lockset_leave(struct lock_thread *me)
+static inline void lockset_leave(lockset_ptr *in)
 {
-	atomic_store_explicit(&me->using, NULL, memory_order_release);
+	atomic_store_explicit(in, NULL, memory_order_release);
 }
 
 /* From now on threads enter without the driver, or ask it again. */
@@ -119,6 +120,20 @@ void locks_release(struct lock_thread *me);
  */
 void locks_list(struct lock_thread *me, const struct lockset_entry *e,
 		unsigned int nr);
+
+/* Around all that changes what is listed. */
+void locks_begin(struct lock_thread *me);
+void locks_end(struct lock_thread *me);
+
+/*
+ * Is the thread in the middle of a switch that takes or releases locks?  Then
+ * this is the handler of a signal.
+ */
+static inline bool locks_change(const struct lock_thread *me)
+{
+	return atomic_load(&me->changing) ||
+	       (atomic_load(&me->using) && __pvvas_self.slots != pvvas_no_slots);
+}
 
 /* Does the calling thread hold locks? */
 static inline bool locks_held(void)

@@ -48,14 +48,17 @@ struct seglock_hold {
 
 /*
  * A thread that takes locks.  @array, which the driver reads, has an element for
- * each lock of the process.  Other threads look at @using and at the locks in
- * @held, to know what they may free.
+ * each lock of the process.  Other threads look at @using, @looking and at the
+ * locks in @held, to know what they may free.
  *
  * What a switch took without the driver is not listed in @held: the thread holds
- * all of @using, from then until it goes home.
+ * all of @using, from then until it goes home.  Only a switch without the driver
+ * has anything in @using, and has put the table of the inline switch away as
+ * long as it holds all; see locks_change().
  */
 struct lock_thread {
 	lockset_ptr using;	/* the first, which makes switches shorter */
+	lockset_ptr looking;	/* by a switch that lists what it holds */
 	struct lock_thread *next;
 	unsigned int nr;	/* entries of @held that may be in use */
 	unsigned int used;	/* entries that are in use */
@@ -67,15 +70,20 @@ struct lock_thread {
 	 * because the thread has some in @held, or no table.
 	 */
 	unsigned int ready;
+	int prev;	/* where the switch that uses @using began */
 	atomic_uint *array;
 	struct seglock_hold *held;
 	size_t array_bytes;
+	atomic_bool changing;	/* what is listed in @held */
 	unsigned int exits;	/* rounds of destructors with locks held */
 	/* The table of the inline switch, put away while there are locks. */
 	const volatile uint16_t *slots;
 };
 
 extern __thread struct lock_thread *lock_self
+	__attribute__((tls_model("initial-exec")));
+/* The same, once the thread has the table of the inline switch; else NULL. */
+extern __thread struct lock_thread *lock_inline
 	__attribute__((tls_model("initial-exec")));
 
 /* How to wait for locks. */

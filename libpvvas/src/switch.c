@@ -22,6 +22,8 @@ static int switch_slow(int vh, int prev, const struct lock_wait *wait)
 		if (!be)
 			return err;
 	}
+	if (lock_self && locks_change(lock_self))
+		return lockset_exists(vh) ? -EDEADLK : be->enter(vh, prev, true);
 	if (locks_held() || lockset_exists(vh))
 		return locked_switch(be, vh, prev, wait);
 	return be->enter(vh, prev, true);
@@ -52,12 +54,11 @@ static __attribute__((noinline)) int home_slowly(struct lock_thread *me,
 						 unsigned int nr)
 {
 	const struct lockset *set = me->using;
-	const volatile uint16_t *slots = me->slots;
 
+	locks_begin(me);
 	locks_list(me, set->entries + set->nr - nr, nr);
 	locks_release(me);
-	__pvvas_self.slots = slots;
-	me->ready = me->room;
+	locks_end(me);
 	return 0;
 }
 
@@ -68,22 +69,24 @@ static inline int home_with_locks(struct lock_thread *me,
 	const struct lockset_entry *e = set->entries;
 	unsigned int nr = set->nr;
 
+	/* before it is home, where a handler of a signal may use it */
+	__pvvas_self.slots = me->slots;
 	vmfunc(0, 0);
 	do {
 		if (!seglock_try_release(me, e->lock, e->flags))
 			return home_slowly(me, nr);
 		e = after(e);
 	} while (--nr);
-	__pvvas_self.slots = me->slots;
-	lockset_leave(me);
+	lockset_leave(&me->using);
 	return 0;
 }
 
 /* Not all could be had, or the slot is another's by now. */
-static __attribute__((noinline)) int enter_slowly(struct lock_thread *me, int vh)
+static __attribute__((noinline)) int enter_slowly(struct lock_thread *me, int vh,
+						  int prev)
 {
-	lockset_leave(me);
-	return switch_waiting(vh, vas_current());
+	lockset_leave(&me->using);
+	return switch_waiting(vh, prev);
 }
 
 /* What was taken of the set before @end. */
@@ -96,9 +99,11 @@ static __attribute__((noinline)) int give_back(struct lock_thread *me, int vh,
 	/* A writer may have seen the number in the array, and wait for it. */
 	if (!(tried.flags & SEGLOCK_EXCLUSIVE))
 		seglock_tell(&tried);
+	locks_begin(me);
 	locks_list(me, set->entries, (unsigned int)(end - set->entries));
 	locks_release(me);
-	return enter_slowly(me, vh);
+	locks_end(me);
+	return enter_slowly(me, vh, me->prev);
 }
 
 static __attribute__((noinline)) int wrong_view(struct lock_thread *me, int vh)
@@ -107,21 +112,24 @@ static __attribute__((noinline)) int wrong_view(struct lock_thread *me, int vh)
 
 	lockset_ask_again(set);
 	vmfunc(0, 0);
+	locks_begin(me);
 	locks_list(me, set->entries, set->nr);
 	locks_release(me);
-	return enter_slowly(me, vh);
+	locks_end(me);
+	return enter_slowly(me, vh, me->prev);
 }
 
-/* A thread that holds none, and that the driver knows, goes into a VAS. */
-static inline int enter_with_locks(struct lock_thread *me, int vh)
+/* A thread goes into a VAS; if it holds none it has its table. */
+static inline int enter_with_locks(struct lock_thread *me, int vh, int prev)
 {
-	struct lockset *set = lockset_enter(me, vh);
+	struct lockset *set = lockset_enter(&me->using, vh);
 	const struct lockset_entry *e;
 	unsigned int nr;
 
 	if (__builtin_expect(!set || atomic_load_explicit(&set->need,
 				memory_order_acquire) > me->ready, 0))
-		return enter_slowly(me, vh);
+		return enter_slowly(me, vh, prev);
+	me->prev = prev;
 	nr = set->nr;
 	e = set->entries;
 	do {
@@ -141,14 +149,14 @@ static inline int enter_with_locks(struct lock_thread *me, int vh)
 
 PVVAS_EXPORT int __pvvas_switch_slow(int vh, int prev)
 {
-	struct lock_thread *me = lock_self;
+	struct lock_thread *me = lock_inline;
 	const struct lockset *set;
 
 	if (!me)
 		return switch_waiting(vh, prev);
 	set = atomic_load_explicit(&me->using, memory_order_relaxed);
 	if (!set)
-		return enter_with_locks(me, vh);
+		return enter_with_locks(me, vh, prev);
 	return vh == VAS_HOME ? home_with_locks(me, set) :
 				switch_waiting(vh, prev);
 }
