@@ -37,6 +37,7 @@ static void after_fork_in_parent(void)
 
 static void after_fork_in_child(void)
 {
+	PVVAS_NO_CANCEL;
 	const struct pvvas_backend *be = atomic_load(&opened);
 
 	pvvas_self_reset();
@@ -91,6 +92,7 @@ static int open_wanted(const struct pvvas_backend **be)
 
 static int open_locked(void)
 {
+	PVVAS_NO_CANCEL;
 	const struct pvvas_backend *be;
 	int err;
 
@@ -130,6 +132,7 @@ const struct pvvas_backend *pvvas_backend_opened(void)
 
 int pvvas_prepare(void)
 {
+	PVVAS_NO_CANCEL;
 	int err;
 
 	pthread_mutex_lock(&lock);

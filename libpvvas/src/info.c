@@ -42,6 +42,7 @@ static int probe_hypervisor(void)
 /* Also if this process uses another backend. */
 static int probe_driver(void)
 {
+	PVVAS_NO_CANCEL;
 	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)

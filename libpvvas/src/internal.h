@@ -5,6 +5,7 @@
 #ifndef PVVAS_INTERNAL_H
 #define PVVAS_INTERNAL_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -15,6 +16,29 @@
 #define PVVAS_EXPORT	__attribute__((visibility("default")))
 
 #define PVVAS_HANDLE_INDICES	65536
+
+/*
+ * Until the end of the block the thread is not cancelled: it has a lock, a
+ * descriptor, or threads that work for it.  No call is a cancellation point.
+ */
+#define PVVAS_NO_CANCEL \
+	__attribute__((cleanup(pvvas_cancel_again))) int pvvas_cancel_state = \
+		pvvas_no_cancel()
+
+static inline int pvvas_no_cancel(void)
+{
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	return state;
+}
+
+static inline void pvvas_cancel_again(const int *state)
+{
+	int now;
+
+	pthread_setcancelstate(*state, &now);
+}
 
 /*
  * Backends.

@@ -98,6 +98,7 @@ static int kernel_open(void)
 /* Unless another thread has done so meanwhile; 0 or -EBADF. */
 static int open_again(void)
 {
+	PVVAS_NO_CANCEL;
 	int f, err = 0;
 
 	pthread_mutex_lock(&fd_lock);

@@ -374,6 +374,7 @@ static void give_up(struct loading *l, bool failed)
 
 PVVAS_EXPORT int vas_load(const char *dir, struct vas_save_options *options)
 {
+	PVVAS_NO_CANCEL;
 	struct loading l = { 0 };
 	int fd, err = save_options_read(options, &l.options, VAS_LOAD_OWN);
 

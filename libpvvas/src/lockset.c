@@ -258,6 +258,7 @@ static void replace(lockset_ptr *e, struct lockset *set)
 
 int lockset_update(int vh)
 {
+	PVVAS_NO_CANCEL;
 	struct lockset *set;
 	int err;
 

@@ -497,6 +497,7 @@ static bool are_ids(const int *vids, size_t nr)
 PVVAS_EXPORT int vas_save(const int *vids, size_t nr, const char *dir,
 			  struct vas_save_options *options)
 {
+	PVVAS_NO_CANCEL;
 	struct saving s = { .dir = -1 };
 	int err = save_options_read(options, &s.options, VAS_SAVE_SINCE);
 

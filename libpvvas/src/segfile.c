@@ -151,6 +151,7 @@ static int fill_from(const struct seg_file *f, char *buffer)
 
 PVVAS_EXPORT int seg_open(const char *path, void *base, size_t size, int flags)
 {
+	PVVAS_NO_CANCEL;
 	char *buffer = malloc(SAVE_CHUNK);
 	struct seg_file f = { .fd = -1 };
 	int err = 0;
@@ -245,6 +246,7 @@ static int sync_pages(const struct seg_file *f, uint64_t at, size_t n, char *buf
 
 PVVAS_EXPORT int seg_sync(int sid, void *addr, size_t length)
 {
+	PVVAS_NO_CANCEL;
 	uint64_t at = (uintptr_t)addr, end;
 	struct seg_file f;
 	char *buffer;

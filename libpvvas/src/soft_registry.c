@@ -23,6 +23,7 @@ uint64_t soft_self;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static __thread bool have_mutex;
 static sigset_t saved_mask;	/* of the thread that has it */
+static int saved_cancel;	/* the same */
 
 /* Under the mutex.  The program can close them, see find_files(). */
 static int dir_fd = -1;
@@ -187,6 +188,7 @@ static int check_folder(void)
 
 int soft_token(uint64_t *token)
 {
+	PVVAS_NO_CANCEL;
 	int err = check_folder();
 
 	return err ? err : soft_life_hold(dir_fd, "life", token);
@@ -194,6 +196,7 @@ int soft_token(uint64_t *token)
 
 int soft_alive(uint64_t token)
 {
+	PVVAS_NO_CANCEL;
 	int err = check_folder();
 
 	return err ? err : soft_life_held(dir_fd, "life", token);
@@ -216,12 +219,13 @@ static void block_signals(sigset_t *old)
 /* A signal's handler may switch, and need the lock: it waits for its thread. */
 int soft_lock(void)
 {
+	int err, cancel;
 	sigset_t old;
-	int err;
 
 	if (have_mutex)
 		return -EDEADLK;
 	block_signals(&old);
+	cancel = pvvas_no_cancel();
 	pthread_mutex_lock(&mutex);
 	err = find_files();
 	while (!err && flock(reg_fd, LOCK_EX) < 0)
@@ -229,21 +233,25 @@ int soft_lock(void)
 			err = -errno;
 	if (err) {
 		pthread_mutex_unlock(&mutex);
+		pvvas_cancel_again(&cancel);
 		pthread_sigmask(SIG_SETMASK, &old, NULL);
 		return err;
 	}
 	have_mutex = true;
 	saved_mask = old;
+	saved_cancel = cancel;
 	return 0;
 }
 
 void soft_unlock(void)
 {
 	sigset_t old = saved_mask;
+	int cancel = saved_cancel;
 
 	flock(reg_fd, LOCK_UN);
 	have_mutex = false;
 	pthread_mutex_unlock(&mutex);
+	pvvas_cancel_again(&cancel);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
