@@ -10,10 +10,12 @@
 struct soft_att *soft_att(uint32_t handle)
 {
 	uint32_t i = PVVAS_HANDLE_INDEX(handle) - 1;
-	struct soft_att *a = &soft_reg->atts[i];
+	struct soft_att *a;
 
-	return handle & PVVAS_HANDLE && i < SOFT_ATTS && a->handle == handle &&
-	       a->process == soft_self ? a : NULL;
+	if (!(handle & PVVAS_HANDLE) || i >= SOFT_ATTS)
+		return NULL;
+	a = &soft_reg->atts[i];
+	return a->handle == handle && a->process == soft_self ? a : NULL;
 }
 
 static int attach(struct pvvas_ioc_attach *arg)
