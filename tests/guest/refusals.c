@@ -482,6 +482,76 @@ static void memory_that_views_do_not_reach_refuses_the_driver(void)
 	driver_change_to("/modules/pvvas.ko");
 }
 
+/*
+ * A segment with a word in each sixteenth page, beside one of 2 MiB pages: pages that
+ * move are in one of two places, whatever is refused meanwhile.
+ */
+#define MOVED	(6 * MIB)
+#define EACH	(16 * 4096UL)
+
+static void check_moved(int err)
+{
+	unsigned long at, here, there;
+
+	for (at = 0; at < MOVED; at += EACH) {
+		here = *(volatile unsigned long *)(BASE + at);
+		there = *(volatile unsigned long *)(BASE + 8 * MIB + at);
+		check_eq(here + there, at + 1);
+		check(!here || !there);
+		check(err || there);
+	}
+}
+
+static void move_while_refused(void *arg)
+{
+	const struct seg_options huge = { .size = sizeof(huge), .flags = SEG_HUGE };
+	int *fewer = arg, n = abs(*fewer), more = *fewer < 0 ? 2 : 0, vid, vh, err;
+	int from, to, copy;
+	unsigned long at;
+
+	vid = check_id(vas_create("all", 0600));
+	from = check_id(seg_alloc_with("all", BASE, MOVED, 0600, &huge));
+	to = check_id(seg_alloc(NULL, BASE + 8 * MIB, MOVED, 0600));
+	check_eq(seg_attach(vid, from), 0);
+	check_eq(seg_attach(vid, to), 0);
+	vh = check_id(vas_attach(vid));
+	check_eq(vas_switch(vh), 0);
+	for (at = 0; at < MOVED; at += EACH)
+		*(volatile unsigned long *)(BASE + at) = at + 1;
+	copy = check_id(seg_clone(from));
+	inject(n, more);
+	err = seg_move(from, BASE, to, BASE + 8 * MIB, MOVED);
+	*fewer = atoi(file_contents(PARAM)) > 1;
+	inject(0, 0);
+	check_moved(err);
+	check_eq(seg_move(from, BASE, to, BASE + 8 * MIB, 2 * MIB), 0);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(seg_delete(copy), 0);
+	check_eq(vas_detach(vh), 0);
+	check_eq(vas_delete(vid), 0);
+	check_eq(seg_delete(from), 0);
+	check_eq(seg_delete(to), 0);
+}
+
+static void a_move_that_is_refused_loses_no_page(void)
+{
+	int *fewer = tcase_shared(sizeof(*fewer)), n, sign;
+
+	driver_change_to("/modules/pvvas-inject.ko");
+	for (sign = 1; sign >= -1; sign -= 2) {
+		for (n = 1; n < 100; n++) {
+			*fewer = sign * n;
+			tcase_run(move_while_refused, fewer);
+			tcase_run(driver_empty_soon, NULL);
+			if (*fewer)
+				break;
+		}
+		tcase_note("%d hypercalls and tables of a move", n - 1);
+		check(n > 1 && n < 100);
+	}
+	driver_change_to("/modules/pvvas.ko");
+}
+
 static const struct driver_case cases[] = {
 	DRIVER_CASE(whichever_hypercall_or_table_is_refused_nothing_leaks, 1),
 	DRIVER_CASE(several_refusals_in_turn_leave_nothing, 1),
@@ -489,6 +559,7 @@ static const struct driver_case cases[] = {
 	DRIVER_CASE(a_view_that_cannot_be_recorded_is_given_back, 1),
 	DRIVER_CASE(without_a_view_the_log_says_so_once_in_a_while, 1),
 	DRIVER_CASE(two_mib_are_split_where_memory_can_be_waited_for, 1),
+	DRIVER_CASE(a_move_that_is_refused_loses_no_page, 1),
 	DRIVER_CASE(ids_come_round_and_miss_who_has_one, 1),
 	DRIVER_CASE(memory_that_views_do_not_reach_refuses_the_driver, 1),
 };
