@@ -233,9 +233,11 @@ def counters_in_text_are_those_of_json():
         line = p.stdout.readline().decode()
         assert line.split()[:1] == ([name] if name else []), line
     good("create", "vas", "w")
+    # what there is has no rate
+    now = list(counters)[:list(counters).index("hv_max_shadow_pages") + 1]
     for name in list(counters):
         line = p.stdout.readline().decode().split()
-        assert line[0] == name and (len(line) == 3) == (name not in list(counters)[:13]), line
+        assert line[0] == name and (len(line) == 3) == (name not in now), line
         assert name != "vases" or line[1] == "2", line
     p.kill()
     p.wait()
