@@ -3,7 +3,10 @@
  * What views cost in pages of the host: KVM's own count of tables, what the
  * host says of small objects, and who is charged for both.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -80,6 +83,22 @@ static int64_t charged(const char *name)
 	return bytes;
 }
 
+static void enter_group(void)
+{
+	mkdir(GROUPS, 0700);
+	check_eq(mount("none", GROUPS, "cgroup2", 0, NULL), 0);
+	host_put(GROUPS "cgroup.subtree_control", "+memory");
+	mkdir(GROUP, 0700);
+	host_put(GROUP "cgroup.procs", "0");
+}
+
+static void leave_group(void)
+{
+	host_put(GROUPS "cgroup.procs", "0");
+	rmdir(GROUP);
+	umount2(GROUPS, MNT_DETACH);
+}
+
 /* Tables and objects count for the group of the VMM, and leave with them. */
 static void tables_and_objects_are_charged_to_the_vmm(void)
 {
@@ -88,12 +107,7 @@ static void tables_and_objects_are_charged_to_the_vmm(void)
 	struct vcpu *v;
 	uint64_t ctx, i;
 
-	mkdir(GROUPS, 0700);
-	check_eq(mount("none", GROUPS, "cgroup2", 0, NULL), 0);
-	host_put(GROUPS "cgroup.subtree_control", "+memory");
-	mkdir(GROUP, 0700);
-	host_put(GROUP "cgroup.procs", "0");
-
+	enter_group();
 	vm = vm_new(1);
 	v = &vm->vcpus[0];
 	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 4 * NR_CHARGED);
@@ -110,15 +124,52 @@ static void tables_and_objects_are_charged_to_the_vmm(void)
 	/* the views, and what finds them by id and by root */
 	check(objects >= NR_CHARGED * 265);
 	vm_free(vm);
+	leave_group();
+}
 
-	host_put(GROUPS "cgroup.procs", "0");
-	rmdir(GROUP);
-	umount2(GROUPS, MNT_DETACH);
+/* Most records that a VM with the default limits may have, but for its vCPUs'. */
+#define MAX_RECORDS	(1 + 4096 + 65536)
+
+static int64_t number(int fd)
+{
+	char text[32] = "";
+
+	check(pread(fd, text, sizeof(text) - 1, 0) > 0);
+	return strtoll(text, NULL, 10);
+}
+
+/* What KVM copies of the VMM's records counts for the VMM, while it is there. */
+static void records_are_charged_to_the_vmm(void)
+{
+	const int64_t size = MAX_RECORDS * sizeof(struct kvm_pvvas_record);
+	struct kvm_pvvas_state st = { .size = sizeof(st),
+		.op = KVM_PVVAS_SET, .nr = MAX_RECORDS };
+	int64_t before;
+	struct vm *vm;
+	int peak;
+
+	enter_group();
+	vm = vm_new(1);
+	st.records = (uint64_t)mmap(NULL, size, PROT_READ,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	check(st.records != (uint64_t)MAP_FAILED);
+	peak = open(GROUP "memory.peak", O_RDWR);
+	check(peak >= 0);
+	check_eq(write(peak, "reset", 5), 5);
+	before = number(peak);
+	check_eq(__vm_ioctl(vm->fd, KVM_PVVAS_STATE, (uint64_t)&st), -EINVAL);
+	host_note("%ld bytes of records: the peak was %ld, is %ld", size, before,
+		  number(peak));
+	check(number(peak) >= before + size);
+	close(peak);
+	vm_free(vm);
+	leave_group();
 }
 
 static const struct hostcase cases[] = {
 	CASE(an_idle_view_costs_at_most_three_pages),
 	CASE(tables_and_objects_are_charged_to_the_vmm),
+	CASE(records_are_charged_to_the_vmm),
 };
 
 HOSTCASE_MAIN(cases)
