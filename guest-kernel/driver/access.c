@@ -74,8 +74,8 @@ static u32 pvvas_stopped_slot(struct pvvas_proc *proc)
 }
 
 /*
- * All who ask hear of the write.  Under the pages' lock, so that a thread that asks all
- * the time does not keep it from coming to an end.
+ * Tell every reader of the dirty bits of the write.  Under the pages' lock, so that a
+ * thread that asks all the time does not keep the write from ending.
  */
 static void pvvas_page_write(struct pvvas_seg *mem, pgoff_t index,
 			     struct page *page, u32 at, const void *buf, int len)

@@ -4,8 +4,8 @@
  * sees in it.  Each has one view.
  *
  * What a segment allows in a view is what was given when it was linked to the
- * VAS, less what the VAS's mode denies the process.  Whoever links a segment
- * to a VAS vouches for it: attachers of the VAS need no right to the segment.
+ * VAS, less what the VAS's mode denies the process.  The process that links a
+ * segment to a VAS vouches for it: attachers of the VAS need no right to the segment.
  */
 #include <linux/jiffies.h>
 #include <linux/sched/signal.h>
@@ -28,7 +28,7 @@ struct pvvas_att *pvvas_att_get(struct pvvas_proc *proc, u32 handle)
 /*
  * An index is used again as late as possible, and a generation tells its next
  * user from this one: so that a thread with a stale handle is not, on trying
- * it, for a moment in somebody else's view, which then could not be detached.
+ * it, for a moment in another attachment's view, which then could not be detached.
  */
 static int pvvas_att_number(struct pvvas_proc *proc, struct pvvas_att *att)
 {
@@ -235,7 +235,7 @@ static int pvvas_detach_once(u32 handle)
 	return ret;
 }
 
-/* Whoever has joined a thread need not know that it is not quite gone. */
+/* A thread that has been joined may not be quite gone: the caller need not know. */
 int pvvas_detach(struct pvvas_ioc_attach *arg)
 {
 	unsigned long end = jiffies + HZ;

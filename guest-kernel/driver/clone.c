@@ -39,7 +39,7 @@ static struct pvvas_seg *pvvas_clone_new(struct pvvas_seg *like, u64 base,
 	return ERR_PTR(ret);
 }
 
-/* The name, or who owns what has none; 0 or -errno. */
+/* The name, or the process that owns a clone without one; 0 or -errno. */
 static int pvvas_clone_name(const struct pvvas_ioc_clone *arg, char **name,
 			    struct pvvas_proc **owner)
 {

@@ -188,7 +188,7 @@ static int pvvas_cover_all(struct pvvas_proc *proc)
 	long left;
 	int ret;
 
-	/* Also after a failure: who registered the probe may not have waited. */
+	/* Also after a failure: the thread that registered the probe may not have waited. */
 	tracepoint_synchronize_unregister();
 	ret = pvvas_cover_walk(proc);
 	if (ret)
@@ -208,7 +208,7 @@ int pvvas_cover(struct pvvas_proc *proc)
 {
 	int ret;
 
-	/* Before the mutex: whoever holds it waits for us. */
+	/* Before the mutex: its holder waits for this thread. */
 	ret = pvvas_cover_self(proc);
 	if (ret)
 		return ret;

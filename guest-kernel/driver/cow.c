@@ -19,8 +19,8 @@
  *   clone fails.
  * - The work is done by a kernel thread: threads that wait for the moment, and
  *   other clones of the same memory, do not depend on the caller's priority.
- * - One clone is made of a memory at a time.  Who may not write to it lets those
- *   who may go first, and begins anew if one comes: its pages may take as long as
+ * - One clone is made of a memory at a time.  A caller without write access yields
+ *   to callers with it, and begins anew if one comes: its pages may take as long as
  *   its cgroup wants.
  */
 #include <linux/completion.h>
@@ -339,7 +339,7 @@ static int pvvas_clone_share_some(struct pvvas_clone *clone,
 	return ret;
 }
 
-/* Is there a reason to end early?  -EAGAIN: a clone of who may write waits. */
+/* Is there a reason to end early?  -EAGAIN: a clone with write access waits. */
 static int pvvas_clone_stop(const struct pvvas_clone *clone, const bool *killed)
 {
 	if (READ_ONCE(*killed))
@@ -427,7 +427,7 @@ static void pvvas_moment_work(struct work_struct *work)
 
 	pvvas_moment_freeze(moment, true);
 	pvvas_moment_freeze(moment, false);
-	/* Who has more to write with the lock waits, and has it still. */
+	/* A writer with more to write waits, and still holds the lock. */
 	for (clone = moment->clones; clone < end; clone++) {
 		if (clone->lock)
 			clone->lock_state = pvvas_lock_state(clone->lock);
@@ -466,8 +466,8 @@ static bool pvvas_moment_claim(struct pvvas_moment *moment)
 }
 
 /*
- * Only who may write to all goes first: two callers who may write to half of it each
- * would let each other go first for ever.
+ * Only a caller that may write to all goes first: two that may write to half of it
+ * each would yield to each other for ever.
  */
 static void pvvas_moment_writers(struct pvvas_moment *moment, int change)
 {
@@ -558,7 +558,7 @@ static void pvvas_clone_waiting(struct pvvas_seg *mem, int change)
 }
 
 /*
- * No clone of either is in the making from now on, for a caller who may write to
+ * No clone of either is in the making from now on, for a caller that may write to
  * both, until pvvas_clone_release(); -EINTR.
  */
 int pvvas_clone_hold(struct pvvas_seg *a, struct pvvas_seg *b)

@@ -33,8 +33,8 @@
 
 /*
  * What the mapping's file holds: a reference only from the dump on, when its
- * pages are in page tables.  Else who has attached a VAS could keep the memory of
- * what is taken out of it.
+ * pages are in page tables.  Else a process could keep the memory of a segment
+ * that is taken out of a VAS, by having attached the VAS.
  */
 struct pvvas_dump_file {
 	u64 serial;		/* of the segment */

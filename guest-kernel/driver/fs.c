@@ -4,7 +4,7 @@
  *
  *	vas/NAME, seg/NAME	the named objects, with owner, group and mode; to
  *				be listed, read (show.c), chmod'ed, chown'ed, removed
- *	processes		who has what attached, which thread is in what view
+ *	processes		what each has attached, and the view of each thread
  *	usage			the quotas, and what is used of them
  *
  * It keeps nothing: an inode is made at each lookup from the object that has the

@@ -2,9 +2,9 @@
 /*
  * The end of objects.
  *
- * A segment's pages may be many, and so may the segments of a VAS: they are freed by
- * who drops the last reference, but without pvvas_lock, in pvvas_unlock(); or, one
- * object after the other, by a kernel thread, so that nobody waits for very many.
+ * A segment's pages may be many, and so may the segments of a VAS: the thread that
+ * drops the last reference frees them without pvvas_lock, in pvvas_unlock(); very many
+ * are freed by a kernel thread, one object after the other, for which no caller waits.
  *
  * What the hypervisor would not take back when its last user went is left over.
  * Nobody is there to get the error, and nothing that it may still show can be

@@ -3,9 +3,9 @@
  * Signs of life: a token for each thread that asks for one, and an answer to
  * whether the thread of a token is still there.
  *
- * Programs write tokens into memory that they share, to say who is in the
+ * Programs write tokens into memory that they share, to say which thread is in the
  * middle of a change; others ask here whether that thread can still finish it.
- * The driver knows from its own list of threads, so that nobody can make a dead
+ * The driver knows from its own list of threads, so that no process can make a dead
  * thread look alive, or a live one dead.
  */
 #include <linux/random.h>
@@ -77,7 +77,7 @@ int pvvas_life_token(struct pvvas_ioc_life *arg)
 
 /*
  * Does the task still execute the program of its process?  Under rcu_read_lock(),
- * by who knows that the thread is not freed meanwhile.
+ * by a caller that keeps the thread from being freed meanwhile.
  */
 bool pvvas_thread_lives(const struct pvvas_thread *t)
 {

@@ -140,8 +140,8 @@ bool pvvas_links_free(struct pvvas_links *set, u32 most)
  * The segment, to which the caller has a reference, is lockable now, or not any more.
  * Its links may be as many as there are VASes: pvvas_lock is not held, and others get
  * it in between.  What is done goes to the end, where new links come that are right
- * from the start; who changes the segment again meanwhile goes through all of them
- * again.
+ * from the start; a caller that changes the segment again meanwhile goes through all
+ * of them again.
  */
 void pvvas_links_sort(struct pvvas_seg *seg)
 {

@@ -2,23 +2,23 @@
 /*
  * The locks of lockable segments: taking, waiting, the death of a holder.
  *
- * A lock is one word in a page of its own.  Who may write to the segment can
- * write the word, who may only read can read it: so a reader can change nothing
- * that others rely on.  What a reader does write is an array of its own, in
+ * A lock is one word in a page of its own.  Writers of the segment can write the
+ * word, readers can only read it: so a reader can change nothing that others rely
+ * on.  What a reader does write is an array of its own, in
  * pages that belong to its thread, where it puts the numbers of the locks that
  * it holds shared (linux/pvvas.h has the protocol).  Only the driver reads the
  * arrays of other threads, one element of each for a lock, and it only compares:
  * whatever is there, it holds some locks shared as long as the thread lives, and
  * that is all.
  *
- * The word is no more trusted than the data that it guards: who may write to
- * both can hold the lock for ever, or let others in.  No value of it makes the
- * driver do anything but wait, grant or refuse.
+ * The word is no more trusted than the data that it guards: a writer of both can
+ * hold the lock for ever, or let others in.  No value of it makes the driver do
+ * anything but wait, grant or refuse.
  *
  * All that is not settled by one access to the word happens here, under
  * lock->lock: waiting, in the order of arrival, and what becomes of the
- * holds of a thread that died.  PVVAS_LOCK_WAITERS in the word sends everybody
- * here.  A writer sets it before it looks at the arrays, and a reader looks at
+ * holds of a thread that died.  PVVAS_LOCK_WAITERS in the word sends all
+ * threads here.  A writer sets it before it looks at the arrays, and a reader looks at
  * the word after it has changed its array: one of them sees the other.
  */
 #include <linux/mm.h>
@@ -128,7 +128,7 @@ static u32 pvvas_word_writer(u32 word)
 	return word & PVVAS_LOCK_READERS ? 0 : word & PVVAS_LOCK_OWNER;
 }
 
-/* As whoever takes it would find it if its holder died now. */
+/* As its next holder would find it if its holder died now. */
 u32 pvvas_lock_state(struct pvvas_seglock *lock)
 {
 	u32 word = READ_ONCE(*lock->word);
@@ -143,7 +143,7 @@ u32 pvvas_lock_state(struct pvvas_seglock *lock)
 #define PVVAS_LOCK_KICK		16
 
 /*
- * Wake some of those who come next: the first one, and if that reads the readers
+ * Wake some of the next waiters: the first one, and if that reads the readers
  * behind it; all, where the lock is the segment's no more.  True: there are more.
  * Those that are awake do not count: they may be without CPU time.
  */
@@ -181,8 +181,8 @@ static void pvvas_lock_kick(struct pvvas_seglock *lock)
 }
 
 /*
- * As above, by those who may only read, or who are dead: a writer is not woken
- * where it would find a hold of another thread, and make nothing but haste.
+ * As above, for readers and dead threads: do not wake a writer that would find
+ * another thread's hold, and only wait again.
  */
 static void pvvas_lock_kick_if_free(struct pvvas_seglock *lock)
 {
@@ -363,8 +363,8 @@ static int pvvas_lock_wait(struct pvvas_seglock *lock, struct pvvas_holder *me,
 }
 
 /*
- * First those who wait get a chance: the caller may have been in their way a
- * moment ago, with a number in its array that it has taken back.
+ * Waiters get a chance first: the caller may have been in their way a moment ago,
+ * with a number in its array that it has taken back.
  */
 static int pvvas_lock_take_locked(struct pvvas_seglock *lock,
 				  struct pvvas_holder *me, u32 *hold,
@@ -519,8 +519,8 @@ int pvvas_lock_consistent(struct pvvas_ioc_lock *arg)
 }
 
 /*
- * A thread is dead that had the number, and has no array any more: whoever
- * waits for it need not.
+ * The thread that had the number is dead, and has no array any more: no waiter
+ * need wait for it.
  */
 void pvvas_lock_owner_died(struct pvvas_seglock *lock, u32 number)
 {
@@ -537,7 +537,7 @@ void pvvas_lock_owner_died(struct pvvas_seglock *lock, u32 number)
 	spin_unlock(&lock->lock);
 }
 
-/* The segment has another lock, and @gone says so: all who wait go there. */
+/* The segment has another lock, and @gone says so: all waiters go there. */
 void pvvas_lock_retire(struct pvvas_seglock *lock)
 {
 	spin_lock(&lock->lock);
@@ -545,7 +545,7 @@ void pvvas_lock_retire(struct pvvas_seglock *lock)
 	spin_unlock(&lock->lock);
 }
 
-/* As new, whoever died in it; -EBUSY if a thread holds it exclusively. */
+/* As new, whichever holder died; -EBUSY if a thread holds it exclusively. */
 int pvvas_lock_renew(struct pvvas_seglock *lock)
 {
 	u32 word, writer;

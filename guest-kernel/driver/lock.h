@@ -25,7 +25,7 @@
  * @writers: those of them that wait to write
  * @arrivals: how many there ever were
  * @maps: struct pvvas_lock_map: where readers have to be looked for
- * @kick_work: wakes more of those who wait; has a reference while it is queued
+ * @kick_work: wakes more of the waiters; has a reference while it is queued
  */
 struct pvvas_seglock {
 	struct kref ref;

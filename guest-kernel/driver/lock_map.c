@@ -12,7 +12,7 @@
 #include "compat.h"
 #include "lock.h"
 
-/* Number -> holder, to know who lives. */
+/* Number -> holder, to know which are alive. */
 static DEFINE_XARRAY_ALLOC1(pvvas_holders);
 static u32 pvvas_next_holder;
 
@@ -470,8 +470,8 @@ static struct pvvas_seg *pvvas_seg_owned(u32 id)
 }
 
 /*
- * It is lockable, or is not.  Made lockable again it has a new lock, whatever
- * those have mapped, or have written to the old one, who could write to it once.
+ * Make the segment lockable, or not.  Made lockable again it has a new lock: what
+ * former writers have mapped, or have written to the old one, does not matter.
  */
 int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg)
 {

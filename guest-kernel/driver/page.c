@@ -13,8 +13,8 @@
  * this segment, under the same lock, can raise it.
  *
  * All pages of a memory are charged to the memory cgroup and to the quota of its
- * maker, so only who may write to it makes any.  Who may not, and reads where
- * there is no page, is shown the kernel's page of zeroes.
+ * maker, so only a caller with write access makes any.  A reader is shown the
+ * kernel's page of zeroes where there is no page.
  *
  * A page is given back only after KVM has forgotten it.
  */
@@ -446,9 +446,9 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 }
 
 /*
- * Who pays for a page pays for the tree that it is found by, and for the tables
- * that show it.  Who reads where there is none, and makes none, pays for the tables
- * itself: NULL.
+ * The cgroup that pays for a page pays for the tree that the page is found by, and
+ * for the tables that show it.  A reader that finds no page, and makes none, pays for
+ * the tables itself: NULL.
  */
 static struct mem_cgroup *pvvas_page_payer(struct pvvas_seg *seg, u64 offset,
 					   u32 access)

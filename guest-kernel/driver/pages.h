@@ -23,8 +23,8 @@ static inline pgoff_t pvvas_end(const struct pvvas_seg *seg)
 }
 
 /*
- * Does it show no more than a part of its memory?  Then who may write to it does not
- * decide what holds for all of that.
+ * Does it show no more than a part of its memory?  Then write access to it decides
+ * nothing that holds for all of the memory.
  */
 static inline bool pvvas_seg_is_part(const struct pvvas_seg *seg)
 {

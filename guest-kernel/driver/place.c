@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Where in the window segments lie.  Those of different VASes may overlap; who asks
- * for no address gets a place where nothing is, as long as there is any.  pvvas_lock
- * is held.
+ * Where in the window segments lie.  Those of different VASes may overlap; a segment
+ * without a wished address gets a place where nothing is, as long as there is any.
+ * pvvas_lock is held.
  */
 #include <linux/interval_tree_generic.h>
 #include "pvvas_drv.h"

@@ -54,8 +54,8 @@ static int pvvas_block_pin(struct pvvas_seg *seg, u64 at, u64 addr,
 }
 
 /*
- * The kernel exports no way to take pages of hugetlbfs; but who has them mapped
- * can share them.  The pool gets them back when they are unpinned.  The segment
+ * The kernel exports no way to take pages of hugetlbfs, but a process that has mapped
+ * them can share them.  The pool gets them back when they are unpinned.  The segment
  * is not published yet.
  */
 int pvvas_pages_pin(struct pvvas_seg *seg, u64 addr)

@@ -26,7 +26,7 @@
  */
 static DEFINE_MUTEX(pvvas_procs_lock);
 static unsigned int pvvas_procs_live;
-/* Who needs preempt notifiers; from 0, and to 0, under the lock. */
+/* Processes that need preempt notifiers; from 0, and to 0, under the lock. */
 static atomic_t pvvas_notifiers;
 
 /* Innermost but for proc->lock; not taken in interrupts. */
@@ -347,7 +347,7 @@ static struct pvvas_proc *pvvas_proc_make(struct mm_struct *mm, bool *made)
 	if (ret)
 		*made = false;
 	mutex_unlock(&proc->begin_lock);
-	/* The one who made it leaves its reference to the mm. */
+	/* The caller that made it leaves its reference to the mm. */
 	if (!*made)
 		mmu_notifier_put(mn);
 	return ret ? ERR_PTR(ret) : proc;

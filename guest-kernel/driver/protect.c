@@ -26,8 +26,8 @@ pgoff_t pvvas_range_first(const struct pvvas_seg *seg,
 }
 
 /*
- * Is there a page that the caller may not read?  A clone has no protections: who could
- * not take them away in the source shall not get rid of them by one.
+ * Is there a page that the caller may not read?  A clone has no protections: a caller
+ * that cannot remove them in the source cannot get rid of them by a clone.
  */
 bool pvvas_clone_hides(const struct pvvas_clone *clone)
 {
@@ -57,7 +57,7 @@ static int pvvas_seg_protect_held(struct pvvas_seg *seg,
 
 	if (prot != (PVVAS_READ | PVVAS_WRITE))
 		entry = xa_mk_value(prot);
-	/* Whoever has too many can always take all of them back. */
+	/* All of them can always be taken back, however many there are. */
 	all = !entry && arg->length == seg->length;
 	ret = all ? 0 : pvvas_quota_ranges(seg, 2);
 	if (ret)

@@ -159,7 +159,7 @@ struct pvvas_vas {
  * @ranges: in @prot, at most (quota.c)
  * @hides: there has been a page in @prot that may not be read
  * @faulting: demand faults that look at it now
- * @memcg: who pays for the pages
+ * @memcg: the cgroup that the pages are charged to
  * @pinned: the pages are of hugetlbfs, and not ours to copy
  * @huge: 2 MiB at a time where they fit, from the first touch on
  * @small: a page at a time (extent.c)

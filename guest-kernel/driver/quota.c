@@ -5,7 +5,7 @@
  *
  * The memory itself is charged to the memory cgroup of the segment's creator;
  * what is here keeps a user without cgroup from having all of it, and from
- * filling the tables of names.  A thing is charged to who made it, also after
+ * filling the tables of names.  An object is charged to its maker, also after
  * chown.  CAP_SYS_RESOURCE lifts the user's limits, not the machine's.
  *
  * The hypervisor bounds views and contexts.  Of these a user may have a quarter at
@@ -115,9 +115,9 @@ MODULE_PARM_DESC(max_memory_mib,
 		 "memory in segments of all users (0: half of the memory)");
 
 /*
- * Who is charged.  Whoever makes a user namespace can act under many ids in it
- * (subordinate ids), which are all the same user here.  In one that root made, as
- * for a container, each id is a user of its own.
+ * The user that is charged.  The maker of a user namespace can act under many ids
+ * in it (subordinate ids), which are all the same user here.  In one that root made,
+ * as for a container, each id is a user of its own.
  */
 static kuid_t pvvas_quota_uid(void)
 {
@@ -176,7 +176,7 @@ static int pvvas_quota_check(const struct pvvas_user *user, enum pvvas_quota kin
 }
 
 /*
- * One more of @kind for the current user: who is charged, or the error of
+ * One more of @kind for the current user: the user that is charged, or the error of
  * pvvas_quota_check(), or -ENOMEM.  pvvas_lock is held.
  */
 struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind)

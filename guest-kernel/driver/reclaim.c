@@ -123,7 +123,7 @@ void pvvas_reclaim_short(const struct pvvas_seg *mem)
 	spin_unlock(&pvvas_reclaim_lock);
 }
 
-/* The memory goes: who waits is told that there is no such segment. */
+/* The memory goes: waiters get the error for a segment that does not exist. */
 void pvvas_reclaim_end(struct pvvas_seg *mem)
 {
 	struct pvvas_reclaim *reclaim = mem->reclaim;

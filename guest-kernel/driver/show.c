@@ -3,7 +3,7 @@
  * What an administrator reads in the control file system: what keeps an object,
  * and its memory, in use.  Lines of words, the first one says of what.
  *
- * pvvas_lock is held, and given back after each piece: whoever may read an object can
+ * pvvas_lock is held, and given back after each piece: any reader of an object can
  * make its list long.  What does not fit into the buffer is not gone through to
  * its end (seq_file asks again with a larger one).
  */

@@ -3,7 +3,7 @@
  * Slots of a process's EPTP list, as a cache of its views.
  *
  * A view leaves its slot only if no thread is in it, because a thread that is
- * preempted goes back to the slot that it left.  Who is in a view?
+ * preempted goes back to the slot that it left.  Which threads are in a view?
  *
  *   - a thread that does not run: its struct pvvas_thread says so;
  *   - a thread that runs: only its CPU knows, from the identity page, since
@@ -13,7 +13,7 @@
  * goes from the first kind to the second until moving is clear again
  * (pvvas_sched_in() waits, and reads it with interrupts off).  Running threads
  * can still enter by VMFUNC until the view is out of the list: so it is taken
- * out, everybody is asked once more, and if somebody got in it is put back.
+ * out, every CPU is asked once more, and if a thread got in it is put back.
  * Threads that were preempted meanwhile have not noticed.  If the hypervisor
  * refuses to put it back the slot stays its own, empty: a thread that goes back
  * to it finds the plain view, and not another one.
@@ -143,7 +143,7 @@ void pvvas_slot_forget(struct pvvas_att *att)
 }
 
 /*
- * -EBUSY if a thread is in the view, -EAGAIN if only threads that exit are, who
+ * -EBUSY if a thread is in the view, -EAGAIN if only threads that exit are, which
  * may still touch it in the kernel (robust futexes) but will be out of it soon.
  */
 int pvvas_slot_vacate(struct pvvas_att *att)

@@ -9,8 +9,8 @@
  * Pages that it led to can be used at once: what led to the table is invalidated
  * before it is discarded.
  *
- * A table goes only to the memory cgroup that pays for its page.  The stock is for
- * those who make and unmake: what is in it goes after a second.
+ * A table goes only to the memory cgroup that pays for its page.  The stock serves
+ * callers that make and delete in turn: a table stays in it for a second.
  */
 #include <linux/io.h>
 #include <linux/memcontrol.h>
@@ -186,7 +186,7 @@ static void pvvas_table_clear(struct page *page, u32 level)
 		pvvas_table_used(page, table, none);
 	first = pvvas_used_first(page);
 	memset64(table + first, none, pvvas_used_end(page) - first);
-	/* Whoever stores an entry has to say so. */
+	/* Each store of an entry is recorded by pvvas_table_used(). */
 	for (i = 0; PVVAS_MAY_INJECT && i < PVVAS_PTRS; i++)
 		WARN_ON_ONCE(table[i] != none);
 }

@@ -127,7 +127,7 @@ static void pvvas_sched_out(struct preempt_notifier *notifier,
 /* The current thread cannot be in its view. */
 static void pvvas_kill(void)
 {
-	/* Who reboots the machine has to get to its end. */
+	/* The thread that reboots the machine has to get to its end. */
 	if (READ_ONCE(pvvas_rebooting) != current)
 		force_sig(SIGKILL);
 }
@@ -315,7 +315,7 @@ struct pvvas_thread *pvvas_thread_obtain(struct pvvas_proc *proc,
 	return old;
 }
 
-/* Whoever changes the state from COVERING has to do what it says. */
+/* The thread that changes the state from COVERING does what the state says. */
 static bool pvvas_thread_goes_live(struct pvvas_thread *t)
 {
 	return cmpxchg(&t->state, PVVAS_THREAD_COVERING,

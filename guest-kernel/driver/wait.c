@@ -10,8 +10,8 @@
  * No wake-up is lost: the word is read, in the memory itself, under the lock of
  * the bucket, which a wake-up takes after the word was changed.
  *
- * Rights: who may only read can wait, and can neither wake nor take a wake-up
- * from those who may write: it is woken beside the number that was asked for.
+ * Rights: a waiter that may only read can neither wake others nor take a wake-up
+ * from waiters that may write: it is woken beside the number that was asked for.
  */
 #include <linux/jhash.h>
 #include <linux/hrtimer.h>
@@ -228,7 +228,7 @@ static void pvvas_wake(struct pvvas_wake *wake)
 	bool more;
 
 	spin_lock(&bucket->lock);
-	/* Whoever is woken and waits again is not meant. */
+	/* Not the waiters that are woken and wait again. */
 	wake->last = bucket->arrivals;
 	spin_unlock(&bucket->lock);
 	do {

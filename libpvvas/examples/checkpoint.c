@@ -21,7 +21,7 @@
 #define MEMORY	((char *)VAS_WINDOW_FIRST)
 
 static char checkpoint[NR * PAGE];
-static _Atomic int state[NR];	/* 0: to be saved, 1: somebody does, 2: done */
+static _Atomic int state[NR];	/* 0: to be saved, 1: in progress, 2: done */
 static _Atomic int by_trap, by_thread;
 static int sid, vh;
 

@@ -6,7 +6,7 @@
  *
  *   condition
  *
- * They are not robust: who dies with the mutex leaves it locked.  Lockable
+ * They are not robust: a thread that dies with the mutex leaves it locked.  Lockable
  * segments (vas_switch(3)) are.
  */
 #include <errno.h>
@@ -24,7 +24,7 @@
 #define ITEMS	1000
 #define ROOM	8
 
-/* 0: free, 1: locked, 2: locked and somebody may be waiting */
+/* 0: free, 1: locked, 2: locked, and a thread may be waiting */
 struct mutex {
 	_Atomic uint32_t state;
 };

@@ -40,7 +40,7 @@ static int make(void)
 	return err ? err : vid;
 }
 
-/* Into the VAS; one who comes first makes it. */
+/* Into the VAS; the first process makes it. */
 static int enter(void)
 {
 	int vid = vas_find(NAME), vh;

@@ -537,7 +537,7 @@ static inline int vas_current(void)
  *
  * Other threads stay where they are.  0, or -EINVAL if @vh is not a handle of
  * this process; then the thread is where it was.  With lockable segments also
- * -EOWNERDEAD: the thread is in the VAS and has the locks, but somebody died in
+ * -EOWNERDEAD: the thread is in the VAS and has the locks, but a thread died in
  * the middle of a change (see SEG_CTL_CONSISTENT); and -ENOTRECOVERABLE.
  */
 static inline int vas_switch(int vh)
@@ -563,7 +563,7 @@ static inline int vas_switch(int vh)
 /**
  * vas_switch_try - vas_switch() that does not wait for the locks of segments
  *
- * -EBUSY: somebody has one; the thread is where it was.
+ * -EBUSY: another thread has one; this one is where it was.
  */
 int vas_switch_try(int vh);
 

@@ -40,13 +40,13 @@ int seg_heap_init(int sid);
 /**
  * seg_root - the address of a word in the segment that is the program's own
  *
- * NULL is in it at first.  It is for the pointer that leads to all others; who
- * shares it with other threads or processes uses atomic operations.
+ * NULL is in it at first.  It is for the pointer that leads to all others; a
+ * program that shares it with other threads or processes uses atomic operations.
  */
 void **seg_root(int sid);
 
 /**
- * seg_root_get - what is in the word of seg_root(), for who may only read
+ * seg_root_get - what is in the word of seg_root(), for readers
  * @sid: a segment that the VAS shows which the thread is in, writable or not
  * @value: out
  *

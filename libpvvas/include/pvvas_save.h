@@ -17,7 +17,7 @@ extern "C" {
 /* struct vas_save_options.flags of vas_save() */
 #define VAS_SAVE_SINCE	(1U << 0)	/* only what differs from the set there */
 /* and of vas_load() */
-#define VAS_LOAD_OWN	(1U << 0)	/* the caller owns all, whoever did */
+#define VAS_LOAD_OWN	(1U << 0)	/* the caller owns all, whichever user did */
 
 /**
  * struct vas_save_options - how to save or load, and what became of it

@@ -38,7 +38,7 @@ bool pvvas_heap_is_there(const void *base)
 
 /*
  * Blank memory is claimed by one exchange, and then made a heap under the lock;
- * should the first who wants that die, the next one does it.
+ * if the first caller dies, the next one does it.
  */
 static int make(const struct pvvas_heap *h, size_t size)
 {

@@ -91,7 +91,7 @@ int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
 		    uint64_t memory, const struct pvvas_heap_owner *owner);
 /* Is there a heap in this memory? */
 bool pvvas_heap_is_there(const void *base);
-/* The program's own word of the heap there, for who may only read it. */
+/* The program's own word of the heap there, for readers. */
 void *pvvas_heap_root_at(const void *base);
 
 /* A word for the program's use, NULL in a new heap. */

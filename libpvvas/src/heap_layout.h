@@ -22,7 +22,7 @@
  * exchange, success means a block of the right size.  All else is under one
  * lock, and is an index of the words that can be made anew from them: lists of
  * free runs by length, lists of slabs with free blocks by size, marks at the
- * end of free runs.  Whoever finds the lock with a dead owner makes it anew.
+ * end of free runs.  A caller that finds the lock with a dead owner makes it anew.
  *
  * Nothing of this is trusted: other processes can write to it, lock or not.
  * Each number is read once, into a local variable, by an atomic load, and is

@@ -74,8 +74,8 @@ static int64_t now_ns(void)
 }
 
 /*
- * One look at the lock.  0, or -EBUSY, -EDEADLK; *died: it was a dead one's, or
- * this thread's, which is not in another call: then somebody else wrote that.
+ * One look at the lock.  0, or -EBUSY, -EDEADLK; *died: it was a dead thread's,
+ * or this one's, which is not in another call: then another process wrote that.
  */
 static int try_take(const struct pvvas_heap *h, bool ask, bool *died)
 {

@@ -163,7 +163,7 @@ static uint32_t find(const struct pvvas_heap *h, uint32_t n, size_t align)
 /*
  * As find(), but looks at every run that could be long enough.  A run that does
  * not name the one before it ends the search: so a circle is walked once, and
- * the steps are no more than the runs that somebody has paid memory for.
+ * the steps are no more than the runs that memory has been spent on.
  */
 static uint32_t find_all(const struct pvvas_heap *h, uint32_t n, size_t align)
 {

@@ -190,7 +190,7 @@ static const struct seg_heap *ask(int vh, int sid, int *err)
 	pthread_mutex_unlock(&lock);
 	if (sh)
 		return sh;
-	/* without the lock: it can wait for who uses the heap */
+	/* without the lock: it can wait for a user of the heap */
 	sh = open_heap(sid, memory, err);
 	return sh ? note_opened(sh) : NULL;
 }

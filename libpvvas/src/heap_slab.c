@@ -3,9 +3,9 @@
  * Small blocks.
  *
  * A hint, shared by the threads of one lane, says which slab of a class to try
- * first.  A slab with free blocks that is nobody's hint is in the list of its
- * class.  Who frees the first block of a full slab puts it there; should he die
- * before that, the next sweep finds the slab.
+ * first.  A slab with free blocks that is no hint is in the list of its class.
+ * The thread that frees the first block of a full slab puts it there; if that
+ * dies before, the next sweep finds the slab.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -61,7 +61,7 @@ static void set_hint(const struct pvvas_heap *h, uint32_t g, unsigned int cls)
 		return;
 	}
 	word = atomic_load(&h->table[old].word);
-	/* Whoever freed a block there just now may have seen the old hint. */
+	/* A thread that freed a block there just now may have seen the old hint. */
 	if (old != g && WORD_KIND(word) == KIND_SLAB + cls && WORD_LOW(word))
 		pvvas_heap_slab_list(h, old, cls);
 }
@@ -174,7 +174,7 @@ static uint32_t run_with_memory(const struct pvvas_heap *h, uint32_t n,
 		return g;
 	heap_set_word(h, g, WORD(KIND_FREE, n));
 	pvvas_heap_run_free(h, g, n);
-	/* nothing has touched it, and who gets it next has to look again */
+	/* nothing has touched it, and its next user has to look again */
 	if (fresh && heap_get(&h->hdr->fresh) == g + n)
 		heap_put(&h->hdr->fresh, g);
 	return 0;

@@ -276,8 +276,8 @@ static int publish(struct loading *l)
 }
 
 /*
- * Whoever can write to the folder says what is loaded, and whose it shall be: that
- * can be root, for anybody, and else the folder's owner, for itself.
+ * A process that can write to the folder says what is loaded, and which user owns
+ * it: that can be root, for any user, and else the folder's owner, for itself.
  */
 static int check_owners(const struct loading *l, int dir)
 {

@@ -86,7 +86,7 @@ static void put_locks(const struct lockset *set)
 {
 	unsigned int i;
 
-	/* the entries are const for those who only look */
+	/* the entries are const for readers */
 	for (i = 0; i < set->nr; i++)
 		((struct seglock *)set->entries[i].lock)->refs--;
 }

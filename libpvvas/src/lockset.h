@@ -72,7 +72,7 @@ static inline struct lockset *lockset_enter(lockset_ptr *in, int vh)
 		if (!set)
 			return NULL;
 		atomic_store(in, set);
-		/* who takes it away looks at @in after that */
+		/* a thread that takes it away looks at @in after that */
 	} while (__builtin_expect(atomic_load(e) != set, 0));
 	return set;
 }

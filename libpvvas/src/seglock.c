@@ -18,7 +18,7 @@ static int call(const struct seglock *lock, unsigned long request,
 	return pvvas_call(request, &arg);
 }
 
-/* Another thread alone reads: make the word say that all may, who can write it. */
+/* One other thread reads: make the word say that all may, if this one can write it. */
 static bool join_readers(const struct seglock *lock)
 {
 	uint32_t word = atomic_load(lock->word);

@@ -136,7 +136,7 @@ static inline bool seglock_try_shared(const struct lock_thread *me,
 	if (seglock_is_gone(lock))
 		return false;
 	/*
-	 * Who wants to write makes the word say so, and then looks here: the
+	 * A writer makes the word say so, and then looks here: the
 	 * word is read after this store, which is a barrier.
 	 */
 	atomic_exchange(&me->array[lock->element], lock->number);
@@ -185,7 +185,7 @@ static inline bool seglock_try_release(struct lock_thread *me,
 		return atomic_compare_exchange_strong(lock->writable, &mine, 0);
 	}
 	/*
-	 * Who waits makes the word say so, and then looks here: as in
+	 * A waiter makes the word say so, and then looks here: as in
 	 * seglock_try_shared().
 	 */
 	atomic_exchange(&me->array[lock->element], 0);

@@ -96,7 +96,7 @@ struct soft_registry {
 	uint32_t first_att;
 	uint32_t reserved;
 	uint64_t collected;	/* ms of CLOCK_BOOTTIME */
-	uint64_t changes;	/* of links: who is in a VAS looks again */
+	uint64_t changes;	/* of links: threads in a VAS look again */
 	uint64_t next_expiry;	/* ms, not later than the first one; 0: none */
 	uint8_t in_use[SOFT_OBJECTS];	/* by objects, and never too few */
 	uint32_t name_keys[SOFT_OBJECTS];	/* of the objects' names */
@@ -217,7 +217,7 @@ int soft_clone_call(unsigned long request, void *arg);
 /* soft_lock.c: the lock is not held, but for soft_lock_reset() and _state() */
 int soft_lock_call(unsigned long request, void *arg);
 int soft_lock_reset(struct soft_object *seg);
-/* How whoever takes the lock would find it if its holder died now. */
+/* As the next holder would find the lock if its holder died now. */
 uint32_t soft_lock_state(struct soft_object *seg);
 int soft_map_lock(int vh, struct seglock *lock);
 void soft_unmap_lock(struct seglock *lock);

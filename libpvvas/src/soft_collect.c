@@ -6,7 +6,7 @@
  * An object counts its users, so that each call takes away no more than what it
  * has let go of itself.  A process that is killed with the lock may leave a count
  * that is too large, never one that is too small.  Now and then a process looks
- * at everything: who has died, and what the counts should be.
+ * at everything: which processes have died, and what the counts should be.
  */
 #include <string.h>
 
@@ -210,7 +210,7 @@ static void collect(void)
 	struct soft_object *o;
 	struct soft_att *a;
 
-	/* of one who died before there was something in it */
+	/* of a process that died before there was something in it */
 	for_each_object(o)
 		soft_reg->in_use[o - soft_reg->objects] = !!o->kind;
 	count_users();
@@ -224,7 +224,7 @@ static void collect(void)
 	}
 	collect_links(&asked);
 	find_ends();
-	/* one who died between two stores may have left them too far on */
+	/* a process that died between two stores may have left them too far on */
 	soft_reg->first_att = 0;
 	soft_reg->first_link = 0;
 }

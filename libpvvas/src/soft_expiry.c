@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The software backend's objects that go when nobody has used them for long
- * enough: whoever makes the next call looks.
+ * The software backend's objects that go when they have been unused for long
+ * enough: the next call of any process looks.
  */
 #include <time.h>
 

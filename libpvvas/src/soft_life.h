@@ -9,7 +9,7 @@
  * killed and at exec, whatever the process does to its descriptors.  It does
  * not matter which pid namespaces the two are in, or that pids are used again.
  *
- * Whoever can open the file can hold any number: it is one user's own.
+ * Any process that can open the file can hold any number: it is one user's own.
  */
 #ifndef PVVAS_SOFT_LIFE_H
 #define PVVAS_SOFT_LIFE_H

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The software backend's locks of segments: a list in the registry of who holds
- * which, and who waits to write.
+ * The software backend's locks of segments: a list in the registry of the holders
+ * of each, and of the threads that wait to write.
  *
- * All who can open the registry can write to it, and to the segments: they are
- * processes of one user.  Nothing is taken or released without the registry's
+ * All processes that can open the registry can write to it, and to the segments:
+ * they are one user's.  Nothing is taken or released without the registry's
  * lock, and so without a system call.
  */
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include "seglock.h"
 #include "soft.h"
 
-/* Nobody tells of a death: who waits looks as often. */
+/* No event tells of a death: waiters look as often. */
 #define LOOK_NS		20000000UL
 
 /* A word that sends every thread to soft_lock_call(). */

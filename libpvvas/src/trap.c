@@ -143,7 +143,7 @@ static int install(bool on)
 		return 0;
 	if (on && sigaction(SIGSEGV, &sa, &before) < 0)
 		return -errno;
-	/* whoever came after us may refer to our handler: then it stays */
+	/* a handler that was installed after ours may call it: then it stays */
 	if (!on) {
 		if (sigaction(SIGSEGV, NULL, &now) < 0 ||
 		    !(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != handler)

@@ -18,7 +18,7 @@
 #define PAGE	4096UL
 #define CHUNK	(2UL << 20)	/* as large as pages come at once */
 
-/* A progress line each second, where somebody looks. */
+/* A progress line each second, on a terminal. */
 static void progress(size_t done, size_t size, bool last)
 {
 	static time_t before;

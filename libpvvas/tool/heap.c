@@ -51,8 +51,8 @@ static int look(const struct tool_segment *s, bool collect,
 }
 
 /*
- * Others who may write to the segment can protect it meanwhile, or leave no memory for
- * it: the look at it ends then.  A lock that is held goes with this process.
+ * Other writers of the segment can protect it meanwhile, or leave no memory for it:
+ * the look at it ends then.  A lock that is held goes with this process.
  */
 static sigjmp_buf taken_away;
 
@@ -106,7 +106,7 @@ int cmd_heap(int argc, char **argv)
 	if (argc != 1 && !collect)
 		return tool_usage();
 	err = tool_open_segment(&s, argv[0]);
-	/* who leaves after -EOWNERDEAD gives the segment up; who ends there does not */
+	/* leaving after -EOWNERDEAD gives the segment up; ending there does not */
 	if (!err)
 		err = vas_switch(s.vh);
 	if (!err) {

@@ -19,7 +19,7 @@
 /* Links to the folders that are loaded at boot. */
 #define RESTORE_DIR	"/etc/pvvas/restore.d"
 
-/* A progress line each second, where somebody looks. */
+/* A progress line each second, on a terminal. */
 static void progress(uint64_t done, uint64_t all, void *arg)
 {
 	time_t *before = arg, now = time(NULL);
