@@ -97,12 +97,12 @@ test-apps: apps ## their tests, and their own suites; or some: TESTS
 bench: setup ## benchmarks of everything, in one boot: docs/benchmarks.md (ONLY, REPEAT, BASELINE); ONLY=apps: of the applications
 	@ONLY="$(ONLY)" REPEAT="$(REPEAT)" BASELINE="$(BASELINE)" tests/bench/run
 
-test-libvirt: setup ## the test guest under a libvirt daemon, and libvirt's own suites for what the patches change
+test-libvirt: setup ## domains with views under a libvirt daemon, and libvirt's own suites for what the patches change
 	@images/setup/all libvirt
 	@tests/lint/libvirt
 	@tests/run --group libvirt $(TESTS)
 
-test-libvirt-long: setup ## domains of all sorts under a libvirt daemon: CPU modes, address bits, memory and vCPUs plugged in
+test-libvirt-long: setup ## the guest's tests under libvirt, two hosts, CPU modes, address bits, memory and vCPUs plugged in
 	@images/setup/all libvirt
 	@tests/run --group libvirt-long $(TESTS)
 
