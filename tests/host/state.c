@@ -274,6 +274,7 @@ static void bad_records_are_refused_and_leave_nothing(void)
 	check_eq(set(to, (void *)8, nr), -EFAULT);
 	check_eq(set(to, records, UINT64_MAX), -EINVAL);
 	check_eq(set(to, records, 1UL << 24), -EINVAL);
+	check_eq(set(to, records, 0), -EINVAL);
 	check_eq(vcpu_view(&to->vcpus[0]), s.view[1]);
 	check_eq(vcpu_peek(&to->vcpus[0], AT(5)), 555);
 	vm_free(to);

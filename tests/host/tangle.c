@@ -369,7 +369,8 @@ static void storm(uint64_t n, uint64_t seed)
 			i = beside_random(&seed) % NR_CTXS;
 			ctxs[i] = beside_run_or_fault(&vm->vcpus[2], guest_remakes, i, 0);
 			r = __vm_ioctl(vm->fd, KVM_PVVAS_STATE, (unsigned long)&s);
-			check(r == -EBUSY || r == -E2BIG);
+			check(r == -EBUSY || r == -E2BIG ||
+			      (s.op == KVM_PVVAS_SET && r == -EINVAL));
 		}
 	}
 	atomic_store(&stop, 1);

@@ -116,7 +116,7 @@ inline use(live) { assert(live) }
  */
 inline fault(any_entry)
 {
-	/* pvvas_view_get() */
+	/* kvm_pvvas_page_fault() */
 	atomic { !mmu_lock ->
 		in_root = (exists -> root : 0);
 #ifndef NO_USERS
