@@ -20,6 +20,27 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 BUILD = os.path.join(HERE, "..", "..")
 LIBS = os.path.join(BUILD, "libpvvas")
 EXAMPLES = os.path.join(BUILD, "..", "libpvvas", "examples")
+# a thread with a lock ends when the program has no use of the library any more
+UNLOAD = """
+import _ctypes, ctypes, threading
+lib = ctypes.CDLL('%s')
+lib.seg_alloc.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint]
+used, unloaded = threading.Event(), threading.Event()
+def use():
+    vid, sid = lib.vas_create(None, 0o600), lib.seg_alloc(None, None, 4096, 0o600)
+    lib.seg_attach(vid, sid)
+    lib.seg_ctl(sid, 0x53000004)
+    print(lib.vas_switch(lib.vas_attach(vid)), lib.vas_switch(0), end=' ')
+    used.set()
+    unloaded.wait()
+thread = threading.Thread(target=use)
+thread.start()
+used.wait()
+_ctypes.dlclose(lib._handle)
+unloaded.set()
+thread.join()
+print('ended')
+"""
 EXPECTED = "1000 numbers of two processes, all there\n"
 
 
@@ -81,6 +102,10 @@ def the_switch_is_a_symbol():
     assert lib.vas_switch(0) == 0
 
 
+def a_library_that_is_unloaded_has_threads_end():
+    assert output("/usr/bin/python3", "-c", UNLOAD % os.path.join(LIBS, "libpvvas.so.1")) == "0 0 ended\n"
+
+
 def processes_in_rust_share_a_list():
     program = os.path.join(tap.folder, "shared-list")
     output("rustc", "-O", "-L", LIBS, "-o", program, os.path.join(EXAMPLES, "shared-list.rs"))
@@ -88,7 +113,8 @@ def processes_in_rust_share_a_list():
 
 
 SOME = [processes_in_python_share_a_list, the_program_of_the_manual_page_works, numbers_of_the_manual_page_are_those_of_the_header,
-        a_newcomers_programs_share_a_lock_and_a_heap, a_newcomers_program_in_cpp_is_told_what_is_wrong, the_switch_is_a_symbol]
+        a_newcomers_programs_share_a_lock_and_a_heap, a_newcomers_program_in_cpp_is_told_what_is_wrong, the_switch_is_a_symbol,
+        a_library_that_is_unloaded_has_threads_end]
 
 if __name__ == "__main__":
     sys.exit(tap.main([processes_in_rust_share_a_list] if sys.argv[1:] == ["rust"] else SOME))
