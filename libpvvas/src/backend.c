@@ -13,6 +13,7 @@
 
 #include "internal.h"
 #include "lockset.h"
+#include "soft_life.h"
 
 /* The library's descriptors have numbers from here on, if there are any. */
 #define HIGH_FD		100
@@ -99,6 +100,10 @@ static int open_locked(void)
 	if (atomic_load(&opened))
 		return 0;
 	if (!fork_handlers) {
+		/* the handlers registered first lock last */
+		err = soft_life_init();
+		if (err)
+			return err;
 		err = pthread_atfork(before_fork, after_fork_in_parent,
 				     after_fork_in_child);
 		if (err)

@@ -147,7 +147,7 @@ static int hold_thread(int dir, const char *path)
 	return err;
 }
 
-static int init(void)
+int soft_life_init(void)
 {
 	pthread_once(&once, init_once);
 	return once_err;
@@ -155,7 +155,7 @@ static int init(void)
 
 int soft_life_hold(int dir, const char *path, uint64_t *token)
 {
-	int err = init();
+	int err = soft_life_init();
 
 	if (err)
 		return err;
@@ -171,7 +171,7 @@ int soft_life_hold(int dir, const char *path, uint64_t *token)
 
 int soft_life_process(int dir, const char *path, uint64_t *token)
 {
-	int err = init();
+	int err = soft_life_init();
 
 	if (err)
 		return err;

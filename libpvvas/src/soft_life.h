@@ -17,6 +17,11 @@
 #include <stdint.h>
 
 /*
+ * Once, before there are other handlers of a fork that lock what is held around
+ * the calls below.  0 or -errno.
+ */
+int soft_life_init(void);
+/*
  * The token of the calling thread, not 0, held by a mapping of @path in the
  * folder @dir, which is made if it is not there.  0 or -errno.
  *
