@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/mman.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "heap.h"
+#include "seglock.h"
 #include "soft_life.h"
 
 #define TRIES		16
@@ -23,6 +25,7 @@ static int once_err;
 /* This thread's token, and what holds it. */
 static __thread uint64_t mine;
 static __thread void *held;
+static __thread int ends;
 /* The process's; under the lock. */
 static uint64_t process_token;
 static void *process_held;
@@ -47,10 +50,16 @@ static void after_fork_in_child(void)
 	pthread_mutex_unlock(&lock);
 }
 
-/* Whatever destroys more after this and uses a heap gets another token. */
-static void thread_ends(void *unused)
+/*
+ * Whatever destroys more after this and uses a heap gets another token.  A lock
+ * of a segment may still be taken with this one: see lockset.c.
+ */
+static void thread_ends(void *p)
 {
-	(void)unused;
+	if (lock_self && ++ends < PTHREAD_DESTRUCTOR_ITERATIONS) {
+		pthread_setspecific(key, p);
+		return;
+	}
 	pvvas_heap_forget_self();
 	if (held)
 		munmap(held, PAGE);
