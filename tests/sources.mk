@@ -27,3 +27,5 @@ guest_differential_SRCS := $(addprefix guest/differential/,model.c model_pages.c
 # calls of the C library that fail when the program wants it
 unit_failures_LDLIBS := $(static_lib) $(addprefix -Wl$(comma)--wrap=,openat fstat ftruncate mkdir lseek madvise mmap flock pread pwrite)
 unit_registry_LDLIBS := $(static_lib)
+unit_registry_room_LDLIBS := $(static_lib)
+unit_registry_room_CPPFLAGS := -I$(ROOT)/libpvvas/src

@@ -298,11 +298,13 @@ static int soft_call(unsigned long request, void *arg)
 	if (soft_collect_is_due())
 		soft_collect();
 	err = locked_call(request, arg);
-	if (err == -ENOSPC) {
-		/* the dead may have what is wanted */
+	/* the dead may have what is wanted; of a move a part may be done */
+	if (err == -ENOSPC && request != PVVAS_IOC_SEG_MOVE) {
 		soft_collect();
 		err = locked_call(request, arg);
 	}
+	if (err == -EFBIG)
+		soft_no_sigxfsz();
 	/* a change shows at once to this process, to others when they switch */
 	att = soft_att((uint32_t)shown_handle);
 	if (att && seen_changes != soft_reg->changes)

@@ -86,7 +86,7 @@ struct soft_registry {
 	uint64_t magic;
 	uint32_t generation;	/* of handles */
 	uint32_t last_id;	/* its entry is that of the id modulo SOFT_OBJECTS */
-	/* entries from there on are unused */
+	/* entries from there on are unused, and have no memory: see soft_room() */
 	uint32_t nr_objects;
 	uint32_t nr_links;
 	uint32_t nr_atts;
@@ -139,6 +139,14 @@ int soft_write(int fd, const void *data, size_t n, uint64_t at);
 /* Nothing uses the object: it goes, and its files. */
 void soft_free(struct soft_object *obj);
 
+/*
+ * The entry, which nobody has used so far, has memory: then it can be accessed.
+ * 0 or -errno.  A registry in a full file system is SIGBUS otherwise.
+ */
+int soft_room(const void *entry, size_t bytes);
+/* The signal of RLIMIT_FSIZE, blocked now: whoever called gets an error. */
+void soft_no_sigxfsz(void);
+
 #define for_each_object(o) \
 	for ((o) = soft_reg->objects; \
 	     (o) < soft_reg->objects + soft_reg->nr_objects; (o)++) \
@@ -176,6 +184,9 @@ struct soft_att *soft_att(uint32_t handle);
 int soft_objects_call(unsigned long request, void *arg);
 
 int soft_create(struct pvvas_ioc_create *arg, uint32_t kind);
+/* It has this name from now on, and does not go with its maker any more. */
+void soft_keep(struct soft_object *obj, const char *name);
+bool soft_name_is_taken(uint32_t kind, const char *name);
 /* What keeps it, its name or its creator, does so no more. */
 void soft_drop(struct soft_object *obj);
 /* And then it goes, if nothing uses it. */

@@ -12,7 +12,7 @@ struct soft_att *soft_att(uint32_t handle)
 	uint32_t i = PVVAS_HANDLE_INDEX(handle) - 1;
 	struct soft_att *a;
 
-	if (!(handle & PVVAS_HANDLE) || i >= SOFT_ATTS)
+	if (!(handle & PVVAS_HANDLE) || i >= soft_reg->nr_atts)
 		return NULL;
 	a = &soft_reg->atts[i];
 	return a->handle == handle && a->process == soft_self ? a : NULL;

@@ -66,19 +66,38 @@ static int copy_memory(const struct soft_object *from,
 	return err;
 }
 
+/*
+ * A copy gets its name when it is all there: what a process that is killed has
+ * begun goes with it.
+ */
+static int check_name(uint32_t kind, const struct pvvas_ioc_clone *arg)
+{
+	const char *name = (const char *)(uintptr_t)arg->name;
+
+	return name && soft_name_is_taken(kind, name) ? -EEXIST : 0;
+}
+
+static void finish(struct soft_object *made, struct pvvas_ioc_clone *arg)
+{
+	if (arg->name)
+		soft_keep(made, (const char *)(uintptr_t)arg->name);
+	arg->id = made->id;
+}
+
 static int clone_segment(const struct soft_object *from,
 			 struct pvvas_ioc_clone *arg)
 {
 	struct pvvas_ioc_create make = {
 		.size = sizeof(make),
-		.name = arg->name,
 		.mode = arg->mode,
 		.base = from->base,
 		.length = from->length,
 	};
 	struct soft_object *to;
-	int err;
+	int err = check_name(PVVAS_KIND_SEG, arg);
 
+	if (err)
+		return err;
 	/* a clone has no protections */
 	if (!(soft_rights(from) & PVVAS_WRITE) && soft_page_hides(from))
 		return -EACCES;
@@ -90,7 +109,7 @@ static int clone_segment(const struct soft_object *from,
 	if (err)
 		soft_delete(to);
 	else
-		arg->id = make.id;
+		finish(to, arg);
 	return err;
 }
 
@@ -108,7 +127,6 @@ static int map2(const struct soft_object *from, struct pvvas_ioc_clone *arg)
 {
 	struct pvvas_ioc_create make = {
 		.size = sizeof(make),
-		.name = arg->name,
 		.mode = arg->mode,
 		.base = arg->base,
 	};
@@ -131,13 +149,15 @@ static int map2(const struct soft_object *from, struct pvvas_ioc_clone *arg)
 	make.length = arg->length;
 	if (count_faces(from) >= PVVAS_MAX_FACES)
 		return -ENOSPC;
-	err = soft_create(&make, PVVAS_KIND_SEG);
+	err = check_name(PVVAS_KIND_SEG, arg);
+	if (!err)
+		err = soft_create(&make, PVVAS_KIND_SEG);
 	if (err)
 		return err;
 	to = soft_object(PVVAS_KIND_SEG, make.id);
 	soft_share_memory(to, from, arg->offset);
 	to->pager = from->pager;
-	arg->id = make.id;
+	finish(to, arg);
 	arg->base = make.base;
 	return 0;
 }
@@ -145,10 +165,11 @@ static int map2(const struct soft_object *from, struct pvvas_ioc_clone *arg)
 /* The clones' only user is the new VAS. */
 static int clone_links(uint32_t from, uint32_t to)
 {
-	unsigned int i;
+	uint32_t i, nr = soft_reg->nr_links;
 	int err = 0;
 
-	for (i = 0; i < SOFT_LINKS && !err; i++) {
+	/* those that are new are of the other VAS */
+	for (i = 0; i < nr && !err; i++) {
 		struct soft_link link = soft_reg->links[i];
 		struct pvvas_ioc_clone arg = { .size = sizeof(arg) };
 		const struct soft_object *seg;
@@ -173,9 +194,9 @@ static int clone_vas(struct pvvas_ioc_clone *arg)
 	const struct soft_object *from;
 	struct pvvas_ioc_create make = {
 		.size = sizeof(make),
-		.name = arg->name,
 		.mode = arg->mode,
 	};
+	struct soft_object *to;
 	int err;
 
 	from = soft_object(PVVAS_KIND_VAS, arg->source);
@@ -183,14 +204,17 @@ static int clone_vas(struct pvvas_ioc_clone *arg)
 		return -ENOENT;
 	if (!(soft_rights(from) & PVVAS_READ))
 		return -EACCES;
-	err = soft_create(&make, PVVAS_KIND_VAS);
+	err = check_name(PVVAS_KIND_VAS, arg);
+	if (!err)
+		err = soft_create(&make, PVVAS_KIND_VAS);
 	if (err)
 		return err;
+	to = soft_object(PVVAS_KIND_VAS, make.id);
 	err = clone_links(arg->source, make.id);
 	if (err)
-		soft_delete(soft_object(PVVAS_KIND_VAS, make.id));
+		soft_delete(to);
 	else
-		arg->id = make.id;
+		finish(to, arg);
 	return err;
 }
 

@@ -121,10 +121,10 @@ struct soft_att *soft_new_att(struct soft_object *vas)
 {
 	uint32_t i = soft_reg->first_att;
 
-	while (i < SOFT_ATTS && soft_reg->atts[i].handle)
+	while (i < soft_reg->nr_atts && soft_reg->atts[i].handle)
 		i++;
 	soft_reg->first_att = i;
-	if (i == SOFT_ATTS)
+	if (i == SOFT_ATTS || soft_room(&soft_reg->atts[i], sizeof(struct soft_att)))
 		return NULL;
 	if (i >= soft_reg->nr_atts)
 		soft_reg->nr_atts = i + 1;
@@ -136,10 +136,11 @@ struct soft_link *soft_new_link(struct soft_object *seg)
 {
 	uint32_t i = soft_reg->first_link;
 
-	while (i < SOFT_LINKS && soft_reg->links[i].target)
+	while (i < soft_reg->nr_links && soft_reg->links[i].target)
 		i++;
 	soft_reg->first_link = i;
-	if (i == SOFT_LINKS)
+	if (i == SOFT_LINKS ||
+	    soft_room(&soft_reg->links[i], sizeof(struct soft_link)))
 		return NULL;
 	if (i >= soft_reg->nr_links)
 		soft_reg->nr_links = i + 1;
@@ -185,6 +186,17 @@ static void collect_links(struct asked *asked)
 	}
 }
 
+/* Of threads that died, of segments that are gone: nobody takes those locks. */
+static void collect_holds(void)
+{
+	struct soft_hold *h;
+
+	for (h = soft_reg->holds; h < soft_reg->holds + soft_reg->nr_holds; h++)
+		if (h->seg && !soft_object(PVVAS_KIND_SEG, h->seg) &&
+		    !soft_alive(h->token))
+			h->seg = 0;
+}
+
 /* Tables are gone through up to their last entry. */
 static void find_ends(void)
 {
@@ -210,9 +222,10 @@ static void collect(void)
 	struct soft_object *o;
 	struct soft_att *a;
 
-	/* of a process that died before there was something in it */
+	/* of a process that died while making it */
 	for_each_object(o)
-		soft_reg->in_use[o - soft_reg->objects] = !!o->kind;
+		if (!o->kind)
+			soft_free(o);
 	count_users();
 	for_each_att(a)
 		if (a->handle && !alive(a->process, &asked))
@@ -223,6 +236,7 @@ static void collect(void)
 		soft_release(o);
 	}
 	collect_links(&asked);
+	collect_holds();
 	find_ends();
 	/* a process that died between two stores may have left them too far on */
 	soft_reg->first_att = 0;

@@ -22,7 +22,10 @@ void soft_used(struct soft_object *obj)
 
 uint64_t soft_idle(const struct soft_object *obj)
 {
-	return obj->users ? 0 : (soft_now() - obj->used) / 1000;
+	uint64_t now = soft_now();
+
+	/* a folder that is not in memory outlives the clock */
+	return obj->users || now < obj->used ? 0 : (now - obj->used) / 1000;
 }
 
 /* When it may expire; of one in use, not before that. */

@@ -99,7 +99,7 @@ static struct soft_hold *new_hold(void)
 	for (h = soft_reg->holds; h < soft_reg->holds + soft_reg->nr_holds; h++)
 		if (!h->seg)
 			return h;
-	if (soft_reg->nr_holds == SOFT_HOLDS)
+	if (soft_reg->nr_holds == SOFT_HOLDS || soft_room(h, sizeof(*h)))
 		return NULL;
 	soft_reg->nr_holds++;
 	return h;
@@ -261,7 +261,7 @@ uint32_t soft_lock_state(struct soft_object *seg)
 	bury(seg);
 	if (seg->lock_state & PVVAS_LOCK_LOST)
 		return PVVAS_LOCK_LOST;
-	for (h = soft_reg->holds; h < soft_reg->holds + SOFT_HOLDS; h++)
+	for (h = soft_reg->holds; h < soft_reg->holds + soft_reg->nr_holds; h++)
 		if (h->seg == seg->id && h->how == SOFT_HOLD_EXCLUSIVE)
 			return PVVAS_LOCK_DIED;
 	return seg->lock_state & PVVAS_LOCK_DIED;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -17,9 +18,11 @@
 
 struct soft_object *soft_object(uint32_t kind, uint32_t id)
 {
-	struct soft_object *o = &soft_reg->objects[id % SOFT_OBJECTS];
+	uint32_t entry = id % SOFT_OBJECTS;
+	struct soft_object *o = &soft_reg->objects[entry];
 
-	return o->kind == kind && o->id == id ? o : NULL;
+	return entry < soft_reg->nr_objects && o->kind == kind && o->id == id ?
+	       o : NULL;
 }
 
 /* FNV-1a; a number that few other names have, and not 0. */
@@ -45,14 +48,6 @@ static struct soft_object *by_name(uint32_t kind, const char *name)
 			return o;
 	}
 	return NULL;
-}
-
-/* The key comes first, and goes last: see soft_collect.c. */
-static void set_name(struct soft_object *obj, const char *name)
-{
-	soft_reg->name_keys[obj - soft_reg->objects] = name_key(name);
-	strncpy(obj->name, name, PVVAS_NAME_MAX);
-	obj->named = 1;
 }
 
 /*
@@ -135,23 +130,35 @@ static int make_segment_file(struct soft_object *obj, bool populate)
 	return err;
 }
 
-/*
- * An unused entry, and the next id of all that belong to it: an id is used again
- * after all others.  NULL: the table is full
- */
-static struct soft_object *new_object(uint32_t *id)
+static int room_for_object(uint32_t entry)
 {
-	uint32_t i, entry;
+	int err = soft_room(&soft_reg->in_use[entry], 1);
 
-	*id = soft_reg->last_id;
+	if (!err)
+		err = soft_room(&soft_reg->name_keys[entry], sizeof(uint32_t));
+	return err ? err : soft_room(&soft_reg->objects[entry],
+				     sizeof(struct soft_object));
+}
+
+/*
+ * An unused entry, with the next id of all that belong to it: an id is used again
+ * after all others.  NULL: the table is full, or the file system
+ */
+static struct soft_object *new_object(void)
+{
+	uint32_t id = soft_reg->last_id, i, entry;
+
 	for (i = 0; i < SOFT_OBJECTS; i++) {
-		*id = *id % (PVVAS_HANDLE - 1) + 1;
-		entry = *id % SOFT_OBJECTS;
-		if (soft_reg->in_use[entry])
+		id = id % (PVVAS_HANDLE - 1) + 1;
+		entry = id % SOFT_OBJECTS;
+		if (entry < soft_reg->nr_objects && soft_reg->in_use[entry])
 			continue;
-		soft_reg->last_id = *id;
+		if (room_for_object(entry))
+			return NULL;
+		soft_reg->last_id = id;
 		if (entry >= soft_reg->nr_objects)
 			soft_reg->nr_objects = entry + 1;
+		soft_reg->objects[entry].id = id;
 		soft_reg->in_use[entry] = 1;
 		return &soft_reg->objects[entry];
 	}
@@ -161,8 +168,7 @@ static struct soft_object *new_object(uint32_t *id)
 int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 {
 	const char *name = (const char *)(uintptr_t)arg->name;
-	struct soft_object *o;
-	uint32_t id;
+	struct soft_object *o, made;
 	int err;
 
 	err = kind == PVVAS_KIND_SEG ? check_segment(arg) :
@@ -171,30 +177,47 @@ int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 		return err;
 	if (name && by_name(kind, name))
 		return -EEXIST;
-	o = new_object(&id);
+	o = new_object();
 	if (!o)
 		return -ENOSPC;
-	*o = (struct soft_object){
-		.kind = kind,
-		.id = id,
+	made = (struct soft_object){
+		.id = o->id,
 		.mode = arg->mode,
 		.uid = geteuid(),
 		.gid = getegid(),
+		.owner = soft_self,
 		.base = arg->base,
 		.length = arg->length,
 	};
-	soft_used(o);
-	if (name)
-		set_name(o, name);
-	else
-		o->owner = soft_self;
+	soft_used(&made);
 	err = kind == PVVAS_KIND_SEG ?
-	      make_segment_file(o, arg->flags & PVVAS_CREATE_POPULATE) : 0;
-	if (err)
+	      make_segment_file(&made, arg->flags & PVVAS_CREATE_POPULATE) : 0;
+	if (err) {
 		soft_free(o);
-	else
-		arg->id = o->id;
-	return err;
+		return err;
+	}
+	*o = made;
+	/* whoever is killed before leaves something unfinished: see collect() */
+	atomic_signal_fence(memory_order_seq_cst);
+	o->kind = kind;
+	arg->id = o->id;
+	if (name)
+		soft_keep(o, name);
+	return 0;
+}
+
+/* The key comes first, and goes last: see soft_collect.c. */
+void soft_keep(struct soft_object *obj, const char *name)
+{
+	soft_reg->name_keys[obj - soft_reg->objects] = name_key(name);
+	strncpy(obj->name, name, PVVAS_NAME_MAX);
+	obj->named = 1;
+	obj->owner = 0;
+}
+
+bool soft_name_is_taken(uint32_t kind, const char *name)
+{
+	return by_name(kind, name);
 }
 
 static int find(struct pvvas_ioc_name *arg, uint32_t kind)
@@ -228,8 +251,7 @@ static int publish(const struct pvvas_ioc_name *arg, uint32_t kind)
 		return -EINVAL;
 	if (by_name(kind, name))
 		return -EEXIST;
-	set_name(o, name);
-	o->owner = 0;
+	soft_keep(o, name);
 	return 0;
 }
 

@@ -193,8 +193,9 @@ static int find_dirty(int file, int clean, uint64_t shift,
 			continue;
 		}
 		ret = page_written(file, clean, at);
+		/* what was found is clean now, and has to be told */
 		if (ret < 0)
-			return ret;
+			return arg->done ? 0 : ret;
 		if (ret)
 			out[arg->done++] = at - shift;
 		at += PAGE;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,12 +26,44 @@ static __thread bool have_mutex;
 static sigset_t saved_mask;	/* of the thread that has it */
 static int saved_cancel;	/* the same */
 
+#define PAGE	4096UL
+
+/* The pages of the registry that soft_room() knows to have memory. */
+static bool has_room[sizeof(struct soft_registry) / PAGE + 1];
+
 /* Under the mutex.  The program can close them, see find_files(). */
 static int dir_fd = -1;
 static int reg_fd = -1;
 static char *dir_path;
 static struct stat dir_stat;
 static struct stat reg_stat;
+
+/* All but those that the thread may raise itself while it has the lock. */
+static void block_signals(sigset_t *old)
+{
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP,
+				      SIGABRT };
+	sigset_t most;
+	size_t i;
+
+	sigfillset(&most);
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigdelset(&most, faults[i]);
+	pthread_sigmask(SIG_BLOCK, &most, old);
+}
+
+void soft_no_sigxfsz(void)
+{
+	static const struct timespec now;
+	int saved = errno;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGXFSZ);
+	while (sigtimedwait(&set, NULL, &now) < 0 && errno == EINTR)
+		;
+	errno = saved;
+}
 
 /* 1: @fd is this file.  0: it is another one, or none.  -errno: unknown. */
 static int is_file(int fd, const struct stat *known)
@@ -111,6 +144,48 @@ lost:
 	return -EBADF;
 }
 
+int soft_room(const void *entry, size_t bytes)
+{
+	size_t at = (size_t)((const char *)entry - (const char *)soft_reg);
+	size_t page = at / PAGE, last = (at + bytes - 1) / PAGE;
+	int err;
+
+	for (; page <= last; page++) {
+		if (has_room[page])
+			continue;
+		while ((err = fallocate(reg_fd, 0, (off_t)(page * PAGE), PAGE)))
+			if (errno != EINTR)
+				break;
+		/* elsewhere than in memory nothing may be known before */
+		if (err && errno != EOPNOTSUPP)
+			return -errno;
+		has_room[page] = true;
+	}
+	return 0;
+}
+
+static int size_registry(void)
+{
+	if (fstat(reg_fd, &reg_stat) < 0)
+		return -errno;
+	if (reg_stat.st_size)
+		return reg_stat.st_size == sizeof(*soft_reg) ? 0 : -EPROTO;
+	if (!ftruncate(reg_fd, sizeof(*soft_reg)))
+		return 0;
+	if (errno == EFBIG)
+		soft_no_sigxfsz();
+	return -errno;
+}
+
+/* What is no entry. */
+static int room_at_first(void)
+{
+	int err = soft_room(soft_reg, offsetof(struct soft_registry, in_use));
+
+	return err ? err : soft_room(&soft_reg->lock_changes,
+				     sizeof(soft_reg->lock_changes));
+}
+
 static int map_registry(void)
 {
 	void *p;
@@ -122,12 +197,7 @@ static int map_registry(void)
 	while (flock(reg_fd, LOCK_EX) < 0)
 		if (errno != EINTR)
 			return -errno;
-	err = 0;
-	if (fstat(reg_fd, &reg_stat) < 0 ||
-	    (!reg_stat.st_size && ftruncate(reg_fd, sizeof(*soft_reg)) < 0))
-		err = -errno;
-	else if (reg_stat.st_size && reg_stat.st_size != sizeof(*soft_reg))
-		err = -EPROTO;
+	err = size_registry();
 	if (!err) {
 		p = mmap(NULL, sizeof(*soft_reg), PROT_READ | PROT_WRITE,
 			 MAP_SHARED, reg_fd, 0);
@@ -136,6 +206,8 @@ static int map_registry(void)
 		else
 			soft_reg = p;
 	}
+	if (!err)
+		err = room_at_first();
 	if (!err && !soft_reg->magic)
 		soft_reg->magic = SOFT_MAGIC;
 	if (!err && soft_reg->magic != SOFT_MAGIC)
@@ -146,8 +218,10 @@ static int map_registry(void)
 
 int soft_registry_open(void)
 {
+	sigset_t old;
 	int err;
 
+	block_signals(&old);
 	err = open_dir();
 	if (!err)
 		err = map_registry();
@@ -155,6 +229,7 @@ int soft_registry_open(void)
 		err = soft_life_process(dir_fd, "life", &soft_self);
 	if (err)
 		soft_registry_close();
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return err;
 }
 
@@ -163,6 +238,7 @@ void soft_registry_close(void)
 	if (soft_reg)
 		munmap(soft_reg, sizeof(*soft_reg));
 	soft_reg = NULL;
+	memset(has_room, 0, sizeof(has_room));
 	if (is_file(reg_fd, &reg_stat) == 1)
 		close(reg_fd);
 	if (is_file(dir_fd, &dir_stat) == 1)
@@ -200,20 +276,6 @@ int soft_alive(uint64_t token)
 	int err = check_folder();
 
 	return err ? err : soft_life_held(dir_fd, "life", token);
-}
-
-/* All but those that the thread may raise itself while it has the lock. */
-static void block_signals(sigset_t *old)
-{
-	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP,
-				      SIGABRT };
-	sigset_t most;
-	size_t i;
-
-	sigfillset(&most);
-	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
-		sigdelset(&most, faults[i]);
-	pthread_sigmask(SIG_BLOCK, &most, old);
 }
 
 /* A signal's handler may switch, and need the lock: it waits for its thread. */
@@ -262,7 +324,10 @@ static int open_file(const char *what, uint32_t id, int flags)
 
 	snprintf(name, sizeof(name), "%s-%u", what, id);
 	fd = openat(dir_fd, name, flags | O_CLOEXEC, 0600);
-	return fd < 0 ? -errno : fd;
+	if (fd >= 0)
+		return fd;
+	/* the folder was removed: that says nothing of objects */
+	return errno == ENOENT && flags & O_CREAT ? -EBADF : -errno;
 }
 
 static uint32_t memory_of(const struct soft_object *seg)
@@ -355,17 +420,21 @@ void soft_share_memory(struct soft_object *to, const struct soft_object *from,
 		to->unique = from->unique;
 }
 
+/* If the process is killed meanwhile, the next look finds the rest: nothing keeps it. */
 void soft_free(struct soft_object *obj)
 {
-	uint32_t kind = obj->kind, id = obj->id, memory = obj->memory;
+	uint32_t id = obj->id;
 
+	obj->named = 0;
+	obj->owner = 0;
+	/* one without a kind is a segment that was never finished */
+	if (obj->kind != PVVAS_KIND_VAS) {
+		remove_file("prot", id);
+		if (!obj->memory) {
+			remove_file("segment", id);
+			remove_file("clean", id);
+		}
+	}
 	memset(obj, 0, sizeof(*obj));
 	soft_reg->in_use[id % SOFT_OBJECTS] = 0;
-	if (kind != PVVAS_KIND_SEG)
-		return;
-	remove_file("prot", id);
-	if (!memory) {
-		remove_file("segment", id);
-		remove_file("clean", id);
-	}
 }

@@ -20,11 +20,14 @@
 #include <unistd.h>
 
 #include <pvvas.h>
+#include <pvvas_page.h>
 
 #include "tcase.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
+#define PAGE	4096UL
+#define PAGES	4
 /* An error that nothing here gives by itself */
 #define FAILURE	EDQUOT
 
@@ -39,13 +42,15 @@ enum way {
 static enum way way;
 static int countdown;	/* fails at 1; 0: nothing fails */
 static const char *failed;
+static int failure = FAILURE;
+static const char *only;	/* this call */
 
 static bool fails(const char *call)
 {
-	if (!countdown || --countdown)
+	if (!countdown || (only && strcmp(only, call)) || --countdown)
 		return false;
 	failed = call;
-	errno = way == INTERRUPTED ? EINTR : FAILURE;
+	errno = way == INTERRUPTED ? EINTR : failure;
 	return true;
 }
 
@@ -441,7 +446,76 @@ static void what_is_done_partly_is_finished(void)
 	fail_each_call(PARTLY);
 }
 
+/*
+ * What may be done in part: no page is lost.
+ */
+
+static void *moving_pages(size_t page)
+{
+	return BASE + page * PAGE;
+}
+
+/* A segment with other pages in its second half. */
+static int pages_to_move(void)
+{
+	int vid, sid;
+	size_t i;
+
+	vid = tcase_vas_with_seg(BASE, 2 * PAGES * PAGE, &sid);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	for (i = 0; i < 2 * PAGES; i++)
+		memset(moving_pages(i), (int)i + 1, PAGE);
+	return sid;
+}
+
+static void move_and_fail(void *at)
+{
+	int sid = pages_to_move(), err;
+	size_t i;
+
+	countdown = *(int *)at;
+	err = seg_move(sid, BASE, sid, BASE + PAGES * PAGE, PAGES * PAGE);
+	check_eq(err, countdown ? 0 : -ENOSPC);
+	countdown = 0;
+	for (i = 0; i < PAGES; i++)
+		check(*(char *)moving_pages(i) == (char)(i + 1) ||
+		      *(char *)moving_pages(PAGES + i) == (char)(i + 1));
+}
+
+static void dirty_and_fail(void *at)
+{
+	int sid = pages_to_move(), told, more;
+	void *pages[4 * PAGES];
+
+	countdown = *(int *)at;
+	told = seg_dirty(sid, BASE, 2 * PAGES * PAGE, pages, 4 * PAGES);
+	if (told < 0)
+		check_eq(told, -ENOSPC);
+	countdown = 0;
+	more = seg_dirty(sid, BASE, 2 * PAGES * PAGE, pages, 4 * PAGES);
+	check(told < 0 || told == 2 * PAGES - more);
+	check(told >= 0 || more == 2 * PAGES);
+}
+
+static void a_move_and_a_look_that_fail_lose_no_page(void)
+{
+	char dir[64];
+	int at;
+
+	failure = ENOSPC;
+	only = "pwrite";
+	way = ERROR;
+	tcase_folder(dir, sizeof(dir), "failures");
+	setenv("PVVAS_SOFT_DIR", dir, 1);
+	for (at = 1; at <= 2 * PAGES + 1; at++) {
+		tcase_run(move_and_fail, &at);
+		tcase_run(dirty_and_fail, &at);
+	}
+	remove_folder(dir);
+}
+
 static const struct tcase cases[] = {
+	CASE(a_move_and_a_look_that_fail_lose_no_page),
 	CASE(a_call_that_fails_is_told_and_changes_nothing),
 	CASE(a_read_or_write_of_nothing_is_an_error),
 	CASE(an_interrupted_call_is_repeated),
