@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -19,13 +20,17 @@
 
 struct shown {
 	uint32_t seg;
-	uint32_t rights;
+	uint16_t rights;
+	uint16_t pager;
 	uint64_t base;
 	uint64_t length;
 };
 
+/* Both in the order of addresses; what shall be shown is used by show_all(). */
 static struct shown shown[MAX_SHOWN];
 static unsigned int nr_shown;
+static struct shown wanted[MAX_SHOWN];
+static unsigned int nr_wanted;
 static uint64_t seen_changes;
 static uint64_t window_size;	/* what is reserved; 0: nothing yet */
 
@@ -72,44 +77,34 @@ static int soft_prepare(void)
 	return err;
 }
 
+static void hide(const struct shown *s)
+{
+	reserve(s->base, s->length, MAP_FIXED);
+}
+
 static void hide_all(void)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr_shown; i++)
-		reserve(shown[i].base, shown[i].length, MAP_FIXED);
+		hide(&shown[i]);
 	nr_shown = 0;
 }
 
-static int show(const struct soft_object *seg, uint32_t rights)
+static int map_segment(const struct shown *s)
 {
-	int prot = PROT_READ | (rights & PVVAS_WRITE ? PROT_WRITE : 0);
-	int fd, err = 0;
+	const struct soft_object *seg = soft_object(PVVAS_KIND_SEG, s->seg);
+	int prot = PROT_READ | (s->rights & PVVAS_WRITE ? PROT_WRITE : 0);
+	int fd = soft_segment_file(seg, O_RDWR), err = 0;
 
-	/* what another process has attached meanwhile may lie beyond the window */
-	if (!(rights & PVVAS_READ) ||
-	    !pvvas_window_has(seg->base, seg->length))
-		return 0;
-	if (nr_shown == MAX_SHOWN)
-		return -ENOSPC;
-	fd = soft_segment_file(seg, O_RDWR);
 	if (fd < 0)
 		return fd;
-	if (mmap((void *)(uintptr_t)seg->base, seg->length, prot,
+	if (mmap((void *)(uintptr_t)s->base, s->length, prot,
 		 MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
 		 (off_t)seg->shift) == MAP_FAILED)
 		err = -errno;
 	close(fd);
-	if (err)
-		return err;
-	shown[nr_shown++] = (struct shown){
-		.seg = seg->id,
-		.rights = rights,
-		.base = seg->base,
-		.length = seg->length,
-	};
-	soft_page_apply(seg, rights, 0, seg->length);
-	return 0;
+	return err;
 }
 
 uint32_t soft_shown_rights(uint32_t seg)
@@ -173,15 +168,39 @@ static int soft_stale(uintptr_t addr, bool write)
 	return ret;
 }
 
-/* Show what the attachment has now; the lock is held. */
-static int show_all(const struct soft_att *att)
+static int want(const struct soft_object *seg, uint32_t rights)
+{
+	/* what another process has attached meanwhile may lie beyond the window */
+	if (!(rights & PVVAS_READ) ||
+	    !pvvas_window_has(seg->base, seg->length))
+		return 0;
+	if (nr_wanted == MAX_SHOWN)
+		return -ENOSPC;
+	wanted[nr_wanted++] = (struct shown){
+		.seg = seg->id,
+		.rights = (uint16_t)rights,
+		.pager = seg->pager,
+		.base = seg->base,
+		.length = seg->length,
+	};
+	return 0;
+}
+
+static int by_base(const void *a, const void *b)
+{
+	uint64_t x = ((const struct shown *)a)->base;
+	uint64_t y = ((const struct shown *)b)->base;
+
+	return (x > y) - (x < y);
+}
+
+/* What the attachment has now, in wanted[]. */
+static int want_all(const struct soft_att *att)
 {
 	const struct soft_link *l;
-	int err;
+	int err = 0;
 
-	hide_all();
-	/* until all of it is shown, whatever is said next is not known */
-	seen_changes = soft_reg->changes - 1;
+	nr_wanted = 0;
 	for_each_link(l) {
 		const struct soft_object *seg;
 		uint32_t rights = l->prot;
@@ -196,12 +215,75 @@ static int show_all(const struct soft_att *att)
 		seg = soft_object(PVVAS_KIND_SEG, l->seg);
 		if (seg && l->target == att->vas && soft_hidden(att, seg))
 			continue;
-		err = seg ? show(seg, rights) : 0;
+		err = seg ? want(seg, rights) : 0;
 		if (err)
 			return err;
 	}
-	seen_changes = soft_reg->changes;
+	qsort(wanted, nr_wanted, sizeof(wanted[0]), by_base);
 	return 0;
+}
+
+static bool same(const struct shown *a, const struct shown *b)
+{
+	return a->seg == b->seg && a->rights == b->rights &&
+	       a->pager == b->pager && a->base == b->base &&
+	       a->length == b->length;
+}
+
+static bool is_shown(const struct shown *s)
+{
+	const struct shown *there =
+		bsearch(s, shown, nr_shown, sizeof(shown[0]), by_base);
+
+	return there && same(there, s);
+}
+
+/* Does something take just its place, or does it stay? */
+static bool is_replaced(const struct shown *s)
+{
+	const struct shown *by =
+		bsearch(s, wanted, nr_wanted, sizeof(wanted[0]), by_base);
+
+	return by && by->length == s->length;
+}
+
+/*
+ * Show what the attachment has now; the lock is held.  Other threads use what
+ * is shown already: where nothing changes it stays mapped, and what takes the
+ * place of something else does so at once.
+ */
+static int show_all(const struct soft_att *att)
+{
+	unsigned int i, nr = 0;
+	int err;
+
+	/* until all of it is shown, whatever is said next is not known */
+	seen_changes = soft_reg->changes - 1;
+	err = want_all(att);
+	if (err)
+		return err;
+	for (i = 0; i < nr_shown; i++)
+		if (!is_replaced(&shown[i]))
+			hide(&shown[i]);
+	for (i = 0; i < nr_wanted; i++) {
+		if (!is_shown(&wanted[i])) {
+			if (!err)
+				err = map_segment(&wanted[i]);
+			if (err) {
+				hide(&wanted[i]);
+				continue;
+			}
+		}
+		wanted[nr++] = wanted[i];
+	}
+	memcpy(shown, wanted, nr * sizeof(shown[0]));
+	nr_shown = nr;
+	for (i = 0; i < nr_shown; i++)
+		soft_page_apply(soft_object(PVVAS_KIND_SEG, shown[i].seg),
+				shown[i].rights, 0, shown[i].length);
+	if (!err)
+		seen_changes = soft_reg->changes;
+	return err;
 }
 
 /* The VAS that all threads see, which one of them went to last; under the lock. */
