@@ -2,6 +2,9 @@
 /*
  * The software backend's clones: copies, as shared memory has nothing that two
  * files could share; and second faces, which show the same file.
+ *
+ * What is large is static, here and in soft_page.c: the lock is held, and threads
+ * may have small stacks.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +19,7 @@
 
 static int copy_range(int from, int to, off_t at, off_t end, uint64_t shift)
 {
-	char buf[65536];
+	static char buf[65536];
 	int err = 0;
 	size_t n;
 

@@ -218,10 +218,11 @@ static void find_ends(void)
 
 static void collect(void)
 {
-	struct asked asked = { 0 };
+	static struct asked asked;
 	struct soft_object *o;
 	struct soft_att *a;
 
+	memset(&asked, 0, sizeof(asked));
 	/* of a process that died while making it */
 	for_each_object(o)
 		if (!o->kind)

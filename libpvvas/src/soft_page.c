@@ -72,7 +72,7 @@ void soft_page_apply(const struct soft_object *seg, uint32_t rights,
 {
 	int prot = soft_prot_file(seg, O_RDONLY);
 	int file = seg->pager ? soft_segment_file(seg, O_RDONLY) : -1;
-	unsigned char bytes[CHUNK];
+	static unsigned char bytes[CHUNK];
 	uint64_t at, n, end;
 
 	for (at = offset; (prot >= 0 || file >= 0) && at < offset + length;
@@ -127,7 +127,7 @@ int soft_page_allows(const struct soft_object *seg, uint64_t offset, bool write)
 bool soft_page_hides(const struct soft_object *seg)
 {
 	int fd = soft_prot_file(seg, O_RDONLY);
-	unsigned char bytes[CHUNK];
+	static unsigned char bytes[CHUNK];
 	bool hides = false;
 	ssize_t n = 0;
 	off_t at = 0;
@@ -146,7 +146,7 @@ static int protect(const struct soft_object *seg,
 {
 	uint64_t first = arg->offset / PAGE, n = arg->length / PAGE, part;
 	int fd = soft_prot_file(seg, O_RDWR | O_CREAT), err = 0;
-	unsigned char bytes[CHUNK];
+	static unsigned char bytes[CHUNK];
 
 	if (fd < 0)
 		return fd;
@@ -166,10 +166,11 @@ static int protect(const struct soft_object *seg,
 /* Is this page as it was when it was clean?  If not, it is clean now. */
 static int page_written(int file, int clean, uint64_t at)
 {
-	char now[PAGE], then[PAGE] = "";
+	static char now[PAGE], then[PAGE];
 	uint64_t end;
 	int err;
 
+	memset(then, 0, PAGE);
 	err = soft_read(file, now, PAGE, at);
 	/* reading a page for the first time gives it memory, too: zeroes */
 	if (!err && has_memory(clean, at, &end))
@@ -326,7 +327,7 @@ static bool in_segment(const struct soft_object *seg, uint64_t offset,
 static int move_page(int from, uint64_t src, int to, uint64_t dst)
 {
 	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-	char data[PAGE];
+	static char data[PAGE];
 	uint64_t end;
 	int err;
 

@@ -3,6 +3,7 @@
  * Threads that use a segment while others of the process make, show and take
  * away other ones: each goes on as if it were alone.
  */
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -208,7 +209,48 @@ static void a_destructor_may_take_a_lock(void)
 	tcase_join(other);
 }
 
+/*
+ * Threads with small stacks, as those that a program schedules by itself.
+ */
+
+static void *use_all(void *unused)
+{
+	int copy, sid = seg_alloc(NULL, BASE + 8 * MIB, MIB, 0600), twin;
+	void *pages[2];
+
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(vas_switch(vh), 0);
+	*(BASE + 8 * MIB) = 1;
+	check_eq(seg_dirty(sid, BASE + 8 * MIB, MIB, pages, 2), 1);
+	check_eq(seg_protect(sid, BASE + 8 * MIB, 4096, PROT_NONE), 0);
+	check_eq(seg_protect(sid, BASE + 8 * MIB, 4096, PROT_READ | PROT_WRITE), 0);
+	check_eq(seg_move(sid, BASE + 8 * MIB, sid, BASE + 9 * MIB - 4096, 4096), 0);
+	check_eq(*(BASE + 9 * MIB - 4096), 1);
+	copy = check_id(seg_clone(sid));
+	twin = check_id(vas_clone(vid));
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(vas_delete(twin), 0);
+	check_eq(seg_delete(copy), 0);
+	check_eq(seg_detach(vid, sid), 0);
+	check_eq(seg_delete(sid), 0);
+	return unused;
+}
+
+static void calls_fit_on_a_small_stack(void)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	vid = tcase_vas_with_seg(BASE, MIB, NULL);
+	vh = check_id(vas_attach(vid));
+	check_eq(pthread_attr_init(&attr), 0);
+	check_eq(pthread_attr_setstacksize(&attr, PTHREAD_STACK_MIN), 0);
+	check_eq(pthread_create(&thread, &attr, use_all, NULL), 0);
+	check_eq(pthread_join(thread, NULL), 0);
+}
+
 static const struct tcase cases[] = {
+	CASE(calls_fit_on_a_small_stack),
 	CASE(changes_of_another_vas_disturb_no_thread),
 	CASE(segments_that_come_and_go_disturb_no_user_of_another),
 	CASE(a_thread_that_comes_later_disturbs_none_that_is_there),
