@@ -140,11 +140,11 @@ int soft_write(int fd, const void *data, size_t n, uint64_t at);
 void soft_free(struct soft_object *obj);
 
 /*
- * The entry, which nobody has used so far, has memory: then it can be accessed.
- * 0 or -errno.  A registry in a full file system is SIGBUS otherwise.
+ * Give an unused entry memory before the first access, which is SIGBUS in a
+ * full file system otherwise.  0 or -errno.
  */
 int soft_room(const void *entry, size_t bytes);
-/* The signal of RLIMIT_FSIZE, blocked now: whoever called gets an error. */
+/* Take the pending signal of RLIMIT_FSIZE away: the caller gets an error. */
 void soft_no_sigxfsz(void);
 
 #define for_each_object(o) \

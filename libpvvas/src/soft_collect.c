@@ -186,7 +186,7 @@ static void collect_links(struct asked *asked)
 	}
 }
 
-/* Of threads that died, of segments that are gone: nobody takes those locks. */
+/* Holds of dead threads on segments that are gone: no take buries them. */
 static void collect_holds(void)
 {
 	struct soft_hold *h;

@@ -197,7 +197,7 @@ int soft_create(struct pvvas_ioc_create *arg, uint32_t kind)
 		return err;
 	}
 	*o = made;
-	/* whoever is killed before leaves something unfinished: see collect() */
+	/* a process that is killed before leaves no object: see collect() */
 	atomic_signal_fence(memory_order_seq_cst);
 	o->kind = kind;
 	arg->id = o->id;

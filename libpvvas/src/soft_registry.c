@@ -427,7 +427,7 @@ void soft_free(struct soft_object *obj)
 
 	obj->named = 0;
 	obj->owner = 0;
-	/* one without a kind is a segment that was never finished */
+	/* an entry without a kind is a segment that was never finished */
 	if (obj->kind != PVVAS_KIND_VAS) {
 		remove_file("prot", id);
 		if (!obj->memory) {
