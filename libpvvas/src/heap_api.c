@@ -115,7 +115,7 @@ PVVAS_EXPORT int seg_root_get(int sid, void **value)
 
 	if (err)
 		return err;
-	if (!pvvas_heap_is_there(base))
+	if (!pvvas_seg_has_heap(base))
 		return -ENOENT;
 	*value = pvvas_heap_root_at(base);
 	return 0;

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "heap_seg.h"
 #include "internal.h"
@@ -18,6 +19,12 @@
 /* How long a call waits for a thread that holds a heap's lock, in seconds. */
 #define PATIENCE_S	30
 #define PAGE		4096
+
+/* Of Linux 5.14; an older one says EINVAL. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#define MADV_POPULATE_WRITE	23
+#endif
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct seg_heap *heaps;
@@ -48,10 +55,23 @@ static int token(uint64_t *number)
 }
 
 /*
- * What cannot be had for another reason than a limit is not looked for here.  The
- * software backend would have to lock its registry, while the heap is locked: a
- * process that is stopped there would stop all others.
+ * The software backend's memory is that of a file, and of a full file system each
+ * access is SIGBUS.  Its registry is not locked, while the heap is: a process that
+ * is stopped there would stop all others.
  */
+static int have_of_file(const void *from, size_t bytes, int how)
+{
+	int saved = errno, err = 0;
+
+	if (madvise((void *)((uintptr_t)from & -(uintptr_t)PAGE),
+		    ((uintptr_t)from & (PAGE - 1)) + bytes, how) < 0 &&
+	    errno == EFAULT)
+		err = -ENOMEM;
+	errno = saved;
+	return err;
+}
+
+/* What cannot be had for another reason than a limit is not looked for here. */
 static int have(const struct pvvas_heap *h, const void *from, size_t bytes)
 {
 	const struct seg_heap *sh = (const void *)((const char *)h -
@@ -67,8 +87,10 @@ static int have(const struct pvvas_heap *h, const void *from, size_t bytes)
 	const struct pvvas_backend *be = pvvas_backend_opened();
 	int err;
 
-	if (!be || !be->fast_switch)
+	if (!be)
 		return 0;
+	if (!be->fast_switch)
+		return have_of_file(from, bytes, MADV_POPULATE_WRITE);
 	err = pvvas_call(PVVAS_IOC_SEG_POPULATE, &arg);
 	return err == -ENOMEM || err == -ENOSPC || err == -EDQUOT ? -ENOMEM : 0;
 }
@@ -212,12 +234,22 @@ int pvvas_seg_visible(int sid, void **base)
 	return seg_range(sid, base, &size);
 }
 
+/* Where reading cannot have memory nothing was written. */
+bool pvvas_seg_has_heap(const void *base)
+{
+	const struct pvvas_backend *be = pvvas_backend_opened();
+
+	return (be->fast_switch ||
+		!have_of_file(base, PAGE, MADV_POPULATE_READ)) &&
+	       pvvas_heap_is_there(base);
+}
+
 static bool has_heap(int sid)
 {
 	size_t size;
 	void *base;
 
-	return !seg_range(sid, &base, &size) && pvvas_heap_is_there(base);
+	return !seg_range(sid, &base, &size) && pvvas_seg_has_heap(base);
 }
 
 /* The segment of the attachment that vas_malloc() uses; or -errno. */

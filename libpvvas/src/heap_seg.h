@@ -68,6 +68,8 @@ void heap_answers_forked(void);
 
 /* heap_seg.c: where segment @sid lies, if the thread sees it; 0 or -errno */
 int pvvas_seg_visible(int sid, void **base);
+/* A segment that the thread sees, at @base. */
+bool pvvas_seg_has_heap(const void *base);
 /* Ask the driver; NULL and errno */
 const struct seg_heap *pvvas_seg_heap(int sid);
 const struct seg_heap *pvvas_vas_heap(void);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include <pvvas.h>
+#include <pvvas_heap.h>
 #include <pvvas_page.h>
 
 #include "soft.h"
@@ -219,6 +220,37 @@ static void a_full_file_system_is_an_error_of_each_call(void)
 	}
 	for (i = 4; i < NEEDS; i++)
 		tcase_run(succeed, (void *)&needs[i]);
+	check_eq(umount2(folder, MNT_DETACH), 0);
+	remove_folder();
+}
+
+static void use_heaps(void *unused)
+{
+	int vid = check_id(vas_create(NULL, 0600));
+	int sid = check_id(seg_alloc(NULL, BASE, 16 * MIB, 0600));
+	int other = check_id(seg_alloc(NULL, BASE + 16 * MIB, MIB, 0600));
+	void *value;
+	char *p;
+
+	(void)unused;
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(seg_attach(vid, other), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	check_eq(seg_heap_init(sid), 0);
+	while ((p = seg_malloc(sid, 1000)))
+		memset(p, 1, 1000);
+	check_eq(errno, ENOMEM);
+	fill_file_system();
+	check_eq(seg_heap_init(other), -ENOMEM);
+	check_eq(seg_root_get(other, &value), -ENOENT);
+	check(!vas_malloc(1000));
+	check_eq(seg_heap_check(sid), 0);
+}
+
+static void heaps_in_a_full_file_system_say_so(void)
+{
+	new_file_system("size=4m");
+	tcase_run(use_heaps, NULL);
 	check_eq(umount2(folder, MNT_DETACH), 0);
 	remove_folder();
 }
@@ -544,6 +576,7 @@ static const struct tcase cases[] = {
 	CASE(what_is_killed_at_any_call_leaves_nothing_unfinished),
 	CASE(a_full_file_system_is_an_error_of_each_call),
 	CASE(a_full_file_system_is_an_error_of_the_first_call),
+	CASE(heaps_in_a_full_file_system_say_so),
 	CASE(ids_that_do_not_exist_take_no_memory),
 	CASE(a_limit_of_files_is_an_error),
 	CASE(a_folder_that_was_removed_is_ebadf),
