@@ -6,7 +6,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -21,8 +21,8 @@
 #define ROUNDS	400
 
 static int vid, vh;
-static volatile bool stop;
-static long turns;
+static atomic_int stop;
+static atomic_long turns;
 
 /* It stays in the VAS, and uses two pages of its segment. */
 static void *use(void *unused)
@@ -50,13 +50,13 @@ static void user_beside(void (*change)(int round))
 	vid = tcase_vas_with_seg(BASE, MIB, NULL);
 	vh = check_id(vas_attach(vid));
 	check_eq(pthread_create(&user, NULL, use, NULL), 0);
-	while (!*(volatile long *)&turns)
+	while (!turns)
 		usleep(1000);
 	for (i = 0; i < ROUNDS; i++)
 		change(i);
-	stop = true;
+	stop = 1;
 	check_eq(pthread_join(user, NULL), 0);
-	tcase_note("%ld turns beside %d rounds", turns, ROUNDS);
+	tcase_note("%ld turns beside %d rounds", (long)turns, ROUNDS);
 }
 
 static int other_vas;
