@@ -174,12 +174,46 @@ static void user_mode_may_call_none(void)
 	vm_free(vm);
 }
 
+/* Where memory ends within a list, the rows before are done. */
+static void rows_up_to_the_end_of_memory_are_done(void)
+{
+	struct pvvas_hc_range *rows;
+	uint64_t n, i, *table;
+
+	begin();
+	table = seg_table(s.seg, 0);
+	vcpu_vmfunc(v, 1);
+	for (i = 0; i < 100; i++)
+		s.ram[i * PAGE / 8] = i;
+	for (n = 0; n < 70; n += 1 + n / 4) {
+		rows = (struct pvvas_hc_range *)((char *)s.ram + SIZE) - n;
+		for (i = 0; i < n; i++) {
+			check_eq(vcpu_peek(v, WINDOW_FREE + i * PAGE), i);
+			table[i] += PAGE;
+			rows[i] = (struct pvvas_hc_range){ (uint64_t)table, i, 1 };
+		}
+		check_eq(vcpu_hc(v, PVVAS_HC_INVALIDATE_LIST,
+				 TEST_GPA + SIZE - n * sizeof(*rows), 100, 0),
+			 n ? (long)n : -EFAULT);
+		for (i = 0; i < n; i++) {
+			check_eq(vcpu_peek(v, WINDOW_FREE + i * PAGE), i + 1);
+			table[i] -= PAGE;
+		}
+		vcpu_hc_ok(v, PVVAS_HC_INVALIDATE, table, 0, 512);
+	}
+	/* a row of which half is there */
+	check_eq(vcpu_hc(v, PVVAS_HC_INVALIDATE_LIST, TEST_GPA + SIZE - 8, 1, 0),
+		 -EFAULT);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(answers_fit_into_what_the_guest_has_room_for),
 	CASE(info_tells_what_the_vmm_has_said),
 	CASE(contexts_and_views_are_made_of_tables_in_ram),
 	CASE(ids_are_not_reused_and_kinds_do_not_share_them),
 	CASE(slots_are_taken_and_left),
+	CASE(rows_up_to_the_end_of_memory_are_done),
 	CASE(numbers_beside_the_block_are_unknown),
 	CASE(user_mode_may_call_none),
 };

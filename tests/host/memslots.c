@@ -6,13 +6,14 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "vm.h"
+#include "beside.h"
 
 #define SIZE		(2 * MIB)
 #define AT(page)	(WINDOW_FREE + (page) * PAGE)
@@ -296,6 +297,75 @@ static void descriptors_may_be_closed_in_any_order(void)
 	munmap(v->run, PAGE * 3);
 }
 
+/*
+ * A slot goes, and with it what KVM keeps below thousands of roots, one after
+ * the other: it lets others run in between.
+ */
+#define NR_ROOTS	3000
+#define NR_ZAPS		10
+
+static atomic_int stop;
+
+static uint64_t guest_makes(uint64_t ctx)
+{
+	uint64_t i;
+
+	for (i = 0; i < NR_ROOTS; i++)
+		hc(PVVAS_HC_VIEW_CREATE, ctx, 0, TEST_GPA + i * PAGE);
+	return 0;
+}
+
+/* Return: the first answer that is another one, or how often, negative. */
+static uint64_t guest_makes_again(uint64_t ctx)
+{
+	uint64_t i = 0, seed = 3;
+	long r;
+
+	while (!atomic_load(&stop)) {
+		r = __hc(PVVAS_HC_VIEW_CREATE, ctx, 0, TEST_GPA +
+			 beside_random(&seed) % NR_ROOTS * PAGE);
+		if (r != -EEXIST)
+			return r;
+		i++;
+	}
+	return -i;
+}
+
+static void *zap_all(void *page)
+{
+	int i;
+
+	beside_stay_on(0);
+	for (i = 0; i < NR_ZAPS && !atomic_load(&stop); i++) {
+		vm_slot(vm, FIRST_TEST_SLOT + 1, 3 * GIB, page, PAGE, 0);
+		vm_slot(vm, FIRST_TEST_SLOT + 1, 3 * GIB, page, 0, 0);
+	}
+	atomic_store(&stop, 1);
+	return NULL;
+}
+
+static void a_table_has_one_root_also_while_a_slot_goes(void)
+{
+	uint64_t ctx;
+	pthread_t t;
+	long r;
+
+	vm = vm_new(1);
+	v = &vm->vcpus[0];
+	vm_ioctl(vm->fd, KVM_SET_NR_MMU_PAGES, 4 * NR_ROOTS);
+	vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, NR_ROOTS * PAGE, 0);
+	ctx = ctx_new(v);
+	vcpu_call(v, guest_makes, ctx);
+	beside_stay_on(0);
+	check_eq(pthread_create(&t, NULL, zap_all, vm_mem(PAGE)), 0);
+	r = vcpu_call(v, guest_makes_again, ctx);
+	atomic_store(&stop, 1);
+	pthread_join(t, NULL);
+	host_note("refused %ld times", -r);
+	check(r < 0);
+	vm_free(vm);
+}
+
 static const struct hostcase cases[] = {
 	CASE(a_deleted_slot_is_mmio_and_a_new_one_shown),
 	CASE(a_slot_deleted_without_new_roots_is_mmio_too),
@@ -304,6 +374,7 @@ static const struct hostcase cases[] = {
 	CASE(a_slot_of_ram_that_went_is_mmio_in_views_too),
 	CASE(writes_to_a_read_only_slot_are_mmio),
 	CASE(one_entry_may_lie_over_several_slots),
+	CASE(a_table_has_one_root_also_while_a_slot_goes),
 	CASE(the_vm_survives_the_process_with_its_memory),
 	CASE(a_killed_process_leaves_nothing),
 	CASE(descriptors_may_be_closed_in_any_order),

@@ -350,6 +350,53 @@ static void no_record_gives_a_vcpu_with_vmx_a_context(void)
 	vm_free(to);
 }
 
+static void give_vmx(struct vcpu *w)
+{
+	struct kvm_cpuid2 *c = w->vm->cpuid;
+	uint32_t i;
+
+	for (i = 0; i < c->nent; i++)
+		if (c->entries[i].function == 1)
+			c->entries[i].ecx |= 1U << 5;
+	vm_ioctl(w->fd, KVM_SET_CPUID2, c);
+}
+
+static struct kvm_translation translate(struct vcpu *w, uint64_t va)
+{
+	struct kvm_translation t = { .linear_address = va };
+
+	vm_ioctl(w->fd, KVM_TRANSLATE, &t);
+	check(t.valid);
+	return t;
+}
+
+/* Until a vCPU has run, the VMM may change its CPUID. */
+static void a_vcpu_that_is_given_vmx_then_is_in_no_view(void)
+{
+	struct vcpu *w, *other;
+	struct vm *to;
+	uint64_t nr;
+
+	begin();
+	nr = get(vm, records);
+	to = another();
+	check_eq(set(to, records, nr), 0);
+	w = &to->vcpus[0];
+	other = &to->vcpus[1];
+	check_eq(translate(w, AT(5)).physical_address, TEST_GPA + 5 * PAGE);
+	give_vmx(w);
+	check_eq(translate(w, AT(5)).physical_address, window_gpa(to, AT(5)));
+	check_eq(vcpu_try_vmfunc(w, 0, 1), 6);
+	check_eq(vcpu_hc(w, PVVAS_HC_CTX_LOAD, s.ctx, 0, 0), -EOPNOTSUPP);
+	check_eq(vcpu_peek(w, TEST_GPA + 5 * PAGE), 555);
+	/* what is saved can be restored */
+	nr = get(to, again);
+	check_eq(set(to, again, nr), 0);
+	check_eq(vcpu_view(other), 0);
+	vm_free(to);
+	vm_free(vm);
+}
+
 static void a_running_vcpu_is_busy(void)
 {
 	uint64_t nr = MAX_RECORDS;
@@ -377,6 +424,7 @@ static const struct hostcase cases[] = {
 	CASE(bad_records_are_refused_and_leave_nothing),
 	CASE(what_a_record_has_no_use_for_is_0),
 	CASE_ONLY_NAMED(no_record_gives_a_vcpu_with_vmx_a_context),
+	CASE_ONLY_NAMED(a_vcpu_that_is_given_vmx_then_is_in_no_view),
 	CASE(a_running_vcpu_is_busy),
 };
 
