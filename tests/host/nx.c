@@ -96,6 +96,7 @@ static void the_recovery_of_huge_pages_spares_views(void)
 		vcpu_vmfunc(v, 2 - round % 2);
 	}
 	vm_free(vm);
+	host_put(NX "_recovery_period_ms", "3600000");
 	host_put(NX, "off");
 }
 
