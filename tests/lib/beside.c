@@ -29,15 +29,22 @@ static void map_regions(struct vm *vm)
 	}
 }
 
+uint64_t *beside_ram(struct vm *vm)
+{
+	uint64_t *ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, BESIDE_SIZE, 0);
+	uint64_t i;
+
+	for (i = 0; i < BESIDE_FRAMES; i++)
+		ram[i * 512] = i << 53;	/* no entry, if it is read as one */
+	map_regions(vm);
+	return ram;
+}
+
 struct vm *beside_vm(int nr_vcpus, uint64_t **ram)
 {
 	struct vm *vm = vm_new(nr_vcpus);
-	uint64_t i;
 
-	*ram = vm_ram(vm, FIRST_TEST_SLOT, TEST_GPA, BESIDE_SIZE, 0);
-	for (i = 0; i < BESIDE_FRAMES; i++)
-		(*ram)[i * 512] = i << 53;	/* no entry, if it is read as one */
-	map_regions(vm);
+	*ram = beside_ram(vm);
 	return vm;
 }
 

@@ -31,6 +31,8 @@ static inline uint64_t beside_random(uint64_t *seed)
 #define BESIDE_SIZE	(4 * MIB)
 #define BESIDE_FRAMES	(BESIDE_SIZE / PAGE)
 struct vm *beside_vm(int nr_vcpus, uint64_t **ram);
+/* The same of a VM that is there. */
+uint64_t *beside_ram(struct vm *vm);
 
 /* Keep the calling thread on a CPU; on a machine with one, on that. */
 void beside_stay_on(int cpu);

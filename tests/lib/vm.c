@@ -167,10 +167,23 @@ static struct kvm_cpuid2 *supported_cpuid(int kvm)
 	return c;
 }
 
-struct vm *vm_bare(void)
+/* Program and arena. */
+static void add_slots(struct vm *vm, uint32_t space)
 {
 	uint64_t start = (uint64_t)__executable_start & ~(PAGE - 1);
 	uint64_t end = ((uint64_t)_end + PAGE - 1) & ~(PAGE - 1);
+
+	vm_slot(vm, space, start, start, end - start, 0);
+	vm_slot(vm, space | 1, ARENA, ARENA, ARENA_SIZE, 0);
+}
+
+void vm_smm(struct vm *vm)
+{
+	add_slots(vm, VM_SMM_SLOTS);
+}
+
+struct vm *vm_bare(void)
+{
 	struct vm *vm = calloc(1, sizeof(*vm));
 
 	check(vm);
@@ -179,8 +192,7 @@ struct vm *vm_bare(void)
 	check(vm->kvm >= 0);
 	vm->fd = vm_ioctl(vm->kvm, KVM_CREATE_VM, 0);
 	vm->cpuid = supported_cpuid(vm->kvm);
-	vm_slot(vm, 0, start, start, end - start, 0);
-	vm_slot(vm, 1, ARENA, ARENA, ARENA_SIZE, 0);
+	add_slots(vm, 0);
 	return vm;
 }
 

@@ -63,6 +63,9 @@ struct vm *vm_bare(void);
 /* KVM_ENABLE_CAP(KVM_CAP_PVVAS); 0 or -errno. */
 int vm_enable_pvvas(struct vm *vm, struct kvm_pvvas_config *config);
 struct vcpu *vm_add_vcpu(struct vm *vm);
+/* What vCPUs in SMM see: program and arena; slots of theirs have this bit. */
+#define VM_SMM_SLOTS	(1U << 16)
+void vm_smm(struct vm *vm);
 /* All of it, with default limits. */
 struct vm *vm_new(int nr_vcpus);
 struct vm *vm_new_config(int nr_vcpus, const struct kvm_pvvas_config *config);
