@@ -18,10 +18,11 @@
  *
  * 2. When a process becomes one of ours (first attach, or first fault in the
  *    window), the order is: the probe is registered and waited for; the process
- *    gets into the hash; all tasks are looked at; each one with this mm gets
- *    task work that registers its notifier; we wait for all of them; only then
- *    proc->covered is set.  No PTE of the window exists before that
- *    (window.c), so nothing is behind the window until then.
+ *    gets into the hash; all tasks are looked at; each one with this mm that is
+ *    asleep gets its notifier at once, each other one task work that registers
+ *    it; we wait for all of them; only then proc->covered is set.  No PTE of the
+ *    window exists before that (window.c), so nothing is behind the window until
+ *    then.
  *
  * No task escapes.  Let C be a task with this mm, other than the one that does
  * step 2, at the time when covered is set.  It got the mm in copy_process().
@@ -37,10 +38,12 @@
  * it.  Tasks that exit (PF_EXITING) do not return to user mode either.
  *
  * Wait for what?  The task work runs before the task's next instruction in user
- * mode; but the task may be asleep inside a system call that will touch the
- * window, so it is waited for.  A task that does not come (stopped, or a vfork
- * parent asleep until its child is done) makes the first attach fail with
- * -EAGAIN after a while.
+ * mode; but the task may be in a system call that will touch the window, and come
+ * to sleep there.  So the wait ends every tick, to cover those that are asleep by
+ * then (pvvas_thread_adopt_sleeper()).  No call of theirs is interrupted, and
+ * tasks that sleep for long, are stopped, or wait for a child of vfork() are
+ * covered like others.  A task that runs in the kernel for two seconds makes the
+ * first attach fail with -EAGAIN.
  */
 #define pr_fmt(fmt) "pvvas: " fmt
 
@@ -120,7 +123,8 @@ static bool pvvas_cover_enlist(struct pvvas_proc *proc, struct pvvas_thread *t,
 	init_task_work(&t->cover_work, pvvas_cover_work);
 	spin_lock(&proc->lock);
 	used = !pvvas_thread_find(proc, task) &&
-	       !task_work_add(task, &t->cover_work, TWA_SIGNAL);
+	       (pvvas_thread_adopt_sleeper(t) ||
+		!task_work_add(task, &t->cover_work, TWA_RESUME));
 	if (used)
 		list_add(&t->node, &proc->threads);
 	spin_unlock(&proc->lock);
@@ -170,21 +174,29 @@ static int pvvas_cover_walk(struct pvvas_proc *proc)
 	return ret;
 }
 
-static bool pvvas_all_live(struct pvvas_proc *proc)
+/*
+ * A thread that is COVERING is in the list until its task work is done, which takes
+ * the lock to free it, or makes it live: its task is there under lock and RCU.
+ */
+static bool pvvas_cover_sleepers(struct pvvas_proc *proc)
 {
 	struct pvvas_thread *t;
-	bool live = true;
+	bool all = true;
 
+	rcu_read_lock();
 	spin_lock(&proc->lock);
 	list_for_each_entry(t, &proc->threads, node)
-		if (READ_ONCE(t->state) == PVVAS_THREAD_COVERING)
-			live = false;
+		if (READ_ONCE(t->state) == PVVAS_THREAD_COVERING &&
+		    !pvvas_thread_adopt_sleeper(t))
+			all = false;
 	spin_unlock(&proc->lock);
-	return live;
+	rcu_read_unlock();
+	return all;
 }
 
 static int pvvas_cover_all(struct pvvas_proc *proc)
 {
+	unsigned long end = jiffies + PVVAS_COVER_TIMEOUT;
 	long left;
 	int ret;
 
@@ -193,11 +205,13 @@ static int pvvas_cover_all(struct pvvas_proc *proc)
 	ret = pvvas_cover_walk(proc);
 	if (ret)
 		return ret;
-	left = wait_event_killable_timeout(proc->wait, pvvas_all_live(proc),
-					   PVVAS_COVER_TIMEOUT);
-	if (left < 0)
-		return -EINTR;
-	return left ? 0 : -EAGAIN;
+	do {
+		left = wait_event_killable_timeout(proc->wait,
+						   pvvas_cover_sleepers(proc), 1);
+		if (left)
+			return left < 0 ? -EINTR : 0;
+	} while (time_before(jiffies, end));
+	return -EAGAIN;
 }
 
 /*

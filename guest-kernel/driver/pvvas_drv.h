@@ -10,7 +10,8 @@
  *   pvvas_lock (mutex)        objects, names, links, attachments, slots; given
  *				back with pvvas_unlock() (leftover.h)
  *     procs hash lock (spin)    process.c: mm -> process
- *       proc->lock (spin)       the process's list of threads
+ *       proc->lock (spin)       the process's list of threads; within it a
+ *				task's pi_lock (thread.c)
  *     bucket->lock (spin)       wait.c: threads that wait for a word
  *   seg->pages (spin, irq)    the pages of a segment, and its faces; that of a
  *				clone in the making within that of its source
@@ -520,7 +521,8 @@ struct pvvas_thread *pvvas_thread_obtain(struct pvvas_proc *proc,
 					 struct task_struct *task, gfp_t gfp);
 void pvvas_thread_register(struct pvvas_thread *t);
 void pvvas_thread_shed(void);
-void pvvas_thread_adopt(struct pvvas_thread *t, struct task_struct *child);
+void pvvas_thread_adopt(struct pvvas_thread *t, struct task_struct *task);
+bool pvvas_thread_adopt_sleeper(struct pvvas_thread *t);
 void pvvas_thread_free(struct pvvas_thread *t);
 void pvvas_thread_flush(void);
 void pvvas_cpu_unload(void *proc);

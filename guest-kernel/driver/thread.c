@@ -373,13 +373,53 @@ void pvvas_thread_shed(void)
 }
 
 /*
- * Of a task that has never run and that nobody else touches: what
+ * Of a task that does not run, and whose notifiers nothing else touches: what
  * preempt_notifier_register() does, but for another task than current.
  */
-void pvvas_thread_adopt(struct pvvas_thread *t, struct task_struct *child)
+void pvvas_thread_adopt(struct pvvas_thread *t, struct task_struct *task)
 {
 	if (pvvas_thread_goes_live(t))
-		hlist_add_head(&t->notifier.link, &child->preempt_notifiers);
+		hlist_add_head(&t->notifier.link, &task->preempt_notifiers);
+}
+
+/*
+ * Under pi_lock, which try_to_wake_up() takes.  A task that is RUNNING or WAKING may
+ * be on its way to a CPU without that lock, and one with on_cpu set has not left its
+ * own yet.  The loads are in the order of the stores of a task that goes to
+ * sleep: __state, on_rq, on_cpu.  One that is DEAD will not wake up.
+ */
+static bool pvvas_asleep(struct task_struct *task)
+{
+	unsigned int state = READ_ONCE(task->__state);
+
+	if (state == TASK_RUNNING || state == TASK_WAKING || state == TASK_DEAD)
+		return false;
+	/* Not the 0 of the sleep before. */
+	smp_rmb();
+	if (READ_ONCE(task->on_rq))
+		return false;
+	/* Nor here. */
+	smp_rmb();
+	return !smp_load_acquire(&task->on_cpu);
+}
+
+/*
+ * Of a task that cannot die meanwhile: if it is asleep, it stays so until this is
+ * done, and its own code in the scheduler, which alone reads and changes the list
+ * of its notifiers, does not run.  True if @t is registered.
+ */
+bool pvvas_thread_adopt_sleeper(struct pvvas_thread *t)
+{
+	struct task_struct *task = t->task;
+	unsigned long flags;
+	bool asleep;
+
+	raw_spin_lock_irqsave(&task->pi_lock, flags);
+	asleep = pvvas_asleep(task);
+	if (asleep)
+		pvvas_thread_adopt(t, task);
+	raw_spin_unlock_irqrestore(&task->pi_lock, flags);
+	return asleep;
 }
 
 /*

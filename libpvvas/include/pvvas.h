@@ -421,9 +421,8 @@ int pvvas_backend_select(enum pvvas_backend_kind kind);
 /**
  * pvvas_begin - do now what else the first attach of the process does
  *
- * Maps the window, and makes the driver known to the threads of the process:
- * calls in which other threads sleep may end with EINTR meanwhile.  A program
- * that calls it before it has threads is spared that.
+ * Maps the window, and has the driver register the threads of the process.  0 or
+ * a negative error number.
  */
 int pvvas_begin(void);
 

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -75,64 +74,6 @@ static void attach_in_child(void *arg)
 	BASE[1] = 2;
 	check_eq(vas_switch(VAS_HOME), 0);
 	check_eq(vas_detach(vh), 0);
-}
-
-struct sleeper {
-	atomic_int asleep;
-	int result, error;
-};
-
-static void *sleep_in_epoll(void *arg)
-{
-	struct epoll_event e;
-	struct sleeper *s = arg;
-	int fd = epoll_create1(EPOLL_CLOEXEC);
-
-	atomic_store(&s->asleep, 1);
-	s->result = epoll_wait(fd, &e, 1, 1000);
-	s->error = errno;
-	close(fd);
-	return NULL;
-}
-
-/* What epoll_wait() gives beside a thread that attaches. */
-static struct sleeper attach_beside_epoll(void)
-{
-	struct sleeper s = {};
-	pthread_t thread;
-
-	check_eq(pthread_create(&thread, NULL, sleep_in_epoll, &s), 0);
-	while (!atomic_load(&s.asleep))
-		sched_yield();
-	usleep(100000);
-	check_eq(vas_switch(attached(1)), 0);
-	check_eq(BASE[0], 1);
-	check_eq(vas_switch(VAS_HOME), 0);
-	check_eq(pthread_join(thread, NULL), 0);
-	return s;
-}
-
-static void a_process_that_has_begun_interrupts_no_call(void)
-{
-	struct sleeper s;
-
-	check_eq(pvvas_begin(), 0);
-	check_eq(pvvas_begin(), 0);
-	s = attach_beside_epoll();
-	if (s.result)
-		tcase_fail(__FILE__, __LINE__, "%s", strerror(s.error));
-}
-
-/* As pvvas_probe(3) says, of the driver's; and after that no more. */
-static void the_first_attach_of_all_interrupts_a_call(void)
-{
-	struct sleeper s = attach_beside_epoll();
-
-	if (pvvas_probe(PVVAS_FEATURE_PER_THREAD) == PVVAS_YES) {
-		check_eq(s.result, -1);
-		check_eq(s.error, EINTR);
-	}
-	check_eq(attach_beside_epoll().result, 0);
 }
 
 static void programs_are_started_with_words_in_a_segment(void)
@@ -557,8 +498,6 @@ static void the_device_is_not_inherited_by_programs(void)
 
 static const struct tcase cases[] = {
 	CASE(a_forked_child_is_in_no_vas),
-	CASE(a_process_that_has_begun_interrupts_no_call),
-	CASE(the_first_attach_of_all_interrupts_a_call),
 	CASE(programs_are_started_with_words_in_a_segment),
 	CASE(a_forked_child_can_attach_for_itself),
 	CASE(a_child_of_the_raw_system_call_sees_nothing),
