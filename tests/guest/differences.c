@@ -218,40 +218,6 @@ static void the_kernel_keeps_no_address_in_the_window(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
-static void *no_more(void *arg)
-{
-	return arg;
-}
-
-/* A new thread begins at home, where its stack is not. */
-static void stand_on_a_segment(void *arg)
-{
-	pthread_attr_t attr;
-	pthread_t t;
-
-	enter(*(int *)arg);
-	check_eq(pthread_attr_init(&attr), 0);
-	check_eq(pthread_attr_setstack(&attr, BASE, MIB), 0);
-	check_eq(pthread_create(&t, &attr, no_more, NULL), 0);
-	check_eq(pthread_join(t, NULL), 0);
-}
-
-static void a_thread_cannot_stand_on_a_segment(void)
-{
-	int vid = tcase_vas_with_seg(BASE, MIB, NULL);
-	pid_t pid = tcase_spawn(stand_on_a_segment, &vid);
-	int status;
-
-	if (soft()) {
-		tcase_join(pid);
-		return;
-	}
-	/* it faults, or its maker waits with a futex that is not there before */
-	check_eq(waitpid(pid, &status, 0), pid);
-	check(WIFSIGNALED(status));
-	check(WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGABRT);
-}
-
 static void a_clone_shares_memory_until_it_is_written_to(void)
 {
 	int sid = tcase_seg(NULL, BASE, MIB, 0600), clone;
@@ -515,7 +481,6 @@ static const struct tcase cases[] = {
 	CASE(a_protection_is_in_force_when_the_call_returns),
 	CASE(a_page_that_a_pager_has_to_bring_is_maperr),
 	CASE(the_kernel_keeps_no_address_in_the_window),
-	CASE(a_thread_cannot_stand_on_a_segment),
 	CASE(a_clone_shares_memory_until_it_is_written_to),
 	CASE(a_clone_is_of_one_moment),
 	CASE(a_write_of_what_was_there_is_a_write),

@@ -4,6 +4,8 @@
  * how long a switch waits.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -389,6 +391,60 @@ static void lists_begin_at_none_and_end(void)
 	check_eq(seg_map2(sid, BASE + 4096), -EINVAL);
 }
 
+/* What sigaltstack() says of a stack, which it has then, or not. */
+static int stack_for_signals(char *at, size_t size, int flags)
+{
+	stack_t stack = { .ss_sp = at, .ss_size = size, .ss_flags = flags }, now;
+	int error = sigaltstack(&stack, NULL) ? errno : 0;
+
+	check_eq(sigaltstack(NULL, &now), 0);
+	if (!error && !flags)
+		check(now.ss_sp == at);
+	return error;
+}
+
+static int stack_for_threads(void *at, size_t size)
+{
+	pthread_attr_t attr;
+	size_t length;
+	void *now;
+	int error;
+
+	check_eq(pthread_attr_init(&attr), 0);
+	error = pthread_attr_setstack(&attr, at, size);
+	check_eq(pthread_attr_getstack(&attr, &now, &length), 0);
+	if (!error)
+		check(now == at);
+	check_eq(pthread_attr_destroy(&attr), 0);
+	return error;
+}
+
+static void memory_in_the_window_is_no_stack(void)
+{
+	char *end = (char *)(2 * VAS_WINDOW_BASE);
+	char *outside = mmap(NULL, MIB, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	check(outside != MAP_FAILED);
+	/* without VASes the window is nothing yet */
+	check_eq(stack_for_threads(BASE, MIB), 0);
+	check_eq(vas_switch(check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)))), 0);
+	check_eq(stack_for_signals(outside, MIB, 0), 0);
+	check_eq(stack_for_signals(BASE, MIB, 0), EINVAL);
+	check_eq(stack_for_signals(end - MIB, MIB, 0), EINVAL);
+	check_eq(stack_for_signals((char *)VAS_WINDOW_BASE - MIB, MIB + 1, 0), EINVAL);
+	/* these are kept, by which a program finds its stack again */
+	check_eq(stack_for_signals((char *)VAS_WINDOW_BASE - MIB, MIB, 0), 0);
+	check_eq(stack_for_signals(end, MIB, 0), 0);
+	check_eq(stack_for_signals(BASE, MIB, SS_DISABLE), 0);
+	check_eq(stack_for_signals(outside, MIB, 4), EINVAL);
+	check_eq(stack_for_signals(outside, 1, 0), ENOMEM);
+	check_eq(stack_for_threads(BASE, MIB), EINVAL);
+	check_eq(stack_for_threads(outside, MIB), 0);
+	check_eq(stack_for_threads(outside, 1), EINVAL);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_backend_is_chosen_before_the_first_call),
 	CASE(environment_and_program_say_which_backend),
@@ -403,6 +459,7 @@ static const struct tcase cases[] = {
 	CASE(every_lockable_segment_of_a_vas_is_locked),
 	CASE(before_anything_is_attached_there_is_only_home),
 	CASE(lists_begin_at_none_and_end),
+	CASE(memory_in_the_window_is_no_stack),
 };
 
 TCASE_MAIN(cases, 0)
