@@ -400,6 +400,7 @@ static bool pvvas_asleep(struct task_struct *task)
 		return false;
 	/* Nor here. */
 	smp_rmb();
+	/* Pairs with the release in finish_task(): it is done with its notifiers. */
 	return !smp_load_acquire(&task->on_cpu);
 }
 
