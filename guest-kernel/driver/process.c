@@ -194,6 +194,7 @@ static struct mmu_notifier *pvvas_mn_alloc(struct mm_struct *mm)
 	xa_init_flags(&proc->atts, XA_FLAGS_ALLOC);
 	pvvas_locks_init(proc);
 	pvvas_reap_init(proc);
+	pvvas_futex_init(proc);
 	__module_get(THIS_MODULE);
 	/* Not the first one, for which locks are taken: pvvas_proc_obtain(). */
 	atomic_inc(&pvvas_notifiers);

@@ -44,12 +44,14 @@
 #include <linux/seq_file.h>
 #include <linux/spinlock.h>
 #include <linux/task_work.h>
+#include <linux/user-return-notifier.h>
 #include <linux/uidgid.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <linux/pvvas.h>
 #include <linux/pvvas_para.h>
+#include "futex.h"
 #include "leftover.h"
 #include "links.h"
 #include "window.h"
@@ -295,6 +297,7 @@ struct pvvas_att {
  * @locks: number of a lock -> struct pvvas_lock_map; with @locks_mutex
  * @holders: struct pvvas_holder.node; with both locks to change it (lock.h)
  * @dead: struct pvvas_thread.dead, for @reap_work, which @reap_irq starts
+ * @futex: words at which a wait has ended by a wake-up (futex.c)
  */
 struct pvvas_proc {
 	struct mmu_notifier mn;
@@ -331,6 +334,7 @@ struct pvvas_proc {
 	struct work_struct reap_work;
 	struct pvvas_leftover left;
 	struct work_struct free_work;
+	struct pvvas_futex futex;
 };
 
 enum pvvas_thread_state {
@@ -346,6 +350,7 @@ enum pvvas_thread_state {
  * @running: on a CPU, with its context loaded
  * @slot: while not running, where to go back to
  * @leaving: while not running, it never returns to user mode
+ * @waits_at: while not running, the word of the window it waits at, or 0 (futex.c)
  * @token: names the thread for ever, or 0 (life.c)
  * @holder: it can take locks; with proc->locks_mutex but for the thread itself
  */
@@ -358,6 +363,7 @@ struct pvvas_thread {
 	bool running;
 	bool leaving;
 	u32 slot;
+	u64 waits_at;
 	u64 token;
 	struct pvvas_holder *holder;
 	struct callback_head cover_work;
@@ -374,6 +380,7 @@ struct pvvas_thread {
 struct pvvas_cpu {
 	u64 ctx;			/* whose list is loaded, or 0 */
 	struct pvvas_thread *running;	/* or NULL */
+	struct user_return_notifier user_return;	/* while it is not */
 	u64 ctx_loads;
 	u64 demand_faults;
 };

@@ -88,6 +88,26 @@ static bool pvvas_is_member(const struct pvvas_proc *proc)
 	return current->mm && current->mm == READ_ONCE(proc->mm);
 }
 
+static void pvvas_user_return(struct user_return_notifier *notifier)
+{
+	pvvas_futex_returns(this_cpu_read(pvvas_cpu.running)->proc);
+}
+
+/*
+ * Interrupts off.  While a thread runs, its returns to user mode are heard of
+ * (futex.c); those of other tasks cost nothing.
+ */
+static void pvvas_set_running(struct pvvas_cpu *cpu, struct pvvas_thread *t)
+{
+	if (t && !cpu->running) {
+		cpu->user_return.on_user_return = pvvas_user_return;
+		user_return_notifier_register(&cpu->user_return);
+	} else if (!t && cpu->running) {
+		user_return_notifier_unregister(&cpu->user_return);
+	}
+	cpu->running = t;
+}
+
 /* Under the run queue's lock, interrupts off. */
 static void pvvas_save_view(struct pvvas_thread *t, struct pvvas_cpu *cpu)
 {
@@ -102,8 +122,10 @@ static void pvvas_save_view(struct pvvas_thread *t, struct pvvas_cpu *cpu)
 	}
 	WRITE_ONCE(t->slot, slot);
 	WRITE_ONCE(t->leaving, current->flags & PF_EXITING);
-	cpu->running = NULL;
-	WRITE_ONCE(t->running, false);
+	WRITE_ONCE(t->waits_at, pvvas_futex_word());
+	pvvas_set_running(cpu, NULL);
+	/* Pairs with the acquire in futex.c. */
+	smp_store_release(&t->running, false);
 }
 
 static void pvvas_sched_out(struct preempt_notifier *notifier,
@@ -163,7 +185,7 @@ static bool pvvas_enter(struct pvvas_thread *t)
 	if (!pvvas_load(cpu, t->proc->ctx))
 		return false;
 	pvvas_vmfunc(t->slot);
-	cpu->running = t;
+	pvvas_set_running(cpu, t);
 	WRITE_ONCE(t->running, true);
 	return true;
 }
@@ -205,7 +227,7 @@ static void pvvas_cpu_leave(struct pvvas_cpu *cpu)
 	cpu->ctx = 0;
 	if (cpu->running) {
 		WRITE_ONCE(cpu->running->running, false);
-		cpu->running = NULL;
+		pvvas_set_running(cpu, NULL);
 	}
 }
 
@@ -362,7 +384,7 @@ void pvvas_thread_shed(void)
 		WRITE_ONCE(t->state, PVVAS_THREAD_DEAD);
 		/* The view stays, as of a task that never had a notifier. */
 		if (this_cpu_read(pvvas_cpu.running) == t)
-			this_cpu_write(pvvas_cpu.running, NULL);
+			pvvas_set_running(this_cpu_ptr(&pvvas_cpu), NULL);
 	}
 	local_irq_enable();
 	hlist_for_each_entry_safe(n, next, &gone, link) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Futex operations that write to an address of the window: where the view
- * refuses, they answer -EFAULT, and nobody spins in the kernel.
+ * Futexes in the window.  Operations that write to an address where the view refuses
+ * answer -EFAULT, and nobody spins in the kernel.  Private ones work between threads
+ * of a process, in each VAS by itself.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -117,7 +118,7 @@ static void *wake_in_the_other_view(void *arg)
 	return NULL;
 }
 
-/* Which is why they are not for memory in the window: pvvas(7). */
+/* The kernel finds its waiters by process and address. */
 static void a_private_futex_wakes_who_waits_at_that_address_in_another_view(void)
 {
 	int vh = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
@@ -133,6 +134,163 @@ static void a_private_futex_wakes_who_waits_at_that_address_in_another_view(void
 	check_eq(vas_switch(VAS_HOME), 0);
 	check_eq(pthread_join(thread, NULL), 0);
 	check_eq(woken, 1);
+}
+
+struct waiter {
+	int vh;
+	struct timespec *most;
+	atomic_int waits;
+	long ret;
+	pthread_t thread;
+};
+
+static void *wait_while_zero(void *arg)
+{
+	struct waiter *w = arg;
+
+	check_eq(vas_switch(w->vh), 0);
+	atomic_store(&w->waits, 1);
+	w->ret = futex(BASE, FUTEX_WAIT_PRIVATE, 0, w->most, NULL, 0);
+	atomic_store(&w->waits, 2);
+	check_eq(vas_switch(VAS_HOME), 0);
+	return NULL;
+}
+
+static void start_waiter(struct waiter *w)
+{
+	w->vh = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
+	check_eq(pthread_create(&w->thread, NULL, wait_while_zero, w), 0);
+	while (!atomic_load(&w->waits))
+		usleep(1000);
+	usleep(50000);
+}
+
+/* One thread is woken by that, which may be another one. */
+static void wake_one(struct waiter *w)
+{
+	check_eq(vas_switch(w->vh), 0);
+	*(int *)BASE = 1;
+	check_eq(futex(BASE, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0), 1);
+	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+/* The kernel wakes the thread in the first VAS, which then waits no more. */
+static void a_wake_up_reaches_the_view_in_which_the_word_has_changed(void)
+{
+	struct timespec far = { .tv_sec = 100 };
+	struct waiter first = { 0 }, second = { 0 }, third = { .most = &far };
+
+	start_waiter(&first);
+	start_waiter(&second);
+	start_waiter(&third);
+	wake_one(&third);
+	check_eq(pthread_join(third.thread, NULL), 0);
+	check_eq(third.ret, -EAGAIN);
+	check_eq(pthread_join(first.thread, NULL), 0);
+	check_eq(first.ret, 0);
+	/* its word is as it was */
+	usleep(50000);
+	check_eq(atomic_load(&second.waits), 1);
+	wake_one(&second);
+	check_eq(pthread_join(second.thread, NULL), 0);
+	check_eq(second.ret, 0);
+}
+
+static void nothing_happens(int sig)
+{
+	(void)sig;
+}
+
+/* It goes on as another system call. */
+static void a_wait_that_was_stopped_passes_a_wake_up_on(void)
+{
+	struct timespec far = { .tv_sec = 100 };
+	struct waiter first = { .most = &far }, second = { 0 };
+	pid_t pid = getpid(), child;
+
+	signal(SIGCHLD, nothing_happens);
+	start_waiter(&first);
+	child = fork();
+	check(child >= 0);
+	if (!child) {
+		kill(pid, SIGSTOP);
+		usleep(50000);
+		kill(pid, SIGCONT);
+		_exit(0);
+	}
+	tcase_join(child);
+	usleep(50000);
+	start_waiter(&second);
+	wake_one(&second);
+	check_eq(pthread_join(second.thread, NULL), 0);
+	check_eq(second.ret, -EAGAIN);
+	check_eq(pthread_join(first.thread, NULL), 0);
+	check_eq(first.ret, 0);
+}
+
+#define ROUNDS	400
+
+/* What a library that knows nothing of VASes has in memory. */
+struct shared {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	int turn, visits;
+};
+
+struct visitor {
+	int vh, me, of;
+	pthread_t thread;
+};
+
+/* Each waits for its turn with the condition variable, and gives it to the next. */
+static void *take_turns(void *arg)
+{
+	struct shared *s = (struct shared *)BASE;
+	const struct visitor *v = arg;
+	int i;
+
+	check_eq(vas_switch(v->vh), 0);
+	for (i = 0; i < ROUNDS; i++) {
+		check_eq(pthread_mutex_lock(&s->mutex), 0);
+		while (s->turn != v->me)
+			check_eq(pthread_cond_wait(&s->changed, &s->mutex), 0);
+		s->turn = (s->turn + 1) % v->of;
+		s->visits++;
+		check_eq(pthread_cond_broadcast(&s->changed), 0);
+		check_eq(pthread_mutex_unlock(&s->mutex), 0);
+	}
+	check_eq(vas_switch(VAS_HOME), 0);
+	return NULL;
+}
+
+static void mutexes_and_conditions_at_one_address_work_in_each_vas(void)
+{
+	struct visitor v[3][3];
+	int vh[3], i, j;
+
+	for (i = 0; i < 3; i++) {
+		struct shared *s = (struct shared *)BASE;
+
+		vh[i] = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
+		check_eq(vas_switch(vh[i]), 0);
+		check_eq(pthread_mutex_init(&s->mutex, NULL), 0);
+		check_eq(pthread_cond_init(&s->changed, NULL), 0);
+		check_eq(vas_switch(VAS_HOME), 0);
+	}
+	for (i = 0; i < 3; i++)
+		for (j = 0; j < 3; j++) {
+			v[i][j] = (struct visitor){ .vh = vh[i], .me = j, .of = 3 };
+			check_eq(pthread_create(&v[i][j].thread, NULL, take_turns,
+						&v[i][j]), 0);
+		}
+	for (i = 0; i < 3; i++)
+		for (j = 0; j < 3; j++)
+			check_eq(pthread_join(v[i][j].thread, NULL), 0);
+	for (i = 0; i < 3; i++) {
+		check_eq(vas_switch(vh[i]), 0);
+		check_eq(((struct shared *)BASE)->visits, 3 * ROUNDS);
+	}
+	check_eq(vas_switch(VAS_HOME), 0);
 }
 
 /* The key of a shared futex is a page of the kernel's, which a segment has not. */
@@ -205,6 +363,9 @@ static const struct tcase cases[] = {
 	CASE_SECONDS(a_futex_in_a_read_only_segment_is_efault, 10),
 	CASE(a_futex_in_a_segment_works),
 	CASE(a_private_futex_wakes_who_waits_at_that_address_in_another_view),
+	CASE_SECONDS(a_wake_up_reaches_the_view_in_which_the_word_has_changed, 20),
+	CASE_SECONDS(a_wait_that_was_stopped_passes_a_wake_up_on, 20),
+	CASE_SECONDS(mutexes_and_conditions_at_one_address_work_in_each_vas, 60),
 	CASE(a_shared_futex_in_a_segment_is_efault),
 	CASE(who_tries_for_ever_can_be_killed),
 	CASE(a_robust_list_may_lead_into_the_window),
