@@ -55,6 +55,40 @@ static void a_deleted_slot_is_mmio_and_a_new_one_shown(void)
 	vm_free(vm);
 }
 
+/*
+ * What KVM remembers of no memory is of the memslots before.  The access that it then
+ * walks the tables for may have no right at all by now: that is a #PF, and no entry.
+ */
+static void what_is_remembered_of_no_memory_gives_no_right(void)
+{
+	uint64_t *t2, *t1 = vm_shared(PAGE), at = WINDOW_FREE + SIZE;
+	int i;
+
+	begin();
+	t2 = root_2mib(vm, view_root(s.view[0]), at);
+	for (i = 0; i < 3; i++) {
+		/* no memory, then a frame that can be read or executed, but not both */
+		t1[0] = (TEST_GPA + 1024 * MIB) | E_LEAF;
+		*t2 = (uint64_t)t1 | E_TABLE;
+		vcpu_hc_ok(v, PVVAS_HC_INVALIDATE, (uint64_t)t1, 0, 1);
+		vcpu_check_mmio(v, at, TEST_GPA + 1024 * MIB);
+		vcpu_check_mmio(v, at, TEST_GPA + 1024 * MIB);
+		vm_ram(vm, FIRST_TEST_SLOT + 1 + i, TEST_GPA + (16 + i) * MIB, PAGE, 0);
+		*t2 = (uint64_t)t1 | (i == 1 ? PVVAS_PROT_READ : PVVAS_PROT_EXEC);
+		t1[0] = TEST_GPA | PVVAS_EPT_WB |
+			(i == 1 ? PVVAS_PROT_EXEC : PVVAS_PROT_READ);
+		check_eq(vcpu_try_peek(v, at), 14);
+		check_eq(vcpu_try_poke(v, at, 1), 14);
+		t1[0] = TEST_GPA | E_LEAF;
+		*t2 = (uint64_t)t1 | E_TABLE;
+		vcpu_hc_ok(v, PVVAS_HC_INVALIDATE, (uint64_t)t2 & ~(PAGE - 1),
+			   (uint64_t)t2 % PAGE / 8, 1);
+		vcpu_hc_ok(v, PVVAS_HC_INVALIDATE, (uint64_t)t1, 0, 1);
+		check_eq(vcpu_peek(v, at), 1000);
+	}
+	vm_free(vm);
+}
+
 /* With the quirk off KVM keeps its roots and takes only the slot's pages. */
 static void a_slot_deleted_without_new_roots_is_mmio_too(void)
 {
@@ -368,6 +402,7 @@ static void a_table_has_one_root_also_while_a_slot_goes(void)
 
 static const struct hostcase cases[] = {
 	CASE(a_deleted_slot_is_mmio_and_a_new_one_shown),
+	CASE(what_is_remembered_of_no_memory_gives_no_right),
 	CASE(a_slot_deleted_without_new_roots_is_mmio_too),
 	CASE(a_moved_slot_is_found_where_it_went),
 	CASE(an_unrelated_slot_may_go),

@@ -268,6 +268,12 @@ static void bad_records_are_refused_and_leave_nothing(void)
 	host_note("%lu records, %lu changes refused", nr, refused);
 	check(refused > nr * 5);
 	check_eq(set(to, records + 1, nr - 1), -EINVAL);
+	/* contexts and views do not share ids */
+	memcpy(again, records, sizeof(again));
+	for (i = 0; again[i].type != KVM_PVVAS_VIEW; i++)
+		check(i < nr);
+	again[i].val[0] = again[i].val[1];
+	check_eq(set(to, again, nr), -EEXIST);
 	/* after all of it the good ones are still good */
 	check_eq(set(to, records, nr), 0);
 	/* what is no array of records leaves what is there */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
  * The hypercall ABI between a guest kernel and KVM, version 1.
- * docs/hypercalls.rst describes every call; the numbers live here alone.
+ * Documentation/virt/kvm/x86/pvvas.rst describes every call; the numbers live here
+ * alone.
  *
  * A view is a four-level table in EPT format in the guest's own memory, which
  * KVM shadows.  Contexts are EPTP lists of such views.
@@ -142,7 +143,7 @@ struct pvvas_hc_stats {
 	__u64 ctx_loads;	/* PVVAS_HC_CTX_LOAD that succeeded */
 	__u64 invalidations;	/* rows of PVVAS_HC_INVALIDATE and _LIST */
 	__u64 zapped;		/* shadow entries that these removed */
-	__u64 flushes;		/* VM-wide flushes that hypercalls asked for */
+	__u64 flushes;		/* VM-wide ones, but those of invalidations */
 	/* objects */
 	__u64 ctxs;
 	__u64 views;
