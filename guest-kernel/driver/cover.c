@@ -32,10 +32,11 @@
  * end of tracepoint_synchronize_unregister(), or is still to come; a parent
  * that has not come to it yet finds the process when it does.  In the first
  * two cases C was on the task lists before we walked them.  The walk, under
- * RCU, sees each task that is on the lists all the time, but for one: a thread
- * in the middle of de_thread(), which takes over its leader's place.  It never
- * returns to user mode with this mm: exec either gives it another one or kills
- * it.  Tasks that exit (PF_EXITING) do not return to user mode either.
+ * RCU, sees each task that is on the lists all the time.  So it does with a thread
+ * in the middle of de_thread(), which takes over its leader's place: it is in the
+ * list of its group's threads before and after.  Tasks that exit are covered like
+ * others while they have the mm: they do not return to user mode, but the kernel
+ * writes to their clear_child_tid and goes through their list of robust futexes.
  *
  * Wait for what?  The task work runs before the task's next instruction in user
  * mode; but the task may be in a system call that will touch the window, and come
@@ -102,8 +103,9 @@ static void pvvas_cover_work(struct callback_head *work)
 	struct pvvas_proc *proc = t->proc;
 
 	kref_get(&proc->ref);
+	/* After exec, or at the end of exit, which is after the last use of the mm. */
 	if (READ_ONCE(t->state) == PVVAS_THREAD_COVERING &&
-	    (current->flags & PF_EXITING || current->mm != READ_ONCE(proc->mm)))
+	    (!current->mm || current->mm != READ_ONCE(proc->mm)))
 		pvvas_thread_free(t);
 	else
 		pvvas_thread_register(t);
@@ -136,7 +138,7 @@ static int pvvas_cover_task(struct pvvas_proc *proc, struct task_struct *task)
 	struct pvvas_thread *t;
 
 	if (READ_ONCE(task->mm) != proc->mm ||
-	    READ_ONCE(task->flags) & (PF_EXITING | PF_KTHREAD))
+	    READ_ONCE(task->flags) & PF_KTHREAD)
 		return 0;
 	t = pvvas_thread_alloc(proc, task, GFP_ATOMIC | __GFP_NOWARN);
 	if (!t)
