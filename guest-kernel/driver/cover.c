@@ -128,7 +128,7 @@ static bool pvvas_cover_enlist(struct pvvas_proc *proc, struct pvvas_thread *t,
 	       (pvvas_thread_adopt_sleeper(t) ||
 		!task_work_add(task, &t->cover_work, TWA_RESUME));
 	if (used)
-		list_add(&t->node, &proc->threads);
+		pvvas_thread_enlist(t);
 	spin_unlock(&proc->lock);
 	return used;
 }

@@ -190,6 +190,7 @@ static struct mmu_notifier *pvvas_mn_alloc(struct mm_struct *mm)
 	init_waitqueue_head(&proc->wait);
 	spin_lock_init(&proc->lock);
 	INIT_LIST_HEAD(&proc->threads);
+	hash_init(proc->tasks);
 	INIT_LIST_HEAD(&proc->owned);
 	xa_init_flags(&proc->atts, XA_FLAGS_ALLOC);
 	pvvas_locks_init(proc);

@@ -30,6 +30,7 @@
 #ifndef PVVAS_DRV_H
 #define PVVAS_DRV_H
 
+#include <linux/hashtable.h>
 #include <linux/timerqueue.h>
 #include <linux/irq_work.h>
 #include <linux/kref.h>
@@ -289,7 +290,7 @@ struct pvvas_att {
  * @hash: in the table of processes
  * @charged: whose quota it counts against
  * @covered: every thread of the mm has its notifier (cover.c)
- * @lock: guards @threads
+ * @lock: guards @threads, and @tasks: the same by task
  * @moving: a slot is being emptied: threads with a saved view wait (slot.c)
  * @atts: index -> attachment; with @slots, @hand, @generation under pvvas_lock
  * @spare: a view for the next attach, or NULL (spare.c); under pvvas_lock
@@ -308,15 +309,13 @@ struct pvvas_proc {
 	struct pvvas_user *charged;
 	bool covered;
 	bool moving;
-	/*
-	 * The thread that has cover_lock waits for all others, so these must be
-	 * covered before they wait for it.  begin_lock is not held meanwhile.
-	 */
 	struct mutex begin_lock;
+	/* Its holder waits for all others: be covered first, and leave begin_lock. */
 	struct mutex cover_lock;
 	wait_queue_head_t wait;
-	spinlock_t lock;		/* guards threads */
+	spinlock_t lock;		/* guards threads, tasks */
 	struct list_head threads;
+	DECLARE_HASHTABLE(tasks, 8);
 	struct xarray atts;
 	struct pvvas_att *slots[PVVAS_NR_SLOTS];
 	DECLARE_BITMAP(taken, PVVAS_NR_SLOTS);	/* of @slots */
@@ -346,7 +345,7 @@ enum pvvas_thread_state {
 /**
  * struct pvvas_thread - a thread that has our preempt notifier
  * @task: to compare with, never to follow; valid while not DEAD
- * @node: in proc->threads
+ * @node: in proc->threads; @of_task: in proc->tasks
  * @running: on a CPU, with its context loaded
  * @slot: while not running, where to go back to
  * @leaving: while not running, it never returns to user mode
@@ -359,6 +358,7 @@ struct pvvas_thread {
 	struct pvvas_proc *proc;
 	struct task_struct *task;
 	struct list_head node;
+	struct hlist_node of_task;
 	enum pvvas_thread_state state;
 	bool running;
 	bool leaving;
@@ -522,6 +522,7 @@ void pvvas_thread_exit(void);
 void pvvas_reap_init(struct pvvas_proc *proc);
 struct pvvas_thread *pvvas_thread_alloc(struct pvvas_proc *proc,
 					struct task_struct *task, gfp_t gfp);
+void pvvas_thread_enlist(struct pvvas_thread *t);
 struct pvvas_thread *pvvas_thread_find(struct pvvas_proc *proc,
 				       struct task_struct *task);
 struct pvvas_thread *pvvas_thread_obtain(struct pvvas_proc *proc,

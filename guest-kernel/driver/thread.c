@@ -297,11 +297,22 @@ void pvvas_thread_free(struct pvvas_thread *t)
 	pvvas_life_end(t);
 	spin_lock(&proc->lock);
 	list_del(&t->node);
+	hash_del(&t->of_task);
 	spin_unlock(&proc->lock);
 	mempool_free(t, pvvas_thread_pool);
 	atomic_dec(&pvvas_counts.threads);
 	pvvas_proc_put(proc);
 	module_put(THIS_MODULE);
+}
+
+/* Under proc->lock. */
+void pvvas_thread_enlist(struct pvvas_thread *t)
+{
+	struct pvvas_proc *proc = t->proc;
+
+	lockdep_assert_held(&proc->lock);
+	list_add(&t->node, &proc->threads);
+	hash_add(proc->tasks, &t->of_task, (unsigned long)t->task);
 }
 
 /* Under proc->lock.  A dead one is of a task that had the same address. */
@@ -311,7 +322,7 @@ struct pvvas_thread *pvvas_thread_find(struct pvvas_proc *proc,
 	struct pvvas_thread *t;
 
 	lockdep_assert_held(&proc->lock);
-	list_for_each_entry(t, &proc->threads, node)
+	hash_for_each_possible(proc->tasks, t, of_task, (unsigned long)task)
 		if (t->task == task &&
 		    READ_ONCE(t->state) != PVVAS_THREAD_DEAD)
 			return t;
@@ -328,7 +339,7 @@ struct pvvas_thread *pvvas_thread_obtain(struct pvvas_proc *proc,
 	spin_lock(&proc->lock);
 	old = pvvas_thread_find(proc, task);
 	if (t && !old)
-		list_add(&t->node, &proc->threads);
+		pvvas_thread_enlist(t);
 	spin_unlock(&proc->lock);
 	if (!old)
 		return t;

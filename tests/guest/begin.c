@@ -328,6 +328,52 @@ static void threads_that_fall_asleep_and_wake_are_covered(void)
 		tcase_join(tcase_spawn(begin_among_dozers, &vid));
 }
 
+static void *stay_asleep(void *arg)
+{
+	pause();
+	return arg;
+}
+
+struct crowd {
+	int threads;
+	long microseconds;
+};
+
+static void begin_in_a_crowd(void *arg)
+{
+	struct crowd *c = arg;
+	pthread_attr_t attr;
+	pthread_t thread;
+	long from;
+	int i;
+
+	check_eq(pthread_attr_init(&attr), 0);
+	check_eq(pthread_attr_setstacksize(&attr, 16384), 0);
+	for (i = 0; i < c->threads; i++)
+		check_eq(pthread_create(&thread, &attr, stay_asleep, NULL), 0);
+	usleep(300000);
+	from = tcase_microseconds();
+	check_eq(pvvas_begin(), 0);
+	c->microseconds = tcase_microseconds() - from;
+}
+
+/* Four times as many take four times as long, and not sixteen times. */
+static void each_thread_costs_the_same_however_many_there_are(void)
+{
+	struct crowd *c = tcase_shared(3 * sizeof(*c));
+	static const int threads[] = { 1, 700, 2800 };
+	size_t i;
+
+	for (i = 0; i < NR(threads); i++) {
+		c[i].threads = threads[i];
+		tcase_run(begin_in_a_crowd, &c[i]);
+	}
+	tcase_note("%ld, %ld, %ld us", c[0].microseconds, c[1].microseconds,
+		   c[2].microseconds);
+	check(c[2].microseconds - c[0].microseconds <
+	      11 * (c[1].microseconds - c[0].microseconds) / 2);
+}
+
 static const struct tcase cases[] = {
 	CASE(the_first_attach_interrupts_no_call),
 	CASE(pvvas_begin_interrupts_no_call),
@@ -336,6 +382,7 @@ static const struct tcase cases[] = {
 	CASE(a_thread_that_is_stopped_is_covered),
 	CASE(a_parent_in_vfork_is_covered),
 	CASE(threads_that_fall_asleep_and_wake_are_covered),
+	CASE(each_thread_costs_the_same_however_many_there_are),
 };
 
 int main(void)
