@@ -43,8 +43,8 @@
  * to sleep there.  So the wait ends every tick, to cover those that are asleep by
  * then (pvvas_thread_adopt_sleeper()).  No call of theirs is interrupted, and
  * tasks that sleep for long, are stopped, or wait for a child of vfork() are
- * covered like others.  A task that runs in the kernel for two seconds makes the
- * first attach fail with -EAGAIN.
+ * covered like others.  A task that runs in the kernel for two seconds, or that gets
+ * no CPU for as long, makes the first attach fail with -EAGAIN.
  */
 #define pr_fmt(fmt) "pvvas: " fmt
 
