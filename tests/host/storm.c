@@ -11,13 +11,15 @@
 #include <sys/mman.h>
 
 #include "beside.h"
+#include "patience.h"
 
 #define E_RO		(PVVAS_PROT_READ | PVVAS_EPT_WB)
 #define SIZE		(8 * MIB)
 #define NR_FRAMES	(SIZE / PAGE)
 #define NR_VIEWS	3
 #define NR_TABLES	(2 * NR_VIEWS)
-#define ROUNDS		400
+/* As many as take a minute or so, on a kernel that checks itself, too. */
+#define ROUNDS		(400 / patience())
 
 static struct vm *vm;
 static uint64_t *ram, ctx, *roots[NR_VIEWS];
