@@ -72,15 +72,23 @@ u64 *pvvas_tree_mid(struct pvvas_tree *tree, u64 gpa)
 	return *pvvas_tree_mid_at(tree, gpa);
 }
 
-/* A new level 2 table: demand, where the segment is. */
-static void pvvas_mid_fill(const struct pvvas_tree *tree, u64 *mid, u64 gpa)
+static u64 pvvas_tree_gibs(u64 start, u64 end)
 {
-	u64 from = max(tree->start, ALIGN_DOWN(gpa, PUD_SIZE));
-	u64 to = min(tree->end, ALIGN_DOWN(gpa, PUD_SIZE) + PUD_SIZE);
+	return ((end - 1) >> PUD_SHIFT) - (start >> PUD_SHIFT) + 1;
+}
 
-	pvvas_table_use(mid, pvvas_pmd_index(from), (to - from) >> PMD_SHIFT);
-	for (; from < to; from += PVVAS_BLOCK)
-		mid[pvvas_pmd_index(from)] = PVVAS_EPT_DEMAND;
+/*
+ * The first address from @gpa on of a GiB with a level 2 table, or the segment's end.
+ * There are few where the segment has few pages, however large it is.
+ */
+u64 pvvas_tree_made(const struct pvvas_tree *tree, u64 gpa)
+{
+	u64 base = ALIGN_DOWN(tree->start, PUD_SIZE);
+	u64 gib = find_next_bit(tree->made,
+				pvvas_tree_gibs(tree->start, tree->end),
+				(gpa - base) >> PUD_SHIFT);
+
+	return min(max(gpa, base + (gib << PUD_SHIFT)), tree->end);
 }
 
 /*
@@ -92,11 +100,13 @@ static bool pvvas_table_enter(u64 *pmd, u64 *table)
 	u64 old = *pmd;
 	unsigned int i;
 
+	if (pvvas_entry_present(old))
+		pvvas_table_use(table, 0, PVVAS_PTRS);
 	for (i = 0; pvvas_entry_present(old) && i < PVVAS_PTRS; i++)
 		table[i] = (old & ~PVVAS_EPT_LARGE) + i * PAGE_SIZE;
 	/* The table before what leads to it; another vCPU may be looking. */
 	smp_wmb();
-	WRITE_ONCE(*pmd, virt_to_phys(table) | PVVAS_RW);
+	pvvas_entry_store(pmd, virt_to_phys(table) | PVVAS_RW);
 	return pvvas_entry_present(old);
 }
 
@@ -111,8 +121,8 @@ static bool pvvas_tree_enter(struct pvvas_tree *tree, u64 gpa, bool small,
 	u64 **mid = pvvas_tree_mid_at(tree, gpa), *pmd;
 
 	if (!*mid && spare[0]) {
-		pvvas_mid_fill(tree, spare[0], gpa);
 		*mid = spare[0];
+		__set_bit(mid - tree->mids, tree->made);
 		spare[0] = NULL;
 	}
 	if (!*mid || !small)
@@ -266,7 +276,7 @@ int pvvas_tree_set(struct pvvas_tree *tree, pgoff_t index, struct page *page,
 	}
 	table = pvvas_entry_table(*pmd);
 	old = table[i];
-	WRITE_ONCE(table[i], new);
+	pvvas_entry_store(table + i, new);
 	if (pvvas_entry_lost(old, new))
 		pvvas_invalidate(table, i, 1);
 out:
@@ -294,6 +304,7 @@ int pvvas_tree_set_pages(struct pvvas_tree *tree, pgoff_t first,
 		goto out;
 	}
 	table = pvvas_entry_table(*pmd) + at;
+	pvvas_table_use(pvvas_entry_table(*pmd), at, nr);
 	for (i = 0; i < nr; i++) {
 		old = table[i];
 		WRITE_ONCE(table[i], pvvas_leaf(run ? run + i : pages[i],
@@ -343,8 +354,8 @@ int pvvas_tree_set_block(struct pvvas_tree *tree, pgoff_t first,
 	    (pvvas_entry_present(old) && tree->copied)) {
 		ret = -EBUSY;
 	} else {
-		WRITE_ONCE(*pmd, page_to_phys(page) | PVVAS_RW | PVVAS_EPT_WB |
-			   PVVAS_EPT_LARGE);
+		pvvas_entry_store(pmd, page_to_phys(page) | PVVAS_RW |
+				  PVVAS_EPT_WB | PVVAS_EPT_LARGE);
 		if (pvvas_entry_present(old))
 			pvvas_pmd_forget(pmd, pvvas_entry_table(old));
 	}
@@ -432,35 +443,33 @@ void pvvas_tree_refuse(struct pvvas_tree *tree, pgoff_t first, u64 count,
 	}
 }
 
-/* Whole pages of a tree itself, which has a pointer for each GiB. */
-static size_t pvvas_tree_pages(const struct pvvas_tree *tree, u64 gibs)
+/* A tree itself, which has a pointer and a bit for each GiB. */
+static size_t pvvas_tree_size(u64 gibs)
 {
-	return PAGE_ALIGN_DOWN(struct_size(tree, mids, gibs));
+	return struct_size((struct pvvas_tree *)NULL, mids, gibs) +
+	       BITS_TO_LONGS(gibs) * sizeof(long);
 }
 
-static u64 pvvas_tree_gibs(u64 start, u64 end)
+struct pvvas_tree *pvvas_tree_new(struct pvvas_seg *seg, u64 start, u64 end)
 {
-	return ((end - 1) >> PUD_SHIFT) - (start >> PUD_SHIFT) + 1;
-}
-
-struct pvvas_tree *pvvas_tree_new(u64 start, u64 end)
-{
-	static atomic64_t last = ATOMIC64_INIT(0);
 	u64 gibs = pvvas_tree_gibs(start, end);
-	struct pvvas_tree *tree = NULL;
-	size_t pages = pvvas_tree_pages(tree, gibs);
+	size_t size = pvvas_tree_size(gibs);
+	struct pvvas_tree *tree;
 
-	if (!pvvas_quota_tables(pages))
+	/* Whole pages count. */
+	if (!pvvas_quota_tables(PAGE_ALIGN_DOWN(size)))
 		return ERR_PTR(-ENOSPC);
-	tree = kvzalloc(struct_size(tree, mids, gibs), GFP_KERNEL_ACCOUNT);
+	tree = kvzalloc(size, GFP_KERNEL_ACCOUNT);
 	if (!tree) {
-		pvvas_quota_tables_back(pages);
+		pvvas_quota_tables_back(PAGE_ALIGN_DOWN(size));
 		return ERR_PTR(-ENOMEM);
 	}
 	spin_lock_init(&tree->lock);
 	tree->start = start;
 	tree->end = end;
-	tree->seg = atomic64_inc_return(&last);
+	tree->seg = seg;
+	tree->made = (unsigned long *)&tree->mids[gibs];
+	atomic_set(&tree->faulting, 1);
 	atomic64_inc(&pvvas_counts.trees);
 	return tree;
 }
@@ -473,11 +482,10 @@ void pvvas_tree_free(struct pvvas_tree *tree)
 
 	if (!tree)
 		return;
-	for (gpa = tree->start; gpa < tree->end; gpa = next) {
+	for (gpa = pvvas_tree_made(tree, tree->start); gpa < tree->end;
+	     gpa = pvvas_tree_made(tree, next)) {
 		next = min(tree->end, ALIGN(gpa + 1, PUD_SIZE));
 		mid = pvvas_tree_mid(tree, gpa);
-		if (!mid)
-			continue;
 		for (; gpa < next; gpa += PVVAS_BLOCK) {
 			pmd = mid + pvvas_pmd_index(gpa);
 			if (pvvas_entry_is_table(*pmd))
@@ -488,7 +496,7 @@ void pvvas_tree_free(struct pvvas_tree *tree)
 		pvvas_tables_free(&list, tree->shown);
 	}
 	atomic64_dec(&pvvas_counts.trees);
-	pvvas_quota_tables_back(pvvas_tree_pages(tree,
-				pvvas_tree_gibs(tree->start, tree->end)));
+	pvvas_quota_tables_back(PAGE_ALIGN_DOWN(pvvas_tree_size(
+				pvvas_tree_gibs(tree->start, tree->end))));
 	kvfree_rcu(tree, rcu);
 }

@@ -49,20 +49,24 @@
  * @lock: see the top of this file
  * @start: first guest-physical address, a multiple of PVVAS_BLOCK
  * @end: first address behind it, likewise
- * @seg: what pvvas_seg_fault_begin() takes
+ * @seg: whose they are; there until @faulting is 0
+ * @faulting: demand faults that look at @seg now, and 1 as long as that lives
  * @rcu: to be freed: demand faults look at it under RCU
  * @shown: a view has led here: KVM may know the tables
  * @copied: a space has a copy of a level 2 entry: the tables stay until the tree goes
+ * @made: for each GiB a bit: it has a level 2 table; set with @lock
  * @mids: for each GiB its level 2 table, or NULL; they stay until the tree goes
  */
 struct pvvas_tree {
 	spinlock_t lock;
 	u64 start;
 	u64 end;
-	u64 seg;
+	struct pvvas_seg *seg;
+	atomic_t faulting;
 	struct rcu_head rcu;
 	bool shown;
 	bool copied;
+	unsigned long *made;
 	u64 *mids[];
 };
 
@@ -78,16 +82,16 @@ struct pvvas_span {
 	struct rcu_head rcu;
 };
 
-/* Tops by their numbers: from the first one up to @end; none if that is 0. */
-struct pvvas_top_range {
+/* Tops, or entries, by their numbers: from the first one up to @end; none if that is 0. */
+struct pvvas_range {
 	u32 first;
 	u32 end;
 };
 
-static inline void pvvas_tops_add(struct pvvas_top_range *range, u32 top)
+static inline void pvvas_range_add(struct pvvas_range *range, u32 nr)
 {
-	range->first = range->end ? min(range->first, top) : top;
-	range->end = max(range->end, top + 1);
+	range->first = range->end ? min(range->first, nr) : nr;
+	range->end = max(range->end, nr + 1);
 }
 
 /**
@@ -111,7 +115,7 @@ struct pvvas_space {
 	struct xarray crowded;
 	struct rcu_head rcu;
 	struct pvvas_leftover left;
-	struct pvvas_top_range used;
+	struct pvvas_range used;
 	u64 *tops[];
 };
 
@@ -144,14 +148,14 @@ struct pvvas_view {
 	struct pvvas_identity *identity;
 	u64 *root;
 	u64 *own[3];
-	struct pvvas_top_range led;
+	struct pvvas_range led;
 	struct rcu_head rcu;
 };
 
 /**
  * struct pvvas_demand - a demand fault
  * @view: the view in force
- * @seg: what pvvas_seg_fault_begin() takes
+ * @seg: the segment, or NULL; pvvas_seg_fault_end()
  * @offset: of the page, from the start of the segment's first block
  * @address: the virtual address
  * @access: PVVAS_PROT_*
@@ -159,7 +163,7 @@ struct pvvas_view {
  */
 struct pvvas_demand {
 	u64 view;
-	u64 seg;
+	struct pvvas_seg *seg;
 	u64 offset;
 	u64 address;
 	u32 access;
@@ -198,6 +202,7 @@ void pvvas_tables_exit(void);
 u64 *pvvas_table_new(u32 level, gfp_t gfp);
 u64 *pvvas_table_charged(u32 level, gfp_t gfp);
 void pvvas_table_use(u64 *table, u32 first, u32 count);
+void pvvas_entry_store(u64 *entry, u64 new);
 void pvvas_table_free(u64 *table);
 void pvvas_table_discard(struct list_head *list, u64 *table);
 void pvvas_tables_free(struct list_head *list, bool known);
@@ -207,7 +212,7 @@ void pvvas_invalidate(u64 *table, u32 first, u32 count);
 void pvvas_invalidate_more(u64 *table, u32 first, u32 count);
 
 /* ept.c */
-struct pvvas_tree *pvvas_tree_new(u64 start, u64 end);
+struct pvvas_tree *pvvas_tree_new(struct pvvas_seg *seg, u64 start, u64 end);
 void pvvas_tree_free(struct pvvas_tree *tree);
 int pvvas_tree_prepare(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp);
 int pvvas_tree_prepare_block(struct pvvas_tree *tree, pgoff_t first, gfp_t gfp);
@@ -221,6 +226,7 @@ int pvvas_tree_set_block(struct pvvas_tree *tree, pgoff_t first,
 void pvvas_tree_refuse(struct pvvas_tree *tree, pgoff_t first, u64 count,
 		       u32 prot);
 u64 *pvvas_tree_mid(struct pvvas_tree *tree, u64 gpa);
+u64 pvvas_tree_made(const struct pvvas_tree *tree, u64 gpa);
 int pvvas_tree_small(struct pvvas_tree *tree, u64 gpa);
 
 /* space.c; pvvas_lock held but for the last two */

@@ -101,12 +101,11 @@ static bool pvvas_fault_defer(struct pvvas_seg *seg,
 
 static int pvvas_fault_fill(const struct pvvas_demand *demand, bool user)
 {
-	struct pvvas_seg *seg;
+	struct pvvas_seg *seg = demand->seg;
 	int ret;
 
 	if (demand->refused)
 		return -EACCES;
-	seg = pvvas_seg_fault_begin(demand->seg);
 	if (!seg)
 		return -ENOENT;
 	/* They were on before, as pvvas_fault_allowed() says. */
@@ -119,7 +118,6 @@ static int pvvas_fault_fill(const struct pvvas_demand *demand, bool user)
 	if ((ret == -ENOMEM || ret == -EINPROGRESS) && user &&
 	    pvvas_fault_defer(seg, demand))
 		ret = 0;
-	pvvas_seg_fault_end(seg);
 	return ret;
 }
 
@@ -146,7 +144,10 @@ static int pvvas_die(struct notifier_block *nb, unsigned long val, void *data)
 	this_cpu_inc(pvvas_cpu.demand_faults);
 	user = user_mode(args->regs);
 	ret = pvvas_fault_fill(&demand, user);
-	trace_pvvas_fault(demand.address, demand.seg, demand.offset, user, ret);
+	trace_pvvas_fault(demand.address, demand.seg ? demand.seg->obj.id : 0,
+			  demand.offset, user, ret);
+	if (demand.seg)
+		pvvas_seg_fault_end(demand.seg);
 	if (!ret)
 		return NOTIFY_STOP;
 	if (!user)

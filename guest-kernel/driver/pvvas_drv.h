@@ -15,7 +15,6 @@
  *     bucket->lock (spin)       wait.c: threads that wait for a word
  *   seg->pages (spin, irq)    the pages of a segment, and its faces; that of a
  *				clone in the making within that of its source
- *   pvvas_segs_by_tree (spin, irq)  segment.c: number of a tree -> segment
  *   seg->prot (spin)          protect.c: writers of the tree; readers use RCU
  *   pvvas_cloning_lock (spin)  cow.c: whose clone is next
  *   pvvas_reclaim_lock (spin)  reclaim.c: pagers that wait; a shrinker takes it
@@ -23,8 +22,8 @@
  * Locks of segments have their own (lock.h).  pvvas_procs_lock is held together
  * with no other mutex.  mmap_lock comes before
  * pvvas_lock (access.c, dump.c) and is not held when the first three are taken.
- * The last five are never held together; demand faults (fault.c) take the first
- * two of them, in whatever the kernel does with user memory.  The scheduler hooks
+ * The last four are never held together; demand faults (fault.c) take the first
+ * of them, in whatever the kernel does with user memory.  The scheduler hooks
  * take no lock at all.
  */
 #ifndef PVVAS_DRV_H
@@ -162,7 +161,6 @@ struct pvvas_vas {
  * @prot: page number -> rights, where a protection was asked for
  * @ranges: in @prot, at most (quota.c)
  * @hides: there has been a page in @prot that may not be read
- * @faulting: demand faults that look at it now
  * @memcg: the cgroup that the pages are charged to
  * @pinned: the pages are of hugetlbfs, and not ours to copy
  * @huge: 2 MiB at a time where they fit, from the first touch on
@@ -212,7 +210,6 @@ struct pvvas_seg {
 	atomic64_t faults;
 	atomic64_t copied;
 	atomic64_t refused;
-	atomic_t faulting;
 	struct mem_cgroup *memcg;
 	bool pinned;
 	bool huge;
@@ -444,7 +441,7 @@ bool pvvas_link_hidden(struct pvvas_att *att, const struct pvvas_link *link);
 int pvvas_seg_create(struct pvvas_ioc_create *arg);
 void pvvas_seg_free(struct pvvas_seg *seg);
 int pvvas_seg_next_data(struct pvvas_ioc_seg_data *arg);
-struct pvvas_seg *pvvas_seg_fault_begin(u64 tree);
+struct pvvas_seg *pvvas_seg_fault_begin(struct pvvas_tree *tree);
 void pvvas_seg_fault_end(struct pvvas_seg *seg);
 struct page *pvvas_seg_page_get(struct pvvas_seg *seg, pgoff_t index);
 struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode);

@@ -14,9 +14,6 @@
 #include "compat.h"
 #include "ept.h"
 
-/* Number of a tree -> segment; its lock is taken with interrupts off. */
-static DEFINE_XARRAY_FLAGS(pvvas_segs_by_tree, XA_FLAGS_LOCK_IRQ);
-
 #define PVVAS_CREATE_ALL	(PVVAS_CREATE_POPULATE | PVVAS_CREATE_HUGE | \
 				 PVVAS_CREATE_LOCK | PVVAS_CREATE_DUMP | \
 				 PVVAS_CREATE_HUGETLB | PVVAS_CREATE_SMALL)
@@ -78,14 +75,14 @@ static int pvvas_seg_check(const struct pvvas_ioc_create *arg)
 /* Its tables. */
 int pvvas_seg_make(struct pvvas_seg *seg)
 {
-	struct pvvas_tree *tree = pvvas_tree_new(pvvas_va_to_gpa(seg->start),
+	struct pvvas_tree *tree = pvvas_tree_new(seg,
+						 pvvas_va_to_gpa(seg->start),
 						 pvvas_va_to_gpa(seg->end));
 
 	if (IS_ERR(tree))
 		return PTR_ERR(tree);
 	seg->tree = tree;
-	return xa_err(xa_store_irq(&pvvas_segs_by_tree, tree->seg, seg,
-				   GFP_KERNEL));
+	return 0;
 }
 
 struct pvvas_seg *pvvas_seg_new(u64 base, u64 length, umode_t mode)
@@ -216,7 +213,9 @@ static bool pvvas_seg_end(struct pvvas_leftover *left)
 	struct pvvas_seg *seg = container_of(left, struct pvvas_seg, left);
 	struct pvvas_seg *mem = seg->memory;
 
-	wait_var_event(&seg->faulting, !atomic_read(&seg->faulting));
+	if (seg->tree)
+		wait_var_event(&seg->tree->faulting,
+			       !atomic_read(&seg->tree->faulting));
 	pvvas_tree_free(seg->tree);
 	pvvas_reclaim_end(seg);
 	/* Those of faults that were under way. */
@@ -246,8 +245,9 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 	xa_lock_irq(&mem->pages);
 	list_del(&seg->face);
 	xa_unlock_irq(&mem->pages);
+	/* No demand fault begins from here on. */
 	if (seg->tree)
-		xa_erase_irq(&pvvas_segs_by_tree, seg->tree->seg);
+		atomic_dec(&seg->tree->faulting);
 	pvvas_seg_free_begin(seg);
 	if (pvvas_seg_later(seg))
 		pvvas_bury_later(&seg->left, pvvas_seg_end);
@@ -256,26 +256,21 @@ void pvvas_seg_free(struct pvvas_seg *seg)
 }
 
 /*
- * The segment of this tree, for a demand fault.  It stays until
- * pvvas_seg_fault_end(), even when its last reference goes.
+ * The segment of this tree, for a demand fault; NULL if that is dead.  It stays until
+ * pvvas_seg_fault_end(), even when its last reference goes.  RCU.
  */
-struct pvvas_seg *pvvas_seg_fault_begin(u64 tree)
+struct pvvas_seg *pvvas_seg_fault_begin(struct pvvas_tree *tree)
 {
-	struct pvvas_seg *seg;
-	unsigned long flags;
-
-	xa_lock_irqsave(&pvvas_segs_by_tree, flags);
-	seg = xa_load(&pvvas_segs_by_tree, tree);
-	if (seg)
-		atomic_inc(&seg->faulting);
-	xa_unlock_irqrestore(&pvvas_segs_by_tree, flags);
-	return seg;
+	return atomic_inc_not_zero(&tree->faulting) ? tree->seg : NULL;
 }
 
+/* Interrupts are off: the tree outlives its segment by a grace period. */
 void pvvas_seg_fault_end(struct pvvas_seg *seg)
 {
-	if (atomic_dec_and_test(&seg->faulting))
-		wake_up_var(&seg->faulting);
+	atomic_t *faulting = &seg->tree->faulting;
+
+	if (atomic_dec_and_test(faulting))
+		wake_up_var(faulting);
 }
 
 /* The segment @id, with a reference, if the caller has these rights to it. */

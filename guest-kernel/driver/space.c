@@ -7,12 +7,13 @@
  *
  *   level 3 tables, the "tops", to which the roots of views lead (or of which the
  *   views have copies: view.c); for each GiB
- *     - the level 2 table of the one segment there, or demand until there is one,
- *	 or
+ *     - the level 2 table of the one segment there, once it has one, or
  *     - a level 2 table of the space, where several segments share the GiB
  *	 ("crowded"), with copies of those of the segments' entries that lead to
  *	 tables
  *
+ * All other entries ask for demand faults, which know what is attached: so that
+ * to attach and to detach costs the same for all sizes, but for GiB that have pages.
  * Entries carry the rights with which the segment is linked.  A space follows a
  * segment's tables when a demand fault finds it behind (pvvas_space_follow()).
  */
@@ -49,7 +50,7 @@ static u64 *pvvas_space_top(struct pvvas_space *space, u64 gpa)
 		return table;
 	spin_lock_irqsave(&space->lock, flags);
 	*top = table;
-	pvvas_tops_add(&space->used, pvvas_top_number(gpa));
+	pvvas_range_add(&space->used, pvvas_top_number(gpa));
 	if (pvvas_tops_shared())
 		list_for_each_entry(view, &space->views, in_space)
 			pvvas_view_lead(view, gpa, table);
@@ -57,15 +58,15 @@ static u64 *pvvas_space_top(struct pvvas_space *space, u64 gpa)
 	return table;
 }
 
-/* An entry of a top; space->lock is held. */
-static void pvvas_top_set(struct pvvas_space *space, u64 gpa, u64 entry)
+/* An entry of a top; space->lock is held.  True: KVM may know the old one. */
+static bool pvvas_top_set(struct pvvas_space *space, u64 gpa, u64 entry)
 {
-	u64 *top = *pvvas_top_at(space, gpa);
-	u32 i = pvvas_top_index(gpa);
+	u64 *at = *pvvas_top_at(space, gpa) + pvvas_top_index(gpa);
+	bool known = pvvas_entry_present(*at);
 
-	pvvas_table_use(top, i, 1);
-	WRITE_ONCE(top[i], entry);
+	pvvas_entry_store(at, entry);
 	pvvas_views_set(space, gpa, entry);
+	return known;
 }
 
 struct pvvas_space *pvvas_space_new(gfp_t gfp)
@@ -149,41 +150,22 @@ static u64 pvvas_part_end(const struct pvvas_tree *tree, u64 gpa)
 	return min(tree->end, ALIGN_DOWN(gpa, PUD_SIZE) + PUD_SIZE);
 }
 
-/* Demand for the part of a segment in a crowded GiB. */
-static void pvvas_crowd_add(u64 *table, const struct pvvas_tree *tree, u64 gpa)
-{
-	u64 at = pvvas_part_start(tree, gpa), end = pvvas_part_end(tree, gpa);
-
-	pvvas_table_use(table, (at >> PMD_SHIFT) % PVVAS_PTRS,
-			(end - at) >> PMD_SHIFT);
-	for (; at < end; at += PVVAS_BLOCK)
-		WRITE_ONCE(table[(at >> PMD_SHIFT) % PVVAS_PTRS],
-			   PVVAS_EPT_DEMAND);
-}
-
 /*
  * The GiB around @gpa will have one more segment: give it a table of the space,
  * if it has a segment now.
  */
 static int pvvas_space_crowd(struct pvvas_space *space, u64 gpa)
 {
-	struct pvvas_span *span;
-	unsigned long flags;
-	u64 *table, *top = pvvas_space_top(space, gpa);
-	unsigned long block = ALIGN_DOWN(gpa, PUD_SIZE) >> PMD_SHIFT;
+	unsigned long flags, block = ALIGN_DOWN(gpa, PUD_SIZE) >> PMD_SHIFT;
+	u64 *table;
 	int ret;
 
-	if (IS_ERR(top))
-		return PTR_ERR(top);
-	if (xa_load(&space->crowded, pvvas_gib(gpa)))
-		return 0;
-	span = mt_find(&space->spans, &block, block + PVVAS_PTRS - 1);
-	if (!span)
+	if (xa_load(&space->crowded, pvvas_gib(gpa)) ||
+	    !mt_find(&space->spans, &block, block + PVVAS_PTRS - 1))
 		return 0;
 	table = pvvas_table_charged(2, PVVAS_GFP_LOCKED);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
-	pvvas_crowd_add(table, span->tree, gpa);
 	ret = xa_err(xa_store(&space->crowded, pvvas_gib(gpa), table,
 			      PVVAS_GFP_LOCKED | __GFP_ACCOUNT));
 	if (ret) {
@@ -193,8 +175,8 @@ static int pvvas_space_crowd(struct pvvas_space *space, u64 gpa)
 	spin_lock_irqsave(&space->lock, flags);
 	/* The table before what leads to it. */
 	smp_wmb();
-	pvvas_top_set(space, gpa, pvvas_entry_to(table, PVVAS_RW));
-	pvvas_views_invalidate(space, gpa, 1);
+	if (pvvas_top_set(space, gpa, pvvas_entry_to(table, PVVAS_RW)))
+		pvvas_views_invalidate(space, gpa, 1);
 	spin_unlock_irqrestore(&space->lock, flags);
 	return 0;
 }
@@ -226,28 +208,27 @@ static int pvvas_space_update(struct pvvas_space *space,
 		ret = pvvas_tree_small(tree, gpa);
 	if (!ret && pvvas_entry_is_table(mid[i])) {
 		tree->copied = true;
-		WRITE_ONCE(crowd[i], pvvas_entry_addr(mid[i]) | span->prot);
+		pvvas_entry_store(crowd + i,
+				  pvvas_entry_addr(mid[i]) | span->prot);
 	}
 out:
 	spin_unlock(&tree->lock);
 	return ret;
 }
 
-/* Show a GiB of the segment; space->lock is held. */
+/* Show a GiB of the segment, which has a table there; space->lock is held. */
 static void pvvas_space_show(struct pvvas_space *space,
 			    const struct pvvas_span *span, u64 gpa)
 {
-	u64 *crowd = xa_load(&space->crowded, pvvas_gib(gpa)), at;
+	u64 at;
 
-	if (crowd) {
-		pvvas_crowd_add(crowd, span->tree, gpa);
-		for (at = pvvas_part_start(span->tree, gpa);
-		     at < pvvas_part_end(span->tree, gpa); at += PVVAS_BLOCK)
-			pvvas_space_update(space, span, at, false);
+	if (!xa_load(&space->crowded, pvvas_gib(gpa))) {
+		pvvas_space_update(space, span, gpa, false);
 		return;
 	}
-	pvvas_top_set(space, gpa, PVVAS_EPT_DEMAND);
-	pvvas_space_update(space, span, gpa, false);
+	for (at = pvvas_part_start(span->tree, gpa);
+	     at < pvvas_part_end(span->tree, gpa); at += PVVAS_BLOCK)
+		pvvas_space_update(space, span, at, false);
 }
 
 static void pvvas_space_show_all(struct pvvas_space *space,
@@ -257,7 +238,8 @@ static void pvvas_space_show_all(struct pvvas_space *space,
 	unsigned long flags;
 	u64 gpa;
 
-	for (gpa = tree->start; gpa < tree->end; gpa = ALIGN(gpa + 1, PUD_SIZE)) {
+	for (gpa = pvvas_tree_made(tree, tree->start); gpa < tree->end;
+	     gpa = pvvas_tree_made(tree, ALIGN(gpa + 1, PUD_SIZE))) {
 		spin_lock_irqsave(&space->lock, flags);
 		pvvas_space_show(space, span, gpa);
 		spin_unlock_irqrestore(&space->lock, flags);
@@ -309,23 +291,48 @@ int pvvas_space_attach(struct pvvas_space *space, struct pvvas_tree *tree,
 	return 0;
 }
 
-/* Take the entries of one GiB away; space->lock is held.  What KVM has to know. */
-static void pvvas_space_hide(struct pvvas_space *space,
-			    const struct pvvas_tree *tree, u64 gpa)
+/* Take the entries of a segment in a crowded GiB away; space->lock is held. */
+static void pvvas_crowd_hide(u64 *crowd, const struct pvvas_tree *tree, u64 gpa)
 {
-	u64 *crowd = xa_load(&space->crowded, pvvas_gib(gpa)), at;
-	u32 first, count = 0;
+	u64 at = pvvas_part_start(tree, gpa), end = pvvas_part_end(tree, gpa);
+	struct pvvas_range lost = {};
+	u32 i;
 
-	if (!crowd) {
-		pvvas_top_set(space, gpa, 0);
-		pvvas_views_invalidate(space, gpa, 1);
-		return;
+	for (; at < end; at += PVVAS_BLOCK) {
+		i = (at >> PMD_SHIFT) % PVVAS_PTRS;
+		if (!pvvas_entry_present(crowd[i]))
+			continue;
+		WRITE_ONCE(crowd[i], PVVAS_EPT_DEMAND);
+		pvvas_range_add(&lost, i);
 	}
-	at = pvvas_part_start(tree, gpa);
-	first = (at >> PMD_SHIFT) % PVVAS_PTRS;
-	for (; at < pvvas_part_end(tree, gpa); at += PVVAS_BLOCK)
-		WRITE_ONCE(crowd[first + count++], 0);
-	pvvas_invalidate_more(crowd, first, count);
+	if (lost.end)
+		pvvas_invalidate_more(crowd, lost.first, lost.end - lost.first);
+}
+
+/*
+ * Take a segment's entries from @gpa on away, in the 512 GiB of the first one; where it
+ * has no table there are none.  space->lock is held.  Where to go on.
+ */
+static u64 pvvas_space_hide(struct pvvas_space *space,
+			   const struct pvvas_tree *tree, u64 gpa)
+{
+	u64 at = pvvas_tree_made(tree, gpa), *crowd;
+	u64 start = ALIGN_DOWN(at, PVVAS_TOP_SIZE);
+	u64 end = min(tree->end, start + PVVAS_TOP_SIZE);
+	struct pvvas_range lost = {};
+
+	for (; at < end; at = pvvas_tree_made(tree, ALIGN(at + 1, PUD_SIZE))) {
+		crowd = xa_load(&space->crowded, pvvas_gib(at));
+		if (crowd)
+			pvvas_crowd_hide(crowd, tree, at);
+		else if (pvvas_top_set(space, at, PVVAS_EPT_DEMAND))
+			pvvas_range_add(&lost, pvvas_top_index(at));
+	}
+	if (lost.end)
+		pvvas_views_invalidate(space,
+				       start + ((u64)lost.first << PUD_SHIFT),
+				       lost.end - lost.first);
+	return at;
 }
 
 /* The last segment of a crowded GiB has gone. */
@@ -341,26 +348,12 @@ static void pvvas_space_uncrowd(struct pvvas_space *space, u64 gpa)
 		return;
 	spin_lock_irqsave(&space->lock, flags);
 	table = xa_load(&space->crowded, pvvas_gib(gpa));
-	pvvas_top_set(space, gpa, 0);
-	pvvas_views_invalidate(space, gpa, 1);
+	if (pvvas_top_set(space, gpa, PVVAS_EPT_DEMAND))
+		pvvas_views_invalidate(space, gpa, 1);
 	spin_unlock_irqrestore(&space->lock, flags);
 	xa_erase(&space->crowded, pvvas_gib(gpa));
 	pvvas_table_discard(&list, table);
 	pvvas_tables_free(&list, true);
-}
-
-/* Entries of whole GiB in one table: one row. */
-static u64 pvvas_space_hide_many(struct pvvas_space *space,
-				const struct pvvas_tree *tree, u64 gpa)
-{
-	u64 end = min(ALIGN(gpa + 1, PVVAS_TOP_SIZE),
-		      ALIGN_DOWN(tree->end, PUD_SIZE));
-	u64 at;
-
-	for (at = gpa; at < end; at += PUD_SIZE)
-		pvvas_top_set(space, at, 0);
-	pvvas_views_invalidate(space, gpa, (end - gpa) >> PUD_SHIFT);
-	return end;
 }
 
 /* Hide it.  False if it was not attached.  pvvas_lock is held. */
@@ -374,14 +367,10 @@ bool pvvas_space_detach(struct pvvas_space *space, struct pvvas_tree *tree)
 	if (!span || span->tree != tree)
 		return false;
 	mtree_erase(&space->spans, block);
+	/* A demand fault that has found it has had the lock; others find it gone. */
 	for (gpa = tree->start; gpa < tree->end;) {
 		spin_lock_irqsave(&space->lock, flags);
-		if (IS_ALIGNED(gpa, PUD_SIZE) && tree->end - gpa >= PUD_SIZE) {
-			gpa = pvvas_space_hide_many(space, tree, gpa);
-		} else {
-			pvvas_space_hide(space, tree, gpa);
-			gpa = ALIGN(gpa + 1, PUD_SIZE);
-		}
+		gpa = pvvas_space_hide(space, tree, gpa);
 		spin_unlock_irqrestore(&space->lock, flags);
 		cond_resched();
 	}
@@ -411,7 +400,7 @@ bool pvvas_space_find(struct pvvas_space *space, struct pvvas_demand *demand)
 
 	if (!span)
 		return false;
-	demand->seg = span->tree->seg;
+	demand->seg = pvvas_seg_fault_begin(span->tree);
 	demand->offset = PAGE_ALIGN_DOWN(gpa) - span->tree->start;
 	/* An entry that is not present does not refuse a write. */
 	demand->refused = demand->access & ~span->prot;

@@ -42,10 +42,14 @@ static u32 pvvas_nr_untold;
 static void pvvas_stock_expire(struct work_struct *work);
 static DECLARE_DELAYED_WORK(pvvas_stock_work, pvvas_stock_expire);
 
-/* An entry of a table in which nothing is mapped. */
+/*
+ * An entry of a table in which nothing is mapped.  In tables of segments and spaces all
+ * ask for demand faults: which addresses have segments these know (space.c), so that
+ * nothing has to be stored for a segment without pages.
+ */
 static u64 pvvas_entry_none(u32 level)
 {
-	return level == 1 ? PVVAS_EPT_DEMAND : 0;
+	return level ? PVVAS_EPT_DEMAND : 0;
 }
 
 static u32 pvvas_page_level(const struct page *page)
@@ -149,8 +153,8 @@ u64 *pvvas_table_charged(u32 level, gfp_t gfp)
 }
 
 /*
- * Entries of a table of level 2 or 3 are about to be in use, up to when nothing leads
- * to it any more.  Under the lock that guards them.
+ * Entries of a table are about to be in use, up to when nothing leads to it any more.
+ * Under the lock that guards them.
  */
 void pvvas_table_use(u64 *table, u32 first, u32 count)
 {
@@ -164,29 +168,22 @@ void pvvas_table_use(u64 *table, u32 first, u32 count)
 	pvvas_used_set(page, first, end);
 }
 
-/* Those of a table of level 1 that are in use, which nothing keeps count of. */
-static void pvvas_table_used(struct page *page, const u64 *table, u64 none)
+/* Of a table of a segment or a space, under its lock. */
+void pvvas_entry_store(u64 *entry, u64 new)
 {
-	u32 first = 0, end = PVVAS_PTRS;
-
-	while (end && table[end - 1] == none)
-		end--;
-	while (first < end && table[first] == none)
-		first++;
-	pvvas_used_set(page, first, end);
+	pvvas_table_use((u64 *)((unsigned long)entry & PAGE_MASK),
+			offset_in_page(entry) / sizeof(*entry), 1);
+	WRITE_ONCE(*entry, new);
 }
 
 /* Let nothing be mapped in the table. */
 static void pvvas_table_clear(struct page *page, u32 level)
 {
 	u64 *table = page_address(page), none = pvvas_entry_none(level);
-	u32 first, i;
+	u32 first = pvvas_used_first(page), i;
 
-	if (level == 1)
-		pvvas_table_used(page, table, none);
-	first = pvvas_used_first(page);
 	memset64(table + first, none, pvvas_used_end(page) - first);
-	/* Each store of an entry is recorded by pvvas_table_used(). */
+	/* Each store of an entry is recorded by pvvas_table_use(). */
 	for (i = 0; PVVAS_MAY_INJECT && i < PVVAS_PTRS; i++)
 		WARN_ON_ONCE(table[i] != none);
 }

@@ -39,11 +39,11 @@ TRACE_EVENT(pvvas_evict,
 );
 
 TRACE_EVENT(pvvas_fault,
-	TP_PROTO(u64 gla, u64 seg, u64 offset, bool user, int ret),
+	TP_PROTO(u64 gla, u32 seg, u64 offset, bool user, int ret),
 	TP_ARGS(gla, seg, offset, user, ret),
 	TP_STRUCT__entry(
 		__field(u64, gla)
-		__field(u64, seg)
+		__field(u32, seg)
 		__field(u64, offset)
 		__field(bool, user)
 		__field(int, ret)
@@ -55,7 +55,7 @@ TRACE_EVENT(pvvas_fault,
 		__entry->user = user;
 		__entry->ret = ret;
 	),
-	TP_printk("address 0x%llx hv segment %llu offset 0x%llx %s result %d",
+	TP_printk("address 0x%llx segment %u offset 0x%llx %s result %d",
 		  __entry->gla, __entry->seg, __entry->offset,
 		  __entry->user ? "user" : "kernel", __entry->ret)
 );

@@ -191,7 +191,7 @@ static bool pvvas_view_entry(u64 *entry, u64 new)
 bool pvvas_view_lead(struct pvvas_view *view, u64 gpa, u64 *table)
 {
 	if (table)
-		pvvas_tops_add(&view->led, pvvas_top_number(gpa));
+		pvvas_range_add(&view->led, pvvas_top_number(gpa));
 	return pvvas_view_entry(&view->root[pvvas_root_index(gpa)],
 				table ? pvvas_entry_to(table, view->prot) : 0);
 }
@@ -241,16 +241,16 @@ void pvvas_views_invalidate(struct pvvas_space *space, u64 gpa, u32 count)
 static bool pvvas_view_lead_tops(struct pvvas_view *view,
 				 struct pvvas_space *space)
 {
-	struct pvvas_top_range tops = view->led;
+	struct pvvas_range tops = view->led;
 	u64 first = ALIGN_DOWN(pvvas_window.first, PVVAS_TOP_SIZE);
 	bool lost = false;
 	u32 i;
 
 	if (space && space->used.end) {
-		pvvas_tops_add(&tops, space->used.first);
-		pvvas_tops_add(&tops, space->used.end - 1);
+		pvvas_range_add(&tops, space->used.first);
+		pvvas_range_add(&tops, space->used.end - 1);
 	}
-	view->led = (struct pvvas_top_range) {};
+	view->led = (struct pvvas_range) {};
 	for (i = tops.first; i < tops.end; i++)
 		lost |= pvvas_view_lead(view, first + i * PVVAS_TOP_SIZE,
 					space ? space->tops[i] : NULL);
@@ -270,7 +270,8 @@ static bool pvvas_view_lead_all(struct pvvas_view *view,
 	for (; gpa < pvvas_window.end; gpa += PUD_SIZE)
 		lost |= pvvas_view_entry(&view->own[0][pvvas_gib_index(gpa)],
 					 top ? pvvas_entry_less(top[pvvas_gib_index(gpa)],
-								view->prot) : 0);
+								view->prot) :
+					       PVVAS_EPT_DEMAND);
 	return lost;
 }
 
@@ -489,7 +490,8 @@ bool pvvas_demand_read(struct pvvas_demand *demand)
 	 */
 	space = view ? smp_load_acquire(&view->space) : NULL;
 	if (!space || !pvvas_space_find(space, demand)) {
-		demand->seg = 0;
+		demand->seg = NULL;
+		demand->offset = 0;
 		demand->refused = true;
 	} else if (demand->access & ~READ_ONCE(view->prot)) {
 		demand->refused = true;
