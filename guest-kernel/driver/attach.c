@@ -91,6 +91,8 @@ static void pvvas_att_free(struct pvvas_att *att)
 	if (att->handle)
 		xa_erase(&att->proc->atts, PVVAS_HANDLE_INDEX(att->handle));
 	list_del(&att->in_vas);
+	if (att->space)
+		xa_erase(&att->vas->parted, att->serial);
 	pvvas_give_back(&att->left, pvvas_att_end);
 }
 
@@ -389,7 +391,8 @@ static bool pvvas_seg_attach_again(int ret, u32 *tries)
 {
 	if (ret == -EAGAIN)
 		return !fatal_signal_pending(current);
-	return ret == -ENOMEM && pvvas_make_room(tries);
+	return pvvas_vas_again(ret) ||
+	       (ret == -ENOMEM && pvvas_make_room(tries));
 }
 
 int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg)
@@ -444,9 +447,11 @@ int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg)
 
 	if (arg->flags || arg->reserved || arg->prot)
 		return -EINVAL;
-	mutex_lock(&pvvas_lock);
-	ret = pvvas_seg_detach_locked(arg, &dumps);
-	pvvas_unlock();
+	do {
+		mutex_lock(&pvvas_lock);
+		ret = pvvas_seg_detach_locked(arg, &dumps);
+		pvvas_unlock();
+	} while (pvvas_vas_again(ret));
 	pvvas_dump_unmap_all(&dumps);
 	return ret;
 }

@@ -302,7 +302,8 @@ static int pvvas_vas_clone_link(struct pvvas_clone *clone, u32 vid)
 			    -ENOENT;
 		pvvas_unlock();
 		kfree(spare);
-	} while (ret == -ENOMEM && pvvas_make_room(&tries));
+	} while (pvvas_vas_again(ret) ||
+		 (ret == -ENOMEM && pvvas_make_room(&tries)));
 	return ret;
 }
 

@@ -29,6 +29,24 @@ static int pvvas_att_part_some(struct pvvas_att *att)
 	return link ? -EAGAIN : 0;
 }
 
+static int pvvas_att_part_begin(struct pvvas_att *att)
+{
+	att->space = pvvas_space_new(PVVAS_GFP_LOCKED);
+	if (!att->space)
+		return -ENOMEM;
+	return xa_err(xa_store(&att->vas->parted, att->serial, att,
+			       PVVAS_GFP_LOCKED | __GFP_ACCOUNT));
+}
+
+/* Its space goes; no view has it. */
+static void pvvas_att_unpart(struct pvvas_att *att)
+{
+	xa_erase(&att->vas->parted, att->serial);
+	pvvas_space_bury(att->space);
+	att->space = NULL;
+	att->parted = 0;
+}
+
 /*
  * A space of the attachment's own, which begins with what the VAS has.  That goes
  * through all segments of the VAS, so it is done in pieces: -EAGAIN: others may have
@@ -38,19 +56,13 @@ static int pvvas_att_part_some(struct pvvas_att *att)
  */
 int pvvas_att_part(struct pvvas_att *att)
 {
-	int ret;
+	int ret = att->space ? 0 : pvvas_att_part_begin(att);
 
-	if (!att->space)
-		att->space = pvvas_space_new(PVVAS_GFP_LOCKED);
-	if (!att->space)
-		return -ENOMEM;
-	ret = pvvas_att_part_some(att);
-	if (ret == -EAGAIN)
-		return ret;
+	if (!ret)
+		ret = pvvas_att_part_some(att);
 	if (ret) {
-		pvvas_space_bury(att->space);
-		att->space = NULL;
-		att->parted = 0;
+		if (ret != -EAGAIN && att->space)
+			pvvas_att_unpart(att);
 		return ret;
 	}
 	att->parted = U64_MAX;

@@ -120,6 +120,8 @@ struct pvvas_vas {
 	struct pvvas_space *space;	/* its segments */
 	struct pvvas_links links;
 	struct list_head atts;		/* struct pvvas_att.in_vas */
+	struct xarray parted;		/* serial -> those with a space of their own */
+	bool linking;			/* see vas.c */
 	u64 attached;			/* attachments that it ever had */
 	struct pvvas_leftover left;
 };
@@ -435,6 +437,7 @@ void pvvas_vas_free(struct pvvas_vas *vas);
 int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot,
 		   struct pvvas_link **spare);
 int pvvas_vas_unlink(struct pvvas_vas *vas, struct pvvas_seg *seg);
+bool pvvas_vas_again(int ret);
 bool pvvas_link_hidden(struct pvvas_att *att, const struct pvvas_link *link);
 
 /* segment.c */

@@ -2,8 +2,13 @@
 /*
  * A VAS: a set of links to segments, and the space that shows them.  The views of
  * its attachments lead there, or, where an attachment has private segments, to a
- * space of the attachment's; link and unlink change them all.  pvvas_lock is held
- * throughout.
+ * space of the attachment's; link and unlink change them all.  pvvas_lock is held.
+ *
+ * There may be many such attachments, so link and unlink go through them in pieces, and
+ * give pvvas_lock to others in between.  vas->linking is set then: no other segment of
+ * the VAS is linked or unlinked meanwhile (-EINPROGRESS, for pvvas_vas_again()).
+ * Attachments come and go.  What one that parts now shows is decided by the links of the
+ * VAS: a link comes among these before it is shown, and goes before it is hidden.
  */
 #include <linux/slab.h>
 #include "ept.h"
@@ -42,6 +47,7 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 	}
 	pvvas_links_init(&vas->links);
 	INIT_LIST_HEAD(&vas->atts);
+	xa_init(&vas->parted);
 	atomic_inc(&pvvas_counts.vases);
 
 	mutex_lock(&pvvas_lock);
@@ -56,7 +62,7 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 	return ret;
 }
 
-/* Links that go with the lock held. */
+/* Links that go, and attachments that are gone through, with the lock held. */
 #define PVVAS_LINKS_AT_ONCE	64
 
 /* Without locks: there may be many segments. */
@@ -97,31 +103,80 @@ bool pvvas_link_hidden(struct pvvas_att *att, const struct pvvas_link *link)
 	return pvvas_link_overlaps(&att->links, link->seg);
 }
 
-static void pvvas_link_hide(struct pvvas_vas *vas, const struct pvvas_link *link)
+/* What the attachment has privately is its own, and stays. */
+static int pvvas_att_hide(struct pvvas_att *att, const struct pvvas_link *link)
 {
-	struct pvvas_att *att;
-
-	pvvas_space_detach(vas->space, link->seg->tree);
-	list_for_each_entry(att, &vas->atts, in_vas)
-		/* What the attachment has privately is its own, and stays. */
-		if (att->space && !pvvas_link_find(&att->links, link->seg))
-			pvvas_space_detach(att->space, link->seg->tree);
+	if (!pvvas_link_find(&att->links, link->seg))
+		pvvas_space_detach(att->space, link->seg->tree);
+	return 0;
 }
 
-/* In all views, or in none. */
+static int pvvas_att_show(struct pvvas_att *att, const struct pvvas_link *link)
+{
+	int ret;
+
+	if (!pvvas_att_parted(att, link->seg->start) ||
+	    pvvas_link_hidden(att, link))
+		return 0;
+	ret = pvvas_space_attach(att->space, link->seg->tree,
+				 link->prot & att->rights);
+	/* It parted when the link was there, or what had hidden it has gone. */
+	return ret == -EEXIST ? 0 : ret;
+}
+
+/* Do that for each attachment with a space of its own, up to the first error. */
+static int pvvas_parted_each(struct pvvas_vas *vas, const struct pvvas_link *link,
+			     int (*what)(struct pvvas_att *att,
+					 const struct pvvas_link *link))
+{
+	unsigned long serial = 0;
+	struct pvvas_att *att;
+	u32 n = 0;
+	int ret = 0;
+
+	if (xa_empty(&vas->parted))
+		return 0;
+	kref_get(&vas->obj.ref);
+	vas->linking = true;
+	while (!ret) {
+		att = xa_find_after(&vas->parted, &serial, ULONG_MAX,
+				    XA_PRESENT);
+		if (!att)
+			break;
+		ret = what(att, link);
+		if (++n % PVVAS_LINKS_AT_ONCE)
+			continue;
+		pvvas_unlock();
+		cond_resched();
+		mutex_lock(&pvvas_lock);
+	}
+	vas->linking = false;
+	pvvas_object_put(&vas->obj);
+	return ret;
+}
+
+/* Another call links or unlinks: is it this one's turn, after a while? */
+bool pvvas_vas_again(int ret)
+{
+	if (ret != -EINPROGRESS || fatal_signal_pending(current))
+		return false;
+	schedule_timeout_killable(1);
+	return true;
+}
+
+/* Nowhere, from now on. */
+static void pvvas_link_hide(struct pvvas_vas *vas, struct pvvas_link *link)
+{
+	pvvas_link_remove(link);
+	pvvas_space_detach(vas->space, link->seg->tree);
+	pvvas_parted_each(vas, link, pvvas_att_hide);
+}
+
+/* In all views. */
 static int pvvas_link_show(struct pvvas_vas *vas, const struct pvvas_link *link)
 {
-	struct pvvas_att *att;
-	int ret = pvvas_space_attach(vas->space, link->seg->tree, link->prot);
-
-	list_for_each_entry(att, &vas->atts, in_vas)
-		if (!ret && pvvas_att_parted(att, link->seg->start) &&
-		    !pvvas_link_hidden(att, link))
-			ret = pvvas_space_attach(att->space, link->seg->tree,
-						 link->prot & att->rights);
-	if (ret)
-		pvvas_link_hide(vas, link);
-	return ret;
+	return pvvas_space_attach(vas->space, link->seg->tree, link->prot) ?:
+	       pvvas_parted_each(vas, link, pvvas_att_show);
 }
 
 static struct pvvas_link *pvvas_vas_link_new(struct pvvas_vas *vas,
@@ -141,16 +196,21 @@ static struct pvvas_link *pvvas_vas_link_new(struct pvvas_vas *vas,
 int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot,
 		   struct pvvas_link **spare)
 {
-	struct pvvas_link *link = pvvas_vas_link_new(vas, seg, prot, spare);
+	struct pvvas_link *link;
 	int ret;
 
+	if (vas->linking)
+		return -EINPROGRESS;
+	link = pvvas_vas_link_new(vas, seg, prot, spare);
 	if (IS_ERR(link))
 		return PTR_ERR(link);
 	ret = pvvas_link_show(vas, link);
-	if (ret)
+	if (ret) {
+		pvvas_link_hide(vas, link);
 		pvvas_link_free(link);
-	else
+	} else {
 		vas->obj.mtime = ktime_get_real_seconds();
+	}
 	return ret;
 }
 
@@ -158,6 +218,8 @@ int pvvas_vas_unlink(struct pvvas_vas *vas, struct pvvas_seg *seg)
 {
 	struct pvvas_link *link = pvvas_link_find(&vas->links, seg);
 
+	if (vas->linking)
+		return -EINPROGRESS;
 	if (!link)
 		return -ENOENT;
 	pvvas_link_hide(vas, link);
