@@ -73,15 +73,20 @@ char *pvvas_name_from_user(u64 addr)
 	return name ?: ERR_PTR(-ENOMEM);
 }
 
-struct pvvas_object *pvvas_object_by_name(u32 kind, const char *name)
+static struct pvvas_object *pvvas_object_by_key(u32 kind, const char *name,
+					       u32 key)
 {
 	struct pvvas_object *obj;
 
-	hash_for_each_possible(pvvas_names, obj, hash,
-			       pvvas_name_key(kind, name))
+	hash_for_each_possible(pvvas_names, obj, hash, key)
 		if (obj->kind == kind && !strcmp(obj->name, name))
 			return obj;
 	return NULL;
+}
+
+struct pvvas_object *pvvas_object_by_name(u32 kind, const char *name)
+{
+	return pvvas_object_by_key(kind, name, pvvas_name_key(kind, name));
 }
 
 struct pvvas_object *pvvas_object_by_id(u32 kind, u32 id)
@@ -134,10 +139,10 @@ int pvvas_object_init(struct pvvas_object *obj, u32 kind, umode_t mode)
 int pvvas_object_publish(struct pvvas_object *obj, char *name,
 			 struct pvvas_proc *owner)
 {
+	u32 id, key = name ? pvvas_name_key(obj->kind, name) : 0;
 	int ret;
-	u32 id;
 
-	if (name && pvvas_object_by_name(obj->kind, name))
+	if (name && pvvas_object_by_key(obj->kind, name, key))
 		return -EEXIST;
 	ret = xa_alloc_cyclic(pvvas_ids(obj->kind), &id, obj, PVVAS_ID_LIMIT,
 			      &pvvas_next_id[obj->kind], GFP_KERNEL);
@@ -147,8 +152,7 @@ int pvvas_object_publish(struct pvvas_object *obj, char *name,
 	obj->serial = ++pvvas_serial;
 	obj->name = name;
 	if (name)
-		hash_add(pvvas_names, &obj->hash,
-			 pvvas_name_key(obj->kind, name));
+		hash_add(pvvas_names, &obj->hash, key);
 	else
 		list_add_tail(&obj->owned, &owner->owned);
 	return 0;

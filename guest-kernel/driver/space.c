@@ -116,7 +116,11 @@ void pvvas_space_free(struct pvvas_space *space)
 		pvvas_table_discard(&list, table);
 	pvvas_tables_free(&list, space->shown);
 	xa_destroy(&space->crowded);
-	kfree_rcu(space, rcu);
+	/* Demand faults find a space by the views that have it, or had. */
+	if (space->shown)
+		kfree_rcu(space, rcu);
+	else
+		kfree(space);
 }
 
 static bool pvvas_space_end(struct pvvas_leftover *left)

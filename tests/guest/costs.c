@@ -80,8 +80,8 @@ static void whole_life(void)
 static void a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits(void)
 {
 	uint64_t exits = UINT64_MAX;
+	int i, round, cpus = tcase_nr_cpus();
 	struct pvvas_stats before, after;
-	int i, round;
 
 	tcase_need(PVVAS_FEATURE_SWITCH);
 	tcase_pin(0);
@@ -102,7 +102,7 @@ static void a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits(void)
 	check(after.hv_hypercalls - before.hv_hypercalls <= TURNS + SLACK);
 	check(after.hv_view_faults - before.hv_view_faults <= 2 * TURNS + SLACK);
 	/* Those of all CPUs: with more than one they wake each other, too. */
-	if (tcase_nr_cpus() == 1)
+	if (cpus == 1)
 		check(exits <= 3 * TURNS + 2 * SLACK);
 }
 
@@ -138,6 +138,7 @@ static uint64_t least_of(void (*what)(void))
 
 static void a_vas_made_used_and_deleted_costs_little_more_than_a_file(void)
 {
+	int cpus = tcase_nr_cpus();
 	uint64_t vas, file;
 
 	tcase_need(PVVAS_FEATURE_SWITCH);
@@ -146,7 +147,7 @@ static void a_vas_made_used_and_deleted_costs_little_more_than_a_file(void)
 	vas = least_of(whole_life);
 	tcase_note("a memfd %lu, a VAS %lu", file, vas);
 	/* Emulated CPUs take turns, which each other's counter sees. */
-	check(vas <= file + file / (tcase_nr_cpus() == 1 ? 4 : 1));
+	check(vas <= file + file / (cpus == 1 ? 4 : 1));
 }
 
 static void attach_and_detach(int vid)
