@@ -12,8 +12,7 @@
 PVVAS_EXPORT int pthread_attr_setstack(pthread_attr_t *attr, void *addr,
 				       size_t size)
 {
-	int (*next)(pthread_attr_t *attr, void *addr, size_t size) =
-		dlsym(RTLD_NEXT, __func__);
+	__typeof__(pthread_attr_setstack) *next = dlsym(RTLD_NEXT, __func__);
 
 	if (pvvas_in_window(addr, size))
 		return EINVAL;
