@@ -23,6 +23,7 @@
 #include <linux/pagemap.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <asm/unistd.h>
 
 #if PVVAS_KERNEL_7_3
 #include <asm/cpuid/api.h>
@@ -44,6 +45,10 @@
 
 #ifndef PMD_ORDER
 #define PMD_ORDER	(PMD_SHIFT - PAGE_SHIFT)
+#endif
+
+#ifndef __NR_futex_wait	/* 6.7: no call of that number before */
+#define __NR_futex_wait	455
 #endif
 
 #ifndef PF_USER_WORKER	/* 6.4: vhost workers are tasks of the process, too */

@@ -13,21 +13,29 @@
  * and lets them sleep on or returns -EAGAIN: as before the first sleep.
  *
  * A wait that ends by a wake-up is seen where the thread returns to user mode, as it
- * need not have slept.  Where a thread waits, and in which view, is written down where
+ * need not have slept.  If that is in the handler of a signal, the registers of the
+ * call are in the frame, and the wait may have been for any word.
+ *
+ * Where a thread waits, and in which view, is written down where
  * it leaves its CPU.  One that runs, but has left TASK_RUNNING, may be in the queue
  * and about to sleep: it is woken, whatever for, as any sleeper may be at any time.
  * One that has not left it is not in the queue, whose lock it holds from before it
  * compares its word: it finds the word changed.
  *
- * Not for futexes with priority inheritance, futex_waitv(), and wake-ups that no
- * change of the word goes with: pvvas(7).
+ * Not for futexes with priority inheritance, waiters that FUTEX_REQUEUE has moved to
+ * another word, waits of io_uring's, and wake-ups that no change of the word goes
+ * with: pvvas(7).
  */
 #include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/sched/task_stack.h>
-#include <asm/unistd.h>
+#include <asm/syscall.h>
 #include <uapi/linux/futex.h>
+#include "compat.h"
 #include "pvvas_drv.h"
+
+/* Instead of a word: any. */
+#define PVVAS_FUTEX_ANY		1
 
 /*
  * Where the current thread waits in the window, or 0.  A wait with a time limit that a
@@ -38,10 +46,40 @@ u64 pvvas_futex_word(void)
 	const struct pt_regs *regs = current_pt_regs();
 	unsigned int cmd = regs->si & FUTEX_CMD_MASK;
 
-	return (regs->orig_ax == __NR_futex ||
-		regs->orig_ax == __NR_restart_syscall) &&
-	       (cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET) &&
-	       regs->di - PVVAS_WINDOW_VA < pvvas_window.size ? regs->di : 0;
+	switch (syscall_get_nr(current, current_pt_regs())) {
+	case __NR_futex_waitv:
+		return PVVAS_FUTEX_ANY;
+	case __NR_futex:
+	case __NR_restart_syscall:
+		if (cmd != FUTEX_WAIT && cmd != FUTEX_WAIT_BITSET)
+			return 0;
+		fallthrough;
+	case __NR_futex_wait:
+		return regs->di - PVVAS_WINDOW_VA < pvvas_window.size ?
+		       regs->di : 0;
+	}
+	return 0;
+}
+
+/*
+ * Where a wait of the current thread, which returns to user mode, has ended by a
+ * wake-up; or 0.  The result of futex_waitv() is the number of a word.
+ */
+static u64 pvvas_futex_woken_at(void)
+{
+	const struct pt_regs *regs = current_pt_regs();
+
+	if (regs->ax >= FUTEX_WAITV_MAX)
+		return 0;
+	switch (syscall_get_nr(current, current_pt_regs())) {
+	case __NR_futex:
+	case __NR_restart_syscall:
+	case __NR_futex_wait:
+	case __NR_futex_waitv:
+		/* The number of a signal: what its handler begins with. */
+		return regs->di <= _NSIG ? PVVAS_FUTEX_ANY : pvvas_futex_word();
+	}
+	return 0;
 }
 
 /* Interrupts off. */
@@ -70,10 +108,9 @@ static void pvvas_futex_note(struct pvvas_futex *futex, u64 addr, u32 slot)
  */
 void pvvas_futex_returns(struct pvvas_proc *proc)
 {
-	u64 addr = pvvas_futex_word();
+	u64 addr = pvvas_futex_woken_at();
 
-	if (likely(!addr) || current_pt_regs()->ax ||
-	    bitmap_weight(proc->taken, PVVAS_NR_SLOTS) < 2)
+	if (likely(!addr) || bitmap_weight(proc->taken, PVVAS_NR_SLOTS) < 2)
 		return;
 	pvvas_futex_note(&proc->futex, addr, READ_ONCE(pvvas_identity->slot));
 	kref_get(&proc->ref);
@@ -91,18 +128,22 @@ static bool pvvas_futex_match(const struct pvvas_futex *woken,
 	if (!addr)
 		return false;
 	for (i = 0; i < woken->nr && i < PVVAS_FUTEX_WORDS; i++)
-		if (woken->words[i].addr == addr &&
+		if ((woken->words[i].addr == addr || addr == PVVAS_FUTEX_ANY ||
+		     woken->words[i].addr == PVVAS_FUTEX_ANY) &&
 		    woken->words[i].slot != READ_ONCE(t->slot))
 			return true;
 	return woken->nr > PVVAS_FUTEX_WORDS;
 }
 
-/* Under proc->lock and RCU.  If it is awake by then, nothing happens. */
+/*
+ * Under proc->lock and RCU.  If it is awake by then, nothing happens.  One that is
+ * frozen in its wait goes on with that otherwise, when it is thawed.
+ */
 static void pvvas_futex_look_again(const struct pvvas_futex *woken,
 				   const struct pvvas_thread *t)
 {
 	if (READ_ONCE(t->state) != PVVAS_THREAD_LIVE ||
-	    !(READ_ONCE(t->task->__state) & TASK_INTERRUPTIBLE))
+	    !(READ_ONCE(t->task->__state) & (TASK_INTERRUPTIBLE | TASK_FROZEN)))
 		return;
 	/* Pairs with the release in thread.c: then slot and word are there. */
 	if (smp_load_acquire(&t->running) || pvvas_futex_match(woken, t))

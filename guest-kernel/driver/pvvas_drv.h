@@ -348,7 +348,8 @@ enum pvvas_thread_state {
  * @running: on a CPU, with its context loaded
  * @slot: while not running, where to go back to
  * @leaving: while not running, it never returns to user mode
- * @waits_at: while not running, the word of the window it waits at, or 0 (futex.c)
+ * @waits_at: while not running, the word of the window it waits at, or 0; or any
+ *	(futex.c)
  * @token: names the thread for ever, or 0 (life.c)
  * @holder: it can take locks; with proc->locks_mutex but for the thread itself
  */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -136,21 +137,48 @@ static void a_private_futex_wakes_who_waits_at_that_address_in_another_view(void
 	check_eq(woken, 1);
 }
 
+enum call { BY_FUTEX, BY_FUTEX_WAITV, BY_FUTEX_WAIT };
+
 struct waiter {
 	int vh;
 	struct timespec *most;
+	enum call call;
+	int policy;
 	atomic_int waits;
 	long ret;
 	pthread_t thread;
 };
 
+/* Also by the calls that are not in every kernel, nor in every header. */
+#define SYS_FUTEX_WAITV	449
+#define SYS_FUTEX_WAIT	455
+#define U32_PRIVATE	(2 | FUTEX_PRIVATE_FLAG)
+
+static long futex_wait(void *addr, enum call call, struct timespec *most)
+{
+	/* the value, the address, the flags */
+	uint64_t one[3] = { 0, (uintptr_t)addr, U32_PRIVATE };
+	long ret;
+
+	if (call == BY_FUTEX)
+		return futex(addr, FUTEX_WAIT_PRIVATE, 0, most, NULL, 0);
+	if (call == BY_FUTEX_WAITV)
+		ret = syscall(SYS_FUTEX_WAITV, one, 1, 0, NULL, 0);
+	else
+		ret = syscall(SYS_FUTEX_WAIT, addr, 0UL, 1UL, U32_PRIVATE,
+			      NULL, 0);
+	return ret < 0 ? -errno : ret;
+}
+
 static void *wait_while_zero(void *arg)
 {
+	static const struct sched_param none;
 	struct waiter *w = arg;
 
+	check_eq(sched_setscheduler(0, w->policy, &none), 0);
 	check_eq(vas_switch(w->vh), 0);
 	atomic_store(&w->waits, 1);
-	w->ret = futex(BASE, FUTEX_WAIT_PRIVATE, 0, w->most, NULL, 0);
+	w->ret = futex_wait(BASE, w->call, w->most);
 	atomic_store(&w->waits, 2);
 	check_eq(vas_switch(VAS_HOME), 0);
 	return NULL;
@@ -165,13 +193,20 @@ static void start_waiter(struct waiter *w)
 	usleep(50000);
 }
 
-/* One thread is woken by that, which may be another one. */
-static void wake_one(struct waiter *w)
+/* One thread is woken by that, which may be another one; it has a signal at once. */
+static void wake_one_with(struct waiter *w, const pthread_t *thread)
 {
 	check_eq(vas_switch(w->vh), 0);
 	*(int *)BASE = 1;
 	check_eq(futex(BASE, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0), 1);
+	if (thread)
+		check_eq(pthread_kill(*thread, SIGUSR1), 0);
 	check_eq(vas_switch(VAS_HOME), 0);
+}
+
+static void wake_one(struct waiter *w)
+{
+	wake_one_with(w, NULL);
 }
 
 /* The kernel wakes the thread in the first VAS, which then waits no more. */
@@ -226,6 +261,48 @@ static void a_wait_that_was_stopped_passes_a_wake_up_on(void)
 	check_eq(second.ret, -EAGAIN);
 	check_eq(pthread_join(first.thread, NULL), 0);
 	check_eq(first.ret, 0);
+}
+
+/* Its registers are those of the handler when it comes back to user mode. */
+static void a_wait_that_ends_in_a_signal_handler_passes_its_wake_up_on(void)
+{
+	struct waiter first = { .policy = SCHED_IDLE }, second = { 0 };
+
+	tcase_pin(0);
+	signal(SIGUSR1, nothing_happens);
+	start_waiter(&first);
+	start_waiter(&second);
+	wake_one_with(&second, &first.thread);
+	check_eq(pthread_join(second.thread, NULL), 0);
+	check_eq(second.ret, -EAGAIN);
+	check_eq(pthread_join(first.thread, NULL), 0);
+	check_eq(first.ret, 0);
+}
+
+/* Both threads; one of them may wait with futex(). */
+static void other_call(enum call first_call, enum call second_call)
+{
+	struct waiter first = { .call = first_call };
+	struct waiter second = { .call = second_call };
+
+	start_waiter(&first);
+	start_waiter(&second);
+	wake_one(&second);
+	check_eq(pthread_join(second.thread, NULL), 0);
+	check_eq(second.ret, -EAGAIN);
+	check_eq(pthread_join(first.thread, NULL), 0);
+	check_eq(first.ret, 0);
+}
+
+static void waits_with_other_calls_pass_wake_ups_on(void)
+{
+	if (syscall(SYS_FUTEX_WAIT, NULL, 0UL, 0UL, 0, NULL, 0) < 0 &&
+	    errno != ENOSYS) {
+		other_call(BY_FUTEX_WAIT, BY_FUTEX);
+		other_call(BY_FUTEX, BY_FUTEX_WAIT);
+	}
+	other_call(BY_FUTEX_WAITV, BY_FUTEX);
+	other_call(BY_FUTEX, BY_FUTEX_WAITV);
 }
 
 #define ROUNDS	400
@@ -365,6 +442,8 @@ static const struct tcase cases[] = {
 	CASE(a_private_futex_wakes_who_waits_at_that_address_in_another_view),
 	CASE_SECONDS(a_wake_up_reaches_the_view_in_which_the_word_has_changed, 20),
 	CASE_SECONDS(a_wait_that_was_stopped_passes_a_wake_up_on, 20),
+	CASE_SECONDS(a_wait_that_ends_in_a_signal_handler_passes_its_wake_up_on, 20),
+	CASE_SECONDS(waits_with_other_calls_pass_wake_ups_on, 20),
 	CASE_SECONDS(mutexes_and_conditions_at_one_address_work_in_each_vas, 60),
 	CASE(a_shared_futex_in_a_segment_is_efault),
 	CASE(who_tries_for_ever_can_be_killed),
