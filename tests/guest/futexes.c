@@ -243,7 +243,6 @@ static void a_wait_that_was_stopped_passes_a_wake_up_on(void)
 	struct waiter first = { .most = &far }, second = { 0 };
 	pid_t pid = getpid(), child;
 
-	signal(SIGCHLD, nothing_happens);
 	start_waiter(&first);
 	child = fork();
 	check(child >= 0);
