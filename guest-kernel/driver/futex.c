@@ -150,23 +150,51 @@ static void pvvas_futex_look_again(const struct pvvas_futex *woken,
 		wake_up_process(t->task);
 }
 
+/* How many threads are looked at before others get the lock and the CPU. */
+#define PVVAS_FUTEX_BATCH	64
+
+/*
+ * At the next ones, which go to the end of the list; new ones come to its beginning.
+ * True: there are more.
+ */
+static bool pvvas_futex_look_at_some(struct pvvas_proc *proc,
+				     const struct pvvas_futex *woken)
+{
+	struct pvvas_thread *t;
+	u32 i;
+
+	for (i = 0; i < PVVAS_FUTEX_BATCH; i++) {
+		t = list_first_entry_or_null(&proc->threads, struct pvvas_thread,
+					     node);
+		if (!t || t->futex_round == woken->round)
+			return false;
+		t->futex_round = woken->round;
+		list_move_tail(&t->node, &proc->threads);
+		pvvas_futex_look_again(woken, t);
+	}
+	return true;
+}
+
 static void pvvas_futex_work(struct work_struct *work)
 {
 	struct pvvas_proc *proc =
 		container_of(work, struct pvvas_proc, futex.work);
 	struct pvvas_futex woken;
-	struct pvvas_thread *t;
+	bool more;
 
 	raw_spin_lock_irq(&proc->futex.lock);
+	proc->futex.round++;
 	woken = proc->futex;
 	proc->futex.nr = 0;
 	raw_spin_unlock_irq(&proc->futex.lock);
-	rcu_read_lock();
-	spin_lock(&proc->lock);
-	list_for_each_entry(t, &proc->threads, node)
-		pvvas_futex_look_again(&woken, t);
-	spin_unlock(&proc->lock);
-	rcu_read_unlock();
+	do {
+		rcu_read_lock();
+		spin_lock(&proc->lock);
+		more = pvvas_futex_look_at_some(proc, &woken);
+		spin_unlock(&proc->lock);
+		rcu_read_unlock();
+		cond_resched();
+	} while (more);
 	pvvas_proc_put(proc);
 }
 

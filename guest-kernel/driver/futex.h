@@ -16,11 +16,13 @@ struct pvvas_proc;
  *	with no other lock held or taken
  * @work: looks for those that wait at them in other views; has a reference to the
  *	process while it is queued
+ * @round: how many times @work has run, from 1
  * @nr: more than there is room for stand for all words of the window
  */
 struct pvvas_futex {
 	raw_spinlock_t lock;
 	struct work_struct work;
+	u64 round;
 	u32 nr;
 	struct {
 		u64 addr;

@@ -350,6 +350,7 @@ enum pvvas_thread_state {
  * @leaving: while not running, it never returns to user mode
  * @waits_at: while not running, the word of the window it waits at, or 0; or any
  *	(futex.c)
+ * @futex_round: the last round of futex.c that has looked at it; under proc->lock
  * @token: names the thread for ever, or 0 (life.c)
  * @holder: it can take locks; with proc->locks_mutex but for the thread itself
  */
@@ -364,6 +365,7 @@ struct pvvas_thread {
 	bool leaving;
 	u32 slot;
 	u64 waits_at;
+	u64 futex_round;
 	u64 token;
 	struct pvvas_holder *holder;
 	struct callback_head cover_work;
