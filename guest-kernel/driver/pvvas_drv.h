@@ -62,6 +62,7 @@ struct pvvas_holder;
 struct pvvas_reclaim;
 struct pvvas_seglock;
 struct pvvas_space;
+struct pvvas_thread;
 struct pvvas_tree;
 struct pvvas_user;
 struct pvvas_view;
@@ -335,60 +336,6 @@ struct pvvas_proc {
 	struct pvvas_futex futex;
 };
 
-enum pvvas_thread_state {
-	PVVAS_THREAD_COVERING,	/* task work queued, notifier not registered */
-	PVVAS_THREAD_LIVE,
-	PVVAS_THREAD_DEAD,	/* the task is dead or never registered */
-};
-
-/**
- * struct pvvas_thread - a thread that has our preempt notifier
- * @task: to compare with, never to follow; valid while not DEAD
- * @node: in proc->threads; @of_task: in proc->tasks
- * @running: on a CPU, with its context loaded
- * @slot: while not running, where to go back to
- * @leaving: while not running, it never returns to user mode
- * @waits_at: while not running, the word of the window it waits at, or 0; or any
- *	(futex.c)
- * @futex_round: the last round of futex.c that has looked at it; under proc->lock
- * @token: names the thread for ever, or 0 (life.c)
- * @holder: it can take locks; with proc->locks_mutex but for the thread itself
- */
-struct pvvas_thread {
-	struct preempt_notifier notifier;
-	struct pvvas_proc *proc;
-	struct task_struct *task;
-	struct list_head node;
-	struct hlist_node of_task;
-	enum pvvas_thread_state state;
-	bool running;
-	bool leaving;
-	u32 slot;
-	u64 waits_at;
-	u64 futex_round;
-	u64 token;
-	struct pvvas_holder *holder;
-	struct callback_head cover_work;
-	struct llist_node dead;
-	/* A demand fault to finish where sleeping is allowed (fault.c). */
-	struct callback_head fault_work;
-	struct pvvas_seg *fault_seg;
-	u64 fault_offset;
-	u64 fault_gla;
-	u32 fault_access;
-};
-
-/* What a CPU knows; touched by that CPU alone, with interrupts off. */
-struct pvvas_cpu {
-	u64 ctx;			/* whose list is loaded, or 0 */
-	struct pvvas_thread *running;	/* or NULL */
-	struct user_return_notifier user_return;	/* while it is not */
-	u64 ctx_loads;
-	u64 demand_faults;
-};
-
-DECLARE_PER_CPU(struct pvvas_cpu, pvvas_cpu);
-
 struct pvvas_counts {
 	atomic_t vases, segs, processes, threads, attachments, spans;
 	atomic64_t pages, tables, trees, freeing;
@@ -599,5 +546,6 @@ int pvvas_mmap(struct file *file, struct vm_area_struct *vma);
 long pvvas_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
 #include "pages.h"
+#include "thread.h"
 
 #endif /* PVVAS_DRV_H */

@@ -90,22 +90,27 @@ static bool pvvas_is_member(const struct pvvas_proc *proc)
 
 static void pvvas_user_return(struct user_return_notifier *notifier)
 {
-	pvvas_futex_returns(this_cpu_read(pvvas_cpu.running)->proc);
+	struct pvvas_thread *t = this_cpu_read(pvvas_cpu.running);
+
+	if (t)
+		pvvas_futex_returns(t->proc);
 }
 
 /*
- * Interrupts off.  While a thread runs, its returns to user mode are heard of
- * (futex.c); those of other tasks cost nothing.
+ * Interrupts off, of the current thread.  While one runs, its returns to user mode
+ * are heard of (futex.c); those of other tasks cost nothing.  Not from interrupts:
+ * KVM in this guest has its own in the same list, with interrupts on.
  */
-static void pvvas_set_running(struct pvvas_cpu *cpu, struct pvvas_thread *t)
+static void pvvas_hear(struct pvvas_cpu *cpu, bool on)
 {
-	if (t && !cpu->running) {
-		cpu->user_return.on_user_return = pvvas_user_return;
+	if (cpu->hears == on)
+		return;
+	cpu->hears = on;
+	cpu->user_return.on_user_return = pvvas_user_return;
+	if (on)
 		user_return_notifier_register(&cpu->user_return);
-	} else if (!t && cpu->running) {
+	else
 		user_return_notifier_unregister(&cpu->user_return);
-	}
-	cpu->running = t;
 }
 
 /* Under the run queue's lock, interrupts off. */
@@ -123,7 +128,7 @@ static void pvvas_save_view(struct pvvas_thread *t, struct pvvas_cpu *cpu)
 	WRITE_ONCE(t->slot, slot);
 	WRITE_ONCE(t->leaving, current->flags & PF_EXITING);
 	WRITE_ONCE(t->waits_at, pvvas_futex_word());
-	pvvas_set_running(cpu, NULL);
+	cpu->running = NULL;
 	/* Pairs with the acquire in futex.c. */
 	smp_store_release(&t->running, false);
 }
@@ -137,6 +142,7 @@ static void pvvas_sched_out(struct preempt_notifier *notifier,
 
 	if (cpu->running == t)
 		pvvas_save_view(t, cpu);
+	pvvas_hear(cpu, false);
 	if (unlikely(READ_ONCE(current->__state) == TASK_DEAD)) {
 		WRITE_ONCE(t->state, PVVAS_THREAD_DEAD);
 		if (llist_add(&t->dead, &t->proc->dead)) {
@@ -185,7 +191,8 @@ static bool pvvas_enter(struct pvvas_thread *t)
 	if (!pvvas_load(cpu, t->proc->ctx))
 		return false;
 	pvvas_vmfunc(t->slot);
-	pvvas_set_running(cpu, t);
+	cpu->running = t;
+	pvvas_hear(cpu, true);
 	WRITE_ONCE(t->running, true);
 	return true;
 }
@@ -227,7 +234,7 @@ static void pvvas_cpu_leave(struct pvvas_cpu *cpu)
 	cpu->ctx = 0;
 	if (cpu->running) {
 		WRITE_ONCE(cpu->running->running, false);
-		pvvas_set_running(cpu, NULL);
+		cpu->running = NULL;
 	}
 }
 
@@ -380,12 +387,14 @@ void pvvas_thread_register(struct pvvas_thread *t)
  */
 void pvvas_thread_shed(void)
 {
+	struct pvvas_cpu *cpu;
 	struct pvvas_thread *t;
 	struct preempt_notifier *n;
 	struct hlist_node *next;
 	HLIST_HEAD(gone);
 
 	local_irq_disable();
+	cpu = this_cpu_ptr(&pvvas_cpu);
 	hlist_for_each_entry_safe(n, next, &current->preempt_notifiers, link) {
 		t = container_of(n, struct pvvas_thread, notifier);
 		if (n->ops != &pvvas_preempt_ops || pvvas_is_member(t->proc))
@@ -394,9 +403,10 @@ void pvvas_thread_shed(void)
 		hlist_add_head(&n->link, &gone);
 		WRITE_ONCE(t->state, PVVAS_THREAD_DEAD);
 		/* The view stays, as of a task that never had a notifier. */
-		if (this_cpu_read(pvvas_cpu.running) == t)
-			pvvas_set_running(this_cpu_ptr(&pvvas_cpu), NULL);
+		if (cpu->running == t)
+			cpu->running = NULL;
 	}
+	pvvas_hear(cpu, cpu->running);
 	local_irq_enable();
 	hlist_for_each_entry_safe(n, next, &gone, link) {
 		t = container_of(n, struct pvvas_thread, notifier);
