@@ -371,7 +371,7 @@ static void each_thread_costs_the_same_however_many_there_are(void)
 	tcase_note("%ld, %ld, %ld us", c[0].microseconds, c[1].microseconds,
 		   c[2].microseconds);
 	check(c[2].microseconds - c[0].microseconds <
-	      11 * (c[1].microseconds - c[0].microseconds) / 2);
+	      10 * (c[1].microseconds - c[0].microseconds));
 }
 
 static const struct tcase cases[] = {
