@@ -124,12 +124,15 @@ static int pvvas_att_show(struct pvvas_att *att, const struct pvvas_link *link)
 	return ret == -EEXIST ? 0 : ret;
 }
 
-/* Do that for each attachment with a space of its own, up to the first error. */
+/*
+ * Do that for each attachment with a space of its own, up to the first error.  Those that
+ * come meanwhile part with the links as they are now: else there may be no end.
+ */
 static int pvvas_parted_each(struct pvvas_vas *vas, const struct pvvas_link *link,
 			     int (*what)(struct pvvas_att *att,
 					 const struct pvvas_link *link))
 {
-	unsigned long serial = 0;
+	unsigned long serial = 0, last = vas->attached;
 	struct pvvas_att *att;
 	u32 n = 0;
 	int ret = 0;
@@ -139,8 +142,7 @@ static int pvvas_parted_each(struct pvvas_vas *vas, const struct pvvas_link *lin
 	kref_get(&vas->obj.ref);
 	vas->linking = true;
 	while (!ret) {
-		att = xa_find_after(&vas->parted, &serial, ULONG_MAX,
-				    XA_PRESENT);
+		att = xa_find_after(&vas->parted, &serial, last, XA_PRESENT);
 		if (!att)
 			break;
 		ret = what(att, link);
