@@ -366,11 +366,9 @@ static int again(char **argv)
 	return 0;
 }
 
-/* What another process does to it meanwhile. */
-static void disturb(pid_t pid, struct member *m)
+/* What another process does to it meanwhile.  True: that has seen its end. */
+static bool disturb(pid_t pid, struct member *m, int *status)
 {
-	int status;
-
 	usleep(any(m, 20000));
 	switch (any(m, 4)) {
 	case 0:
@@ -383,8 +381,9 @@ static void disturb(pid_t pid, struct member *m)
 			break;
 		ptrace(PTRACE_INTERRUPT, pid, 0, 0);
 		usleep(any(m, 5000));
-		if (waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status))
-			ptrace(PTRACE_DETACH, pid, 0, 0);
+		if (waitpid(pid, status, __WALL) == pid && !WIFSTOPPED(*status))
+			return true;
+		ptrace(PTRACE_DETACH, pid, 0, 0);
 		break;
 	case 2:
 		kill(pid, SIGKILL);
@@ -392,6 +391,7 @@ static void disturb(pid_t pid, struct member *m)
 	default:
 		break;
 	}
+	return false;
 }
 
 static void whoever_is_there_keeps_its_view(void)
@@ -400,6 +400,7 @@ static void whoever_is_there_keeps_its_view(void)
 	struct sigaction by_default = { .sa_handler = SIG_DFL };
 	uint64_t number = 0;
 	time_t until = time(NULL) + seconds;
+	bool ended;
 	pid_t pid;
 	int i, vh, status = 0;
 
@@ -419,10 +420,13 @@ static void whoever_is_there_keeps_its_view(void)
 		if (!pid)
 			live(number);
 		number++;
-		disturb(pid, &m);
-		for (i = 0; i < 20000 && waitpid(pid, &status, WNOHANG | __WALL) != pid; i++)
-			usleep(1000);
-		if (i == 20000) {
+		ended = disturb(pid, &m, &status);
+		for (i = 0; i < 20000 && !ended; i++) {
+			ended = waitpid(pid, &status, WNOHANG | __WALL) == pid;
+			if (!ended)
+				usleep(1000);
+		}
+		if (!ended) {
 			kill(pid, SIGKILL);
 			tcase_fail(__FILE__, __LINE__, "process %llu hangs",
 				   (unsigned long long)number);
