@@ -401,20 +401,21 @@ static void a_held_lock_is_one_death_and_a_lost_one_is_lost(void)
 	saved_remove(folder);
 }
 
+static uint64_t bytes;
+
+static void add_bytes(const char *path)
+{
+	struct stat st;
+
+	check_eq(stat(path, &st), 0);
+	bytes += (uint64_t)st.st_size;
+}
+
 static uint64_t bytes_in(const char *folder)
 {
-	static uint64_t sum;
-	void add(const char *path)
-	{
-		struct stat st;
-
-		check_eq(stat(path, &st), 0);
-		sum += (uint64_t)st.st_size;
-	}
-
-	sum = 0;
-	saved_each(folder, add);
-	return sum;
+	bytes = 0;
+	saved_each(folder, add_bytes);
+	return bytes;
 }
 
 static void since_writes_what_differs_and_keeps_the_rest(void)

@@ -136,6 +136,11 @@ static void as_nobody(void *arg)
 	saved_switch(VAS_HOME);
 }
 
+static void readable(const char *path)
+{
+	check_eq(chmod(path, 0644), 0);
+}
+
 static void owners_and_rights_are_kept(void)
 {
 	const char *name = tcase_name("roots"), *folder = saved_folder("none");
@@ -163,10 +168,6 @@ static void owners_and_rights_are_kept(void)
 	check_eq(attr.gid, 5);
 	saved_forget(given, given);
 	check_eq(chmod(open, 0755), 0);
-	void readable(const char *path)
-	{
-		check_eq(chmod(path, 0644), 0);
-	}
 	saved_each(open, readable);
 	tcase_join(tcase_spawn(as_nobody, args));
 	saved_remove(open);
