@@ -204,7 +204,7 @@ int seg_publish(int sid, const char *name);
  * -EEXIST: it, or another one that it overlaps or shares an aligned block of
  * 2 MiB with, is attached there already: to the VAS, or, if the first argument
  * is a handle, to the handle or its VAS.  What other processes attached to their
- * handles is in nobody's way: such a handle does not show the segment.
+ * handles is in no caller's way: such a handle does not show the segment.
  * -ENOENT: no such segment, VAS or handle.  -EACCES: the segment's mode does
  * not give these rights, or the VAS's no right to write.
  */
