@@ -51,7 +51,7 @@ static int pvvas_att_build(struct pvvas_att *att)
 			      att->rights, &att->view);
 }
 
-/* Nobody is in the view any more, or it was never placed. */
+/* No thread is in the view any more, or it was never placed. */
 static long pvvas_att_close(struct pvvas_att *att)
 {
 	long ret = att->view ? pvvas_view_free(att->view) : 0;

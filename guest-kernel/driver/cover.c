@@ -217,7 +217,7 @@ static int pvvas_cover_all(struct pvvas_proc *proc)
 }
 
 /*
- * Cover the current process.  If nobody else has the mm, current is the only
+ * Cover the current process.  If no other task has the mm, current is the only
  * task to cover, and no other one can be cloning.
  */
 int pvvas_cover(struct pvvas_proc *proc)

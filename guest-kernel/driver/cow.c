@@ -507,7 +507,7 @@ static int pvvas_moment_run(struct pvvas_moment *moment)
 }
 
 /*
- * Fill clones that exist, without pages, and that nobody can find.  Their sources
+ * Fill clones that exist, without pages, and that cannot be found.  Their sources
  * have a reference each.  -EAGAIN: begin again, with empty ones.
  */
 int pvvas_clone_pages(struct pvvas_clone *clones, u32 nr)

@@ -80,8 +80,8 @@ static struct pvvas_seg *pvvas_dump_shown(struct vm_area_struct *vma)
 }
 
 /*
- * Nobody outlives the dump with this memory.  The dumper's own threads are dying,
- * so whoever could make another task with it is looked at here.
+ * No task outlives the dump with this memory.  The dumper's own threads are dying,
+ * so those that could make another task with it are looked at here.
  */
 static bool pvvas_dump_is_last(struct mm_struct *mm)
 {
@@ -122,7 +122,7 @@ static vm_fault_t pvvas_dump_fault(struct vm_fault *vmf)
 	if (!(current->flags & PF_DUMPCORE) || current->mm != vmf->vma->vm_mm ||
 	    !pvvas_dump_is_last(current->mm))
 		return VM_FAULT_SIGBUS;
-	/* The dumper alone sets it.  A hole costs nobody the lock. */
+	/* The dumper alone sets it.  A hole does not cost the lock. */
 	seg = df->held;
 	if (seg && !xa_load(&seg->memory->pages,
 			    pvvas_dump_index(seg, vmf->pgoff)))

@@ -7,7 +7,7 @@
  * are freed by a kernel thread, one object after the other, for which no caller waits.
  *
  * What the hypervisor would not take back when its last user went is left over.
- * Nobody is there to get the error, and nothing that it may still show can be
+ * No caller is there to get the error, and nothing that it may still show can be
  * freed: so it stays as it is, counted and charged, and is tried again until it
  * goes.  The module stays as long.
  */
@@ -116,7 +116,7 @@ static void pvvas_leftover_again(struct work_struct *work)
 }
 
 /*
- * The end of an object that nobody can find any more: @end takes away KVM's
+ * The end of an object that cannot be found any more: @end takes away KVM's
  * half and then frees the rest.  False: KVM's half stays, nothing was done.
  * pvvas_lock is held, each time.
  */

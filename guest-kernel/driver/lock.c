@@ -209,7 +209,7 @@ static void pvvas_lock_kick_more(struct work_struct *work)
 	pvvas_lock_put(lock);
 }
 
-/* Nobody waits before @w that it may not be in with. */
+/* No thread waits before @w that @w may not be in with. */
 static bool pvvas_lock_turn(struct pvvas_seglock *lock,
 			    const struct pvvas_lock_waiter *me)
 {
@@ -241,7 +241,7 @@ static int pvvas_word_check(struct pvvas_seglock *lock, u32 word, u32 number)
 		return -EDEADLK;
 	if (pvvas_holder_lives(writer))
 		return -EBUSY;
-	/* It died, or the number is nobody's. */
+	/* The thread died, or the number is no thread's. */
 	try_cmpxchg(lock->word, &word,
 		    (word & ~PVVAS_LOCK_OWNER) | PVVAS_LOCK_DIED);
 	return -EAGAIN;
@@ -321,7 +321,7 @@ static int pvvas_lock_try(struct pvvas_seglock *lock, struct pvvas_holder *me,
 
 /*
  * How long a thread sleeps before it looks at the word again: a number in there
- * that its owner never took the lock with is told of by nobody when that dies.
+ * that its owner never took the lock with goes unreported when that owner dies.
  */
 #define PVVAS_LOCK_LOOK		NSEC_PER_SEC
 
@@ -389,7 +389,7 @@ static int pvvas_lock_take_locked(struct pvvas_seglock *lock,
 /*
  * What has been taken stays taken only while the process has the lock mapped:
  * another thread may have unmapped it meanwhile, and then the thread's death
- * would tell nobody.
+ * would not be told.
  */
 static int pvvas_lock_keep(struct pvvas_proc *proc, struct pvvas_seglock *lock,
 			   struct pvvas_holder *me, u32 *hold, u32 element)
@@ -459,7 +459,7 @@ static int pvvas_lock_release_locked(struct pvvas_seglock *lock, u32 number)
 		if (pvvas_word_writer(word) != number || i++ == PVVAS_LOCK_ROUNDS)
 			return -EPERM;
 		new = word & (PVVAS_LOCK_WAITERS | PVVAS_LOCK_LOST);
-		/* nobody has said that the data are in order */
+		/* no thread has said that the data are in order */
 		if (word & PVVAS_LOCK_DIED)
 			new |= PVVAS_LOCK_LOST;
 	} while (!try_cmpxchg(lock->word, &word, new));

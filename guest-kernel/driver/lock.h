@@ -8,7 +8,7 @@
  *			  the word
  *   proc->holders_lock   the list of holders and their pages, to read them
  * The last two are taken on behalf of other processes, which shall not wait for a
- * thread that gets no CPU time: nobody sleeps or is preempted with them.
+ * thread that gets no CPU time: no holder sleeps or is preempted.
  */
 #ifndef PVVAS_LOCK_H
 #define PVVAS_LOCK_H
@@ -61,7 +61,7 @@ struct pvvas_lock_map {
 /**
  * struct pvvas_holder - a thread that can take locks
  * @node: in proc->holders
- * @number: in the words of locks; not 0, and nobody else's while the thread
+ * @number: in the words of locks; not 0, and no other thread's while this one
  *	lives
  * @pages: of its array
  */

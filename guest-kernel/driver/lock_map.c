@@ -90,7 +90,7 @@ static void pvvas_lock_vm_close(struct vm_area_struct *vma)
 		spin_lock(&lock->lock);
 		list_del(&map->node);
 		spin_unlock(&lock->lock);
-		/* As if all threads had died: later nobody would be told. */
+		/* As if all threads had died: later no death would be told. */
 		list_for_each_entry(holder, &proc->holders, node)
 			pvvas_lock_owner_died(lock, holder->number);
 	}
@@ -131,7 +131,7 @@ static int pvvas_private_vma(struct vm_area_struct *vma)
 	return 0;
 }
 
-/* Nobody but the driver ever writes to it. */
+/* Only the driver ever writes to it. */
 static int pvvas_lock_gone_mmap(struct pvvas_seglock *lock,
 				struct vm_area_struct *vma)
 {
@@ -434,7 +434,7 @@ void pvvas_locks_thread_died(struct pvvas_thread *t)
 {
 	struct pvvas_proc *proc = t->proc;
 
-	/* Nobody gives a dead thread one. */
+	/* A dead thread gets none. */
 	if (!READ_ONCE(t->holder))
 		return;
 	mutex_lock(&proc->locks_mutex);
@@ -497,7 +497,7 @@ int pvvas_seg_locking(struct pvvas_ioc_seg_locking *arg)
 	} else {
 		if (arg->on && !seg->lockable) {
 			swap(seg->lock, lock);
-			/* before anybody finds the other one */
+			/* before a thread finds the other one */
 			if (lock)
 				WRITE_ONCE(*lock->gone, 1);
 		}

@@ -434,7 +434,7 @@ int pvvas_object_delete(struct pvvas_ioc_id *arg, u32 kind)
 	return ret;
 }
 
-/* The process is gone: so are its anonymous objects that nobody else uses. */
+/* The process is gone: so are its anonymous objects that no other process uses. */
 void pvvas_objects_disown(struct pvvas_proc *proc)
 {
 	struct pvvas_object *obj;

@@ -5,7 +5,7 @@
  * Rights are given late and taken at once: what a fault finds missing is
  * decided here, page by page; whatever lowers rights (protect.c, cow.c) does so
  * in the tables, and never has to raise any.  A page is shown writable only if it is
- * nobody else's (no PVVAS_COW), known to be written (no PVVAS_CLEAN) and not
+ * not shared (no PVVAS_COW), known to be written (no PVVAS_CLEAN) and not
  * protected.
  *
  * Clones share pages by the page's own count (cow.c).  A count of one under the
@@ -304,7 +304,7 @@ static bool pvvas_page_wanted(const struct pvvas_seg *seg, u32 access)
 	       pvvas_object_mode(&seg->obj) & PVVAS_WRITE;
 }
 
-/* Nobody's page, for a reader.  It goes when there is one: pvvas_zeroes_hide(). */
+/* The page of zeroes, for a reader.  It goes when there is one: pvvas_zeroes_hide(). */
 static int pvvas_page_zero(struct pvvas_seg *face, pgoff_t index)
 {
 	face->memory->zeroes = true;
@@ -522,7 +522,7 @@ static void pvvas_pages_freed(struct pvvas_seg *mem, s64 nr)
 	atomic64_sub(nr, &pvvas_counts.freeing);
 }
 
-/* Those of a segment that nobody finds any more. */
+/* Those of a segment that cannot be found any more. */
 void pvvas_pages_free(struct pvvas_seg *mem)
 {
 	struct page *page;

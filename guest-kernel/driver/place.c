@@ -15,7 +15,7 @@ INTERVAL_TREE_DEFINE(struct pvvas_seg, placed, u64, placed_last,
 		     PVVAS_SEG_START, PVVAS_SEG_LAST, static __maybe_unused,
 		     pvvas_placed)
 
-/* The same, of those for whom one user is charged. */
+/* The same, of those that one user is charged for. */
 INTERVAL_TREE_DEFINE(struct pvvas_seg, users, u64, users_last,
 		     PVVAS_SEG_START, PVVAS_SEG_LAST, static __maybe_unused,
 		     pvvas_users)

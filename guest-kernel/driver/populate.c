@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * All pages of a segment at once, when it is made: new ones, or those of a file
- * of hugetlbfs.  The segment is not published yet: nobody else adds any.
+ * of hugetlbfs.  The segment is not published yet: no other thread adds any.
  */
 #include <linux/mm.h>
 #include <linux/sched/mm.h>

@@ -140,7 +140,7 @@ struct pvvas_vas {
  * @end: end of the segment rounded up to PVVAS_BLOCK
  * @tree: its tables (ept.c)
  * @placed: among all segments by address, once @end is set; with @placed_last
- * @users: likewise, among those for whom @obj.charged is; with @users_last
+ * @users: likewise, among those of the same @obj.charged; with @users_last
  * @memory: whose pages it shows: itself, or the one that it is a second face of
  * @shift: number of a page of the memory less that of the segment: the former counts
  *	in @pages, the latter in tables and protections; a multiple of those in a block

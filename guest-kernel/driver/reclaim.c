@@ -5,7 +5,7 @@
  * A segment that has a limit is reclaimable.  A pager waits until more is resident
  * than that, or the kernel is short of memory (a shrinker), or a page could not be
  * had, and then takes pages out of the segment with their content.  Nothing waits for
- * the pager: a limit that it does not keep stops nobody.
+ * the pager: a limit that it does not keep stops no thread.
  *
  * Which pages: those that were not accessed for the longest time, as a clock knows.
  * The hand goes round the pages.  One that was accessed since it came by last becomes

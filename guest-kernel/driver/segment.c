@@ -153,7 +153,7 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 		seg->locked = seg->length;
 	pvvas_unlock();
 
-	/* Its range is taken; nobody else can find it. */
+	/* Its range is taken; no other process can find it. */
 	if (!ret)
 		ret = pvvas_seg_make(seg);
 	if (!ret && arg->flags & (PVVAS_CREATE_POPULATE | PVVAS_CREATE_LOCK))
@@ -194,7 +194,7 @@ static bool pvvas_seg_later(const struct pvvas_seg *seg)
 	       pvvas_memcg_room(seg->memcg, seg->freeing);
 }
 
-/* From now on its pages are nobody's quota. */
+/* From now on its pages count in no quota. */
 static void pvvas_seg_free_begin(struct pvvas_seg *seg)
 {
 	s64 bytes = atomic64_xchg(&seg->resident, 0);
@@ -235,7 +235,7 @@ static bool pvvas_seg_end(struct pvvas_leftover *left)
 	return true;
 }
 
-/* The last reference is gone: nobody finds it, and no thread sees it. */
+/* The last reference is gone: it is not found, and no thread sees it. */
 void pvvas_seg_free(struct pvvas_seg *seg)
 {
 	struct pvvas_seg *mem = seg->memory;

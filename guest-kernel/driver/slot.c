@@ -7,7 +7,7 @@
  *
  *   - a thread that does not run: its struct pvvas_thread says so;
  *   - a thread that runs: only its CPU knows, from the identity page, since
- *     VMFUNC tells nobody.  So each CPU is asked, by an interrupt.
+ *     VMFUNC tells nothing.  So each CPU is asked, by an interrupt.
  *
  * With proc->moving set and each CPU interrupted once, no thread of the process
  * goes from the first kind to the second until moving is clear again
@@ -18,7 +18,7 @@
  * refuses to put it back the slot stays its own, empty: a thread that goes back
  * to it finds the plain view, and not another one.
  *
- * Where the current thread is the only one, as it mostly is, there is nobody to ask.
+ * Where the current thread is the only one, as it mostly is, no CPU is to be asked.
  *
  * Preemption is off while moving is set: a thread that waits for it does so on
  * another CPU, with interrupts on, and answers.
@@ -79,7 +79,7 @@ static int pvvas_slot_occupied(struct pvvas_att *att)
 	return READ_ONCE(poll.leaving) ? -EAGAIN : 0;
 }
 
-/* Nobody but the current thread could enter a view of the process. */
+/* Only the current thread could enter a view of the process. */
 static bool pvvas_slot_alone(struct pvvas_proc *proc)
 {
 	struct pvvas_thread *t;

@@ -76,7 +76,7 @@ static void pvvas_used_set(struct page *page, u32 first, u32 end)
 	*pvvas_page_index(page) = first | end << 16;
 }
 
-/* NULL: nobody does.  RCU. */
+/* NULL: no cgroup pays.  RCU. */
 static struct mem_cgroup *pvvas_payer(void)
 {
 #ifdef CONFIG_MEMCG

@@ -162,7 +162,7 @@ static void pvvas_kill(void)
 
 /*
  * Interrupts off.  False if the hypervisor refuses the context, or the machine
- * reboots: then no list of anybody should stay loaded.  If it refuses that, too,
+ * reboots: then no process's list should stay loaded.  If it refuses that, too,
  * the CPU stays in the plain view of the list that it had.
  */
 static bool pvvas_load(struct pvvas_cpu *cpu, u64 ctx)

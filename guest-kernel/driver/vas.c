@@ -95,8 +95,8 @@ void pvvas_vas_free(struct pvvas_vas *vas)
 
 /*
  * What a process attached to its own handle stays, whatever is attached to the
- * VAS: the view of that handle does not show what overlaps it, and nobody else
- * has to care.
+ * VAS: the view of that handle does not show what overlaps it, and others
+ * need not care.
  */
 bool pvvas_link_hidden(struct pvvas_att *att, const struct pvvas_link *link)
 {

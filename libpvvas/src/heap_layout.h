@@ -15,7 +15,7 @@
  *   small block  allocate: clear a bit         free: set a bit
  *
  * Splitting stores the new run's word first, inside of the old run, where
- * nobody looks, and then shortens the old one; joining is the reverse.
+ * no thread looks, and then shortens the old one; joining is the reverse.
  *
  * Blocks of slabs are taken and given by compare and exchange alone.  A word
  * names the size of its blocks, so that whatever happens between load and

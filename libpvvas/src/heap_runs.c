@@ -70,7 +70,7 @@ static unsigned int bin_from(const struct pvvas_heap *h, unsigned int bin)
 
 void pvvas_heap_run_index(const struct pvvas_heap *h, uint32_t g, uint32_t n)
 {
-	/* nobody looks for the end of the last run */
+	/* the end of the last run is never looked for */
 	if (n > 1 && g + n < h->end)
 		heap_set_word(h, g + n - 1, WORD(KIND_TAIL, n));
 	bin_insert(h, g, n);

@@ -41,7 +41,7 @@ struct seglock_hold {
 };
 
 #define SEGLOCK_EXCLUSIVE	(1U << 0)
-/* a writer has died, and nobody has said that all is well */
+/* a writer has died, and no thread has said that all is well */
 #define SEGLOCK_DIED		(1U << 1)
 /* taken by the switch that is being made */
 #define SEGLOCK_FRESH		(1U << 2)
@@ -202,7 +202,7 @@ static inline void seglock_release(struct lock_thread *me, unsigned int i)
 	__atomic_store_n(&hold->lock, NULL, __ATOMIC_RELEASE);
 }
 
-/* The data are in order again; -EINVAL if nobody had died, or held shared. */
+/* The data are in order again; -EINVAL if no thread had died, or held shared. */
 int seglock_consistent(struct seglock_hold *hold);
 
 #endif /* PVVAS_SEGLOCK_H */

@@ -23,7 +23,7 @@ struct asked {
 	bool lives[ASKED];
 };
 
-/* Of whom nothing is known, nothing is taken away. */
+/* From a process of which nothing is known, nothing is taken away. */
 static bool alive(uint64_t process, struct asked *asked)
 {
 	unsigned int i = process % ASKED;

@@ -46,7 +46,7 @@ int soft_lock_thread(uint32_t *number)
 	return soft_token(&token);
 }
 
-/* Nobody looks at it. */
+/* The software backend does not look at it. */
 int soft_map_array(size_t bytes, void **array)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -208,7 +208,7 @@ static int release(const struct pvvas_ioc_lock *arg)
 	mine = find(arg->lock);
 	seg = soft_object(PVVAS_KIND_SEG, arg->lock);
 	if (mine) {
-		/* nobody has said that the data are in order */
+		/* no thread has said that the data are in order */
 		if (seg && mine->how == SOFT_HOLD_EXCLUSIVE &&
 		    seg->lock_state & PVVAS_LOCK_DIED)
 			seg->lock_state = PVVAS_LOCK_LOST;

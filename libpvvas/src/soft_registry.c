@@ -402,7 +402,7 @@ bool soft_is_part(const struct soft_object *seg)
 	return seg->shift || (whole && whole->length != seg->length);
 }
 
-/* The file that @to was made with is nobody's. */
+/* The file that @to was made with has no owner. */
 bool soft_same_range(const struct soft_object *a, const struct soft_object *b)
 {
 	return soft_same_memory(a, b) && a->shift == b->shift &&

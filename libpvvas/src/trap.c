@@ -5,7 +5,7 @@
  *
  * The handler takes no lock: it reads a table that is never changed, only
  * replaced.  It counts itself while it reads, and an old table is freed once a
- * call of seg_trap() sees that nobody does.
+ * call of seg_trap() sees that no thread reads it.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -39,7 +39,7 @@ static struct table *old_tables;	/* under the lock */
 static struct sigaction before;
 static bool installed;
 
-/* A write, as the page fault's error code says; on others nobody knows. */
+/* A write, as the page fault's error code says; on others it is unknown. */
 static bool is_write(const void *context)
 {
 #if defined(__x86_64__)

@@ -150,7 +150,7 @@ struct pvvas_ioc_name {
  * @size: sizeof(struct pvvas_ioc_id)
  * @id: DELETE: the object whose name goes away; it lives on until its last user
  *	goes.  LOCK_RESET: a segment that was lockable once, and that the caller
- *	owns: its lock is as new, whoever died in it.  -EBUSY if a thread holds
+ *	owns: its lock is as new, whatever died in it.  -EBUSY if a thread holds
  *	it exclusively, -EINVAL if it never was lockable.  UNTRACK: a segment that
  *	the caller may write to: SEG_DIRTY and SEG_ACCESSED begin anew, and until
  *	then cost nothing
@@ -287,8 +287,8 @@ struct pvvas_publish_row {
  * @nr: in, rows, 1 to PVVAS_MAX_ROWS
  * @rows: address of an array of struct pvvas_publish_row
  *
- * As PVVAS_IOC_VAS_PUBLISH and _SEG_PUBLISH, for all of them or for none: nobody
- * finds one without the others.
+ * As PVVAS_IOC_VAS_PUBLISH and _SEG_PUBLISH, for all of them or for none: no
+ * process finds one without the others.
  */
 struct pvvas_ioc_publish_all {
 	__u32 size;

@@ -13,7 +13,7 @@
  * @size: sizeof(struct pvvas_ioc_seg_locking)
  * @seg: the segment; the caller owns it
  * @on: 1: it is lockable, with a new lock unless it was already; 0: it is not,
- *	for who attaches it later: others go on using the lock that it had
+ *	for processes that attach it later: others go on using the lock that it had
  * @state: how a new lock begins: PVVAS_LOCK_DIED, as if a thread had died that
  *	held it; PVVAS_LOCK_LOST; or 0.  -EBUSY, and no change, where @on makes
  *	no new lock
@@ -26,8 +26,8 @@ struct pvvas_ioc_seg_locking {
 };
 
 /*
- * The lock of a lockable segment: one word, which whoever may write to the
- * segment can write, and others can read; and for each thread an array of its
+ * The lock of a lockable segment: one word, which a process that may write
+ * to the segment can write, and others can read; and for each thread an array of its
  * own, where it puts the numbers of the locks that it holds shared.  Which
  * element is for which lock, the process says when it maps the word.  The driver
  * alone reads the arrays of others.
@@ -52,7 +52,7 @@ struct pvvas_ioc_seg_locking {
 #define PVVAS_LOCK_OWNER	0x0fffffffU	/* number of a thread */
 #define PVVAS_LOCK_READERS	(1U << 28)	/* threads may hold it shared */
 #define PVVAS_LOCK_DIED		(1U << 29)	/* a thread died that held it */
-#define PVVAS_LOCK_LOST		(1U << 30)	/* and nobody repaired the data */
+#define PVVAS_LOCK_LOST		(1U << 30)	/* and no thread repaired the data */
 #define PVVAS_LOCK_WAITERS	(1U << 31)	/* others wait in the driver */
 
 #define PVVAS_LOCK_BYTES	4096
@@ -112,7 +112,7 @@ struct pvvas_ioc_lock_thread {
  * @flags: PVVAS_LOCK_EXCLUSIVE, PVVAS_LOCK_TRY
  * @lock: its number, of one that the process has mapped
  * @state: in, 0; out, TAKE: PVVAS_LOCK_DIED if a thread died that held it
- *	exclusively and nobody has said since that the data are in order
+ *	exclusively and no thread has said since that the data are in order
  * @deadline: TAKE: nanoseconds of CLOCK_MONOTONIC, or PVVAS_NO_DEADLINE; else 0
  *
  * TAKE, shared, puts the number into the lock's element of the caller's array,

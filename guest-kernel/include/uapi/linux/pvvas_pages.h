@@ -99,7 +99,7 @@ struct pvvas_ioc_segs_clone {
  * the next access finds zeroes, or asks the pager; -EOPNOTSUPP for memory of
  * hugetlbfs, -EINVAL for a segment that is locked into memory.  READ copies what is
  * there, and zeroes for pages without memory, or -ENXIO if a pager has them; -EACCES for
- * a page that a protection lets nobody read.
+ * a page that a protection lets no process read.
  */
 struct pvvas_ioc_range {
 	__u32 size;
