@@ -66,7 +66,7 @@ hash_tree() {
 	done | sha256sum | cut -c1-16
 }
 
-# source_git COMMAND...: git of this clone, whoever owns it; fails in sources that are no clone.
+# source_git COMMAND...: git of this clone, whichever user owns it; fails in sources that are no clone.
 source_git() {
 	[ "$(git -c safe.directory="$ROOT" -C "$ROOT" rev-parse --show-toplevel 2>/dev/null)" = "$ROOT" ] &&
 		git -c safe.directory="$ROOT" -C "$ROOT" "$@"

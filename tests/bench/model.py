@@ -16,7 +16,7 @@ GROUPS = ("switching", "locking", "building", "attaching", "filling")
 
 
 def vmfuncs(row):
-    """How many VMFUNCs an operation has: by its name, since nobody counts them."""
+    """How many VMFUNCs an operation has: by its name, since they are not counted."""
     if row["group"] == "locking":    # in and out
         return 2 if row["params"]["lock"].startswith(("vas_", "none")) else 0
     return 1 if row["name"].startswith(("vas_switch", "bare_vmfunc")) else 0

@@ -52,7 +52,7 @@ static void a_write_through_a_read_only_attachment_is_sigsegv_there(void)
 
 	two_views(&rw, &ro);
 	check_eq(vas_switch(ro), 0);
-	/* a page that nobody has touched, then one that the writer has filled */
+	/* a page that no process has touched, then one that the writer has filled */
 	refused_write(BASE + 12345);
 	check_eq(BASE[12345], 0);
 	refused_write(BASE + 12345);
@@ -167,7 +167,7 @@ static void the_identity_page_is_read_only(void)
 	check_eq(vas_current(), vh);
 	check_eq(vas_switch(VAS_HOME), 0);
 	refused_write(page + 8);
-	/* the rest of the first GiB belongs to nobody */
+	/* the rest of the first GiB belongs to no segment */
 	refused_read(page + 4096);
 	refused_read(page + GIB - 1);
 }

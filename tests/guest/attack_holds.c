@@ -59,7 +59,7 @@ static void note_slowest(struct scene *s, long took)
  * Pagers.
  */
 
-/* What has no memory has none to give, whoever waits for it to be wanted. */
+/* What has no memory has none to give, whatever waits for it to be wanted. */
 static void wait_with_nothing(void *arg)
 {
 	struct scene *s = arg;
@@ -123,7 +123,7 @@ static void *wait_and_again(void *arg)
 	return NULL;
 }
 
-/* Very many who may write wait for the limit, and do so again. */
+/* Very many that may write wait for the limit, and do so again. */
 static void wait_in_a_crowd(void *arg)
 {
 	struct scene *s = arg;

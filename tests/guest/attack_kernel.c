@@ -279,7 +279,7 @@ static void dump(struct mine *m)
 	int vh;
 
 	if (!pid) {
-		/* whoever is killed takes it along */
+		/* a process that is killed takes it along */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		signal(SIGABRT, SIG_DFL);
 		setrlimit(RLIMIT_CORE, &most);
@@ -452,7 +452,7 @@ static long end(struct scene *s, int i)
 	return tcase_microseconds() - before;
 }
 
-/* Those of whoever was killed before it came to delete them, too. */
+/* Those of processes that were killed before they deleted them, too. */
 static void clean(struct scene *s)
 {
 	int sid = 0;

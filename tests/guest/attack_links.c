@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Links against those who use them: segments that share a GiB or go over the borders of
- * tables come and go while others access them; attachments with private segments come
- * and go while a segment is linked.  What is gone is seen by nobody, what is there by
- * all, with the rights that it was linked with.
+ * Links against their users: segments that share a GiB or go over the borders of tables
+ * come and go while others access them; attachments with private segments come and go
+ * while a segment is linked.  What is gone is seen by no process, what is there by all,
+ * with the rights that it was linked with.
  *
  * Usage: attack_links [SEED [ROUNDS]]
  */

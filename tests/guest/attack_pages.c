@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two users who may write to the same segments take pages out of them, put others in,
+ * Two users that may write to the same segments take pages out of them, put others in,
  * move, clone, protect and read them, all at once, with signals in the middle of their
  * calls, and are killed.  Each word that they see is one that was written there, or 0,
  * never one of memory that was another process's, and nothing is left.
@@ -209,7 +209,7 @@ static void read_by_request(struct mine *m, int sid, size_t offset)
 		look_all(m, page);
 }
 
-/* Pages that were just freed are somebody else's. */
+/* Pages that were just freed are another user's. */
 static void secrets(void)
 {
 	size_t n = 2 * MIB, i;

@@ -154,7 +154,7 @@ static void die_with_core(void *arg)
 		pause();
 }
 
-/* Which marks the core of a stranger holds who attached the VAS: bits. */
+/* Which marks the core of a stranger holds that attached the VAS: bits. */
 static unsigned int marks_in_core(struct scene *s)
 {
 	unsigned int found = 0;
@@ -266,7 +266,7 @@ static void who_may_only_read_clones_nothing_that_is_protected(void)
 	check_eq(seg_protect(s->sid, BASE + 2 * MIB, PAGE, PROT_NONE), 0);
 	s->protected = true;
 	tcase_run(clone_all, s);
-	/* who may write could take the protection away */
+	/* a process that may write could take the protection away */
 	check_eq(seg_delete(check_id(seg_clone(s->sid))), 0);
 	check_eq(seg_protect(s->sid, BASE + 2 * MIB, PAGE, PROT_READ | PROT_WRITE), 0);
 	s->protected = false;
@@ -371,7 +371,7 @@ struct part {
 	int face;
 };
 
-/* Who may write to a part says nothing of what holds for the rest. */
+/* The right to write to a part says nothing of the rest. */
 static void decide_for_all(void *arg)
 {
 	const struct part *p = arg;

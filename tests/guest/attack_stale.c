@@ -174,7 +174,7 @@ static int own_view(int sid)
 	return vh;
 }
 
-/* Pages that were just freed are somebody's again, with secrets in them. */
+/* Pages that were just freed are in use again, with secrets in them. */
 static void refill(void)
 {
 	size_t size = 2 * SIZE, at;

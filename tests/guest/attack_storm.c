@@ -334,7 +334,7 @@ static void attack(void *arg)
 	}
 }
 
-/* One step of the owner's work, which nobody changes. */
+/* One step of the owner's work, which no other changes. */
 static void work(struct scene *s, int vh, long n)
 {
 	static const size_t at[] = { 0, 3 * PAGE, MIB, OWNED - PAGE };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An unprivileged user who races the driver's calls with each other, and with
+ * An unprivileged user that races the driver's calls with each other, and with
  * what the kernel does to a process: nothing of the owner's changes, nothing is
  * left behind, and the kernel says nothing (the runner looks).
  */

@@ -2,8 +2,8 @@
 /*
  * `begin_storm [SECONDS [SEED]]`: processes begin while their threads do what a
  * scheduler finds hardest: sleep shortly, exit, fork, share their memory with other
- * processes, change CPUs and policies, are stopped, execute another program, or
- * are killed.  Whoever is there by then keeps its view across its sleeps, and nothing
+ * processes, change CPUs and policies, are stopped, execute another program, or are
+ * killed.  A thread that is there by then keeps its view across its sleeps, and nothing
  * is left.
  */
 #include <errno.h>

@@ -181,7 +181,7 @@ static char *functions_while(bool others, pid_t *by)
 	return file_contents(TRACING "trace");
 }
 
-/* Which functions of the driver run, and for whom: the function tracer knows. */
+/* Which functions of the driver run, and for which task: the function tracer knows. */
 static void no_hook_runs_for_tasks_without_views(void)
 {
 	char who[32], *text;
@@ -192,11 +192,11 @@ static void no_hook_runs_for_tasks_without_views(void)
 	file_put(TRACING "tracing_on", "0");
 	file_put(TRACING "set_ftrace_filter", ":mod:pvvas");
 	file_put(TRACING "current_tracer", "function");
-	/* while nobody uses a VAS: nothing at all, for anybody */
+	/* while no process uses a VAS: nothing at all, for any */
 	text = functions_while(false, &by);
 	lines_of(text, "pvvas_", "", &all);
 	check_eq(all, 0);
-	/* while somebody does: one look at each fork */
+	/* while one does: one look at each fork */
 	text = functions_while(true, &by);
 	snprintf(who, sizeof(who), "-%d ", by);
 	forks = lines_of(text, who, "pvvas_newtask", &all);

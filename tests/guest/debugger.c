@@ -320,7 +320,7 @@ static void what_is_taken_away_is_not_read_by_way_of_the_dump(void)
 	check_eq(seg_detach(b->vid, sid), 0);
 	check_eq(pread(fd, &c, 1, (off_t)(at + MIB)), -1);
 	close(fd);
-	/* nor does it keep the memory from who pays for it */
+	/* nor does it keep the memory from the one that pays for it */
 	check_eq(seg_delete(sid), 0);
 	check_eq(pvvas_stats(&st), 0);
 	check_eq(st.segs, 0);

@@ -534,7 +534,7 @@ static void end_in(void *arg)
 	*word = 1;
 	enter(b);
 	*word = 2;
-	/* nobody can wait for such a thread */
+	/* such a thread cannot be waited for */
 	check_eq(pthread_create(&thread, NULL, end_with_a_word,
 				*(int *)arg == 2 ? &b : &a), 0);
 	for (i = 0; i < 2000; i++) {

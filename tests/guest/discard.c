@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory that a segment gives back: what is then read, by whom, and who keeps it; and
- * what a pager writes out.
+ * Memory that a segment gives back: what is then read, by which process, and which
+ * keeps it; and what a pager writes out.
  */
 #include <errno.h>
 #include <fcntl.h>

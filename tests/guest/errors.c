@@ -49,7 +49,7 @@ static void pages_of_segments_that_may_only_be_read_are_eacces(void)
 		struct seg_attr a = { .size = sizeof(a), .mode = 0444,
 				      .valid = VAS_ATTR_MODE };
 
-		/* as somebody else */
+		/* as another user */
 		check_eq(seg_ctl(sid, SEG_CTL_SETATTR, &a), 0);
 		if (pvvas_probe(PVVAS_FEATURE_DRIVER) != PVVAS_YES)
 			return;

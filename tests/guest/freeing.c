@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The end of large segments: a kernel thread frees them, who deletes one does not wait,
+ * The end of large segments: a kernel thread frees them, the deleter does not wait,
  * and the counters say what is left.  Where memory is short nothing waits to be freed.
  */
 #include <errno.h>
@@ -33,7 +33,7 @@ static struct pvvas_stats counters(void)
 	return stats;
 }
 
-/* What this thread has run, not who ran meanwhile; nanoseconds. */
+/* What this thread has run, not others meanwhile; nanoseconds. */
 static uint64_t own_time(void)
 {
 	struct timespec ts;
@@ -135,7 +135,7 @@ static void what_waits_to_be_freed_is_in_no_quota(void)
 	wait_for_end();
 }
 
-/* The cgroup would be full, and somebody in it killed, if the old ones were there. */
+/* The cgroup would be full, and a process in it killed, if the old ones were there. */
 static void make_in_a_cgroup(void *arg)
 {
 	int i, sid;

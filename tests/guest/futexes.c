@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Futexes in the window.  Operations that write to an address where the view refuses
- * answer -EFAULT, and nobody spins in the kernel.  Private ones work between threads
+ * answer -EFAULT, and no thread spins in the kernel.  Private ones work between threads
  * of a process, in each VAS by itself.
  */
 #include <errno.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Random ioctls by a user who may do nothing special: `ioctl_fuzz [SEED [CALLS]]`.
+ * Random ioctls by a user that may do nothing special: `ioctl_fuzz [SEED [CALLS]]`.
  *
  * What belongs to root and is closed to others must be untouched afterwards, and
  * nothing may stay behind.
@@ -99,7 +99,7 @@ static void wander(void)
 	vas_switch(VAS_HOME);
 }
 
-/* Nobody may have got what root keeps to itself. */
+/* No user may have got what root keeps to itself. */
 static void nothing_gained(unsigned long request, const union arg *a)
 {
 	uint32_t i;

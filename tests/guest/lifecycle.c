@@ -156,7 +156,7 @@ static void wait_for_more(atomic_int *counter)
 		usleep(1000);
 }
 
-/* What is in use stays, what is not goes, and nobody meets half a driver. */
+/* What is in use stays, what is not goes, and no call meets half a driver. */
 static void a_driver_goes_and_comes_beside_processes_that_start(void)
 {
 	struct traffic *t = tcase_shared(sizeof(*t));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Lockable segments: who may be in a VAS with whom.
+ * Lockable segments: which threads may be in a VAS together.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A lockable segment with two numbers in it that are the same when nobody is in
- * the middle of a change; and what becomes of them when somebody dies there.
+ * A lockable segment with two numbers in it that are the same when no thread is in
+ * the middle of a change; and what becomes of them when a thread dies there.
  */
 #ifndef LOCKS_H
 #define LOCKS_H
@@ -30,7 +30,7 @@ struct stage {
 	int sid;
 	atomic_int inside;
 	atomic_bool leave;
-	atomic_int died;	/* how often somebody was told */
+	atomic_int died;	/* how often a thread was told */
 };
 
 static inline struct stage *new_stage(void)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a process that may only read costs those who may write, with very many
+ * What a process that may only read costs those that may write, with very many
  * threads, or with threads that get next to no CPU time.
  */
 #include <errno.h>
@@ -251,7 +251,7 @@ static void *keep_an_array(void *arg)
 	check_eq(call(&crowd, PVVAS_IOC_LOCK_THREAD, &me), 0);
 	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, crowd.dev,
 		 (off_t)PVVAS_HOLDS_OFFSET);
-	/* it is the thread's all the same, and in nobody's size */
+	/* it is the thread's all the same, and in no process's size */
 	if (p != MAP_FAILED)
 		munmap(p, bytes);
 	else

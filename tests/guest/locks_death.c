@@ -101,7 +101,7 @@ static void a_lost_lock_is_made_new_by_its_owner(void)
 	check_eq(PAIR->a, 42);
 	check_eq(vas_switch(r), 0);
 	check_eq(vas_switch(VAS_HOME), 0);
-	/* nobody need have been told */
+	/* none need have been told */
 	die_inside(s, write_until_told);
 	check_eq(seg_ctl(s->sid, SEG_CTL_LOCK_RESET), 0);
 	check_eq(vas_switch(w), 0);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What those who may only read a lockable segment can do to those who may write
+ * What processes that may only read a lockable segment can do to those that may write
  * to it: hold the lock shared as long as they live, and nothing else.  And what
- * those who may write can do to the lock: make others wait, and nothing else.
+ * those that may write can do to the lock: make others wait, and nothing else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -84,7 +84,7 @@ static void a_reader_cannot_write_the_word(void)
 	works(vh);
 }
 
-/* Who may write the word says with that what it likes, and not that it is old. */
+/* A writer of the word says with that what it likes, and not that it is old. */
 static void a_writer_cannot_say_that_the_lock_is_gone(void)
 {
 	struct stage *s = new_stage();
@@ -192,7 +192,7 @@ static void fill_the_array(void *arg)
 	uint32_t n;
 	size_t i;
 
-	/* in, as everybody else; from then on nothing is as it should be */
+	/* in, as all others; from then on nothing is as it should be */
 	check_eq(call_lock(&a, PVVAS_IOC_LOCK_TAKE, 0), 0);
 	check_eq(a.array[0], a.open.lock);
 	for (n = 0;; n++) {
@@ -245,7 +245,7 @@ static void only_fill_the_array(void *arg)
 		pause();
 }
 
-/* The word says that nobody reads: it is not asked, and does not hold the lock. */
+/* The word says that none reads: it is not asked, and does not hold the lock. */
 static void a_number_in_an_array_alone_keeps_nobody_out(void)
 {
 	struct stage *s = new_stage();
@@ -332,7 +332,7 @@ static void attach_and_detach(void *arg)
 	}
 }
 
-/* Whoever makes the lock, or attaches, is stopped anywhere. */
+/* A process that makes the lock, or attaches, is stopped anywhere. */
 static void who_is_stopped_while_it_attaches_is_in_nobodys_way(void)
 {
 	struct stage *s = new_stage();
@@ -384,7 +384,7 @@ static void a_lock_whose_maker_is_stopped_is_there_or_not(void)
 	tcase_join_killed(pid, SIGKILL);
 }
 
-/* With the right to write: random words, faster than anybody can look. */
+/* With the right to write: random words, faster than they can be looked at. */
 static void scribble(void *arg)
 {
 	static const uint32_t some[] = {

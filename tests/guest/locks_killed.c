@@ -124,7 +124,7 @@ static void a_reader_may_die_at_any_instruction(void)
 	dies_anywhere(s, s->read_vid, false);
 }
 
-/* In the storm nobody hangs, and no death in the middle of a change is missed. */
+/* In the storm no process hangs, and no death in the middle of a change is missed. */
 static void come_and_go(void *arg)
 {
 	struct stage *s = arg;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Processes that say of the locks of segments what is not so, and what becomes
- * of those who share a lock with them, or a machine.
+ * of those that share a lock with them, or a machine.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,7 +59,7 @@ static void hold_elsewhere(void *arg)
 		pause();
 }
 
-/* A look at each thread: nobody makes the writer search. */
+/* A look at each thread: the writer is not made to search. */
 static void a_hold_counts_in_its_own_element_alone(void)
 {
 	struct stage *s = new_stage();
@@ -73,7 +73,7 @@ static void a_hold_counts_in_its_own_element_alone(void)
 	tcase_join_killed(pid, SIGKILL);
 }
 
-/* With the owner's number, or any word, whenever somebody looks. */
+/* With the owner's number, or any word, whenever a thread looks. */
 static void keep_writing(void *arg)
 {
 	struct stage *s = arg;
@@ -118,7 +118,7 @@ static void made_lockable_again_a_segment_is_rid_of_a_former_writer(void)
 	check_eq(seg_ctl(s->sid, SEG_CTL_LOCK_OFF), 0);
 	check_eq(seg_ctl(s->sid, SEG_CTL_LOCK_ON), 0);
 	atomic_store(&s->step, 1);
-	/* who has attached it before, and who does after, lock the same */
+	/* processes that attached it before and after lock the same */
 	for (i = 0; i < 100; i++)
 		works(before[i % 2]);
 	inside = tcase_spawn(stay_inside, s);

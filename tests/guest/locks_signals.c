@@ -223,7 +223,7 @@ static void stops(pid_t pid)
 	int status;
 
 	check_eq(waitpid(pid, &status, 0), pid);
-	/* a signal for who stops at a system call comes by way of its tracer */
+	/* a signal for a thread that stops at a system call comes by its tracer */
 	if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGUSR1) {
 		check_eq(ptrace(PTRACE_CONT, pid, NULL, SIGUSR1), 0);
 		check_eq(waitpid(pid, &status, 0), pid);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who unmaps the lock of a segment holds it no more, whether it lives on or not,
- * and does not get it if it waits for it.
+ * A process that unmaps the lock of a segment holds it no more, whether it lives on or
+ * not, and does not get it if it waits for it.
  */
 #include <errno.h>
 #include <pthread.h>

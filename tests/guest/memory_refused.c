@@ -45,7 +45,7 @@ struct outcome {
 
 /*
  * Blocks that are written to until there are no more: NULL, and not a signal.  Says
- * nothing, as a line of text would want memory as well, and nobody has any then.
+ * nothing, as a line of text would want memory as well, and there is none then.
  */
 static void malloc_until_null(int sid, struct outcome *o)
 {

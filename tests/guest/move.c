@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pages that move from one place to another: what is read at both, who keeps what, and
- * who pays.
+ * Pages that move from one place to another: what is read at both, which owner keeps
+ * what, and which one pays.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -243,7 +243,7 @@ static void both_sides_must_be_writable(void)
 
 static pthread_barrier_t barrier;
 
-/* Each page is a message that goes round: whoever moves it finds it whole. */
+/* Each page is a message that goes round: each mover finds it whole. */
 static void *move_round(void *arg)
 {
 	uintptr_t n = (uintptr_t)arg;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Many processes after one name; whose the objects are, and who may change them;
- * what the times of an object tell.
+ * Many processes after one name; the owners of objects, and their rights to change
+ * them; what the times of an object tell.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +49,7 @@ static int make(const struct race *r, const char *name)
 			vas_create(name, 0600);
 }
 
-/* Everybody makes it, everybody looks for it, everybody deletes it. */
+/* Each process makes it, looks for it and deletes it. */
 static void play(void *arg)
 {
 	struct race *r = arg;
@@ -224,7 +224,7 @@ static void as_stranger(void *arg)
 {
 	int vid = *(int *)arg;
 
-	/* who may write to it may not therefore change or delete it */
+	/* the right to write is none to change or delete it */
 	become(OTHER, OTHER);
 	check_eq(chmod_vas(vid, 0666), -EPERM);
 	check_eq(chgrp_vas(vid, OTHER), -EPERM);
@@ -252,7 +252,7 @@ static void with_chown(void *arg)
 	check_eq(chown_vas(vid, USER), 0);
 }
 
-/* root of a namespace of his own is nobody outside */
+/* root of a namespace of its own has no rights outside */
 static void in_user_namespace(void *arg)
 {
 	int vid = *(int *)arg, fd;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Nobody waits for what others do with their own memory, however much it is.
+ * No process waits for what others do with their own memory, however much it is.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -91,7 +91,7 @@ static uint64_t pages(void)
 	return stats.pages;
 }
 
-/* To the end of its pages, whoever frees them. */
+/* To the end of its pages, whichever thread frees them. */
 static int delete(int sid)
 {
 	uint64_t most = pages() - 128 * MIB / PAGE;

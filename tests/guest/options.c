@@ -159,7 +159,7 @@ static void an_attach_beside_a_neighbour_leaves_two_mib_whole(void)
 	before = counters();
 	check_eq(seg_attach(vid, sid), 0);
 	after = counters();
-	/* one for the neighbour, and none to split what nobody has touched there */
+	/* one for the neighbour, and none to split what was not touched there */
 	check(after.hv_flushes - before.hv_flushes <= 1);
 	check_eq(vas_switch(vh), 0);
 	for (i = 0; i < 8; i++)

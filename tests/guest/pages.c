@@ -520,7 +520,7 @@ static void a_written_page_is_found_behind_many_clean_ones(void)
 	static void *pages[10240];
 	static char page[PAGE];
 
-	/* who compares contents looks at all pages */
+	/* a comparison of contents looks at all pages */
 	tcase_need(PVVAS_FEATURE_WRITES);
 	page[0] = 1;
 	check_eq(seg_populate(seg, BASE, 39 * MIB), 0);

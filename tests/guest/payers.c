@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who pays: what a reader does with a segment is at nobody's expense but its
- * own, whether it is counted by memory cgroups or by users.
+ * What a reader does with a segment is at its own expense,
+ * whether it is counted by memory cgroups or by users.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -107,7 +107,7 @@ static void clone_each_round(void *arg)
 			check_eq(BASE[at], round);
 		enter(VAS_HOME);
 	}
-	/* until it has been looked at who is charged */
+	/* until it has been looked at which one is charged */
 	await(pair, 8);
 }
 

@@ -137,7 +137,7 @@ static void a_profiler_makes_no_pages_and_is_not_stopped_by_none(void)
 
 	check_eq(vas_switch(vh), 0);
 	BASE[0] = 1;
-	/* a page of the segment that nobody has touched; and no segment */
+	/* a page of the segment that was not touched; and no segment */
 	f = profiled(BASE + 2 * MIB, 0);
 	check(f.in_spin > 10);
 	f = profiled(BASE + 64 * MIB, 0);

@@ -61,7 +61,7 @@ static void map_ids(pid_t pid, const char *file)
 	put_value(dir, file, "0 1000 1\n1 100000 100\n");
 }
 
-/* In a namespace of nobody's, under two of its ids. */
+/* In a user namespace that NOBODY makes, under two of its ids. */
 static void make_objects_as_many(void *arg)
 {
 	_Atomic int *turn = arg;
@@ -234,7 +234,7 @@ static void fill_attachments(void *arg)
 	(void)arg;
 	for (i = 0; i < 3; i++)
 		vh[i] = check_id(vas_attach(vid));
-	/* root, whom no quota of a user holds back */
+	/* root, which no quota of a user holds back */
 	check_eq(vas_attach(vid), -ENOSPC);
 	check_eq(vas_detach(vh[1]), 0);
 	check_id(vas_attach(vid));

@@ -274,7 +274,7 @@ static void memory_is_charged_to_the_cgroup_of_the_creator(void)
 	check(at >= 4 * MIB);
 	check(at <= 16 * MIB);
 	check(cgroup_bytes("small") >= (long)at);
-	/* outside nobody is short of anything */
+	/* outside nothing is short */
 	seg_attached(32 * MIB);
 	touch(0, 32 * MIB);
 	check_eq(vas_switch(VAS_HOME), 0);
@@ -285,7 +285,7 @@ static void memory_is_charged_to_the_cgroup_of_the_creator(void)
 	cgroup_remove("small");
 }
 
-/* Who writes for the process is told, and nobody is killed to make room. */
+/* A writer for the process is told, and none is killed to make room. */
 static void a_debugger_gets_no_more_than_the_cgroup_has(void)
 {
 	struct result *r = tcase_shared(sizeof(*r));

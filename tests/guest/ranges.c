@@ -157,7 +157,7 @@ static void what_is_done_to_a_range_holds_in_all_faces(void)
 	enter(VAS_HOME);
 }
 
-/* Who may write to a part alone does not say what holds for the rest. */
+/* The right to write to a part alone says nothing of the rest. */
 static void a_range_does_not_decide_for_the_whole(void)
 {
 	ranges();

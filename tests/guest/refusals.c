@@ -437,7 +437,7 @@ static void make_the_last_ids(void *arg)
 	check_eq(vas_delete(vid), 0);
 }
 
-/* It is no file of who has the id now. */
+/* It is no file of the process that has the id now. */
 static void hold_a_file_of_who_had_the_id(void *arg)
 {
 	struct vas_attr attr = { .size = sizeof(attr) };

@@ -232,7 +232,7 @@ static void what_is_saved_while_others_write_is_one_moment(void)
 	for (i = 0; i < 2; i++) {
 		race->vids[i] = tcase_vas(i ? b : a, 0600);
 		sids[i] = tcase_seg(i ? b : a, BASE, MIB, 0600);
-		/* the software backend stops nobody who takes no lock */
+		/* the software backend stops no thread that takes no lock */
 		if (locked)
 			check_eq(seg_ctl(sids[i], SEG_CTL_LOCK_ON), 0);
 		check_eq(seg_attach(race->vids[i], sids[i]), 0);
@@ -268,7 +268,7 @@ static void what_is_saved_while_others_write_is_one_moment(void)
 	saved_remove(folder);
 }
 
-/* Pairs that are equal whenever nobody has the lock. */
+/* Pairs that are equal whenever no thread has the lock. */
 struct locked {
 	int vid;
 	int sid;
@@ -381,7 +381,7 @@ static void a_held_lock_is_one_death_and_a_lost_one_is_lost(void)
 	check_eq(vas_detach(vh), 0);
 	saved_forget(name, name);
 
-	/* once more, and nobody repairs it */
+	/* once more, and it is not repaired */
 	check_eq(saved_load(folder, NULL), 0);
 	saved_track(name, name);
 	vh = check_id(vas_attach(vas_find(name)));

@@ -151,7 +151,7 @@ static void put_number(size_t at, uint32_t n)
 }
 
 /*
- * The group can be any: it lets others in, and its owner, who may let in whom it likes,
+ * The group can be any: it lets others in, and its owner, which may let in any other,
  * no further.  Nothing is done with a group's rights but that.
  */
 static void a_set_names_any_group_and_no_other_owner(void)

@@ -115,7 +115,7 @@ static void what_a_copy_would_not_have_is_refused(void)
 	saved_remove(folder);
 }
 
-/* Who may not read a segment cannot save it; nor own what is another user's. */
+/* A user that may not read a segment cannot save it, nor own another user's. */
 static void as_nobody(void *arg)
 {
 	const char *const *args = arg;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What a VAS shows: its own segments, the same in every process, for as long
- * as somebody wants them.
+ * as they are wanted.
  */
 #include <errno.h>
 #include <sched.h>

@@ -55,7 +55,7 @@ static void busy_elsewhere(void *arg)
 		check_eq(BASE[0], 9);
 		sched_yield();
 	}
-	/* nobody has written to the page that the other one reads into */
+	/* the page that the other one reads into has not been written to */
 	check_eq(BASE[2 * MIB], 0);
 	check_eq(vas_switch(VAS_HOME), 0);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Signs of life, as the driver gives them: a token lives as long as its thread
- * executes the program that asked for it, and nobody can change that.
+ * executes the program that asked for it, and no other can change that.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -292,7 +292,7 @@ static double seconds(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* Who makes it long does not hold up all others for it. */
+/* A user that makes it long does not hold up all others for it. */
 static void the_tool_lists_processes_with_what_they_have_attached(void)
 {
 	const char *name = tcase_name("v w");

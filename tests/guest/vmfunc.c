@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VMFUNC needs no privilege, so anybody may try it.  Whoever has no VAS gets a
+ * VMFUNC needs no privilege, so any process may try it.  One without a VAS gets a
  * signal, or nothing; in either case sees nothing.
  */
 #include <pthread.h>

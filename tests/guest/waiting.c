@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * seg_wait() and seg_wake(): a word is known by its memory, no wake-up is lost,
- * and nobody with fewer rights wakes, or takes a wake-up from, those with more.
+ * and none with fewer rights wakes, or takes a wake-up from, those with more.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -98,7 +98,7 @@ static void written_to(char *at)
 	close(fds[1]);
 }
 
-/* It takes the right to write from all mappings, and then looks who writes. */
+/* It takes the right to write from all mappings, and then looks for writes. */
 static void soft_dirty(void *arg)
 {
 	(void)arg;
@@ -265,7 +265,7 @@ static void advice_changes_nothing(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
-/* Whoever unmaps it in a view has lost the window, and nothing else. */
+/* A process that unmaps it in a view has lost the window, and nothing else. */
 static void a_process_may_unmap_its_window(void)
 {
 	size_t size;
@@ -283,7 +283,7 @@ static void a_process_may_unmap_its_window(void)
 	check_eq(BASE[0], 1);
 }
 
-/* What wants struct pages gets an error, and no page of somebody else. */
+/* What wants struct pages gets an error, and no page of another process. */
 static void the_window_cannot_be_pinned(void)
 {
 	struct iovec local, remote = { BASE, 4096 };
@@ -397,7 +397,7 @@ static int detach_by(int dev, unsigned int handle)
 	return ioctl(dev, PVVAS_IOC_VAS_DETACH, &arg) ? -errno : 0;
 }
 
-/* Nothing hangs on the open file: who has it acts for itself. */
+/* Nothing hangs on the open file: its holder acts for itself. */
 static void child_with_file(int dev, int vid, unsigned int handle)
 {
 	unsigned int own = 0;

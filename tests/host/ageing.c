@@ -100,7 +100,7 @@ static void begin(bool huge)
 	vm_slot(vm, FIRST_TEST_SLOT, TEST_GPA, s.ram, SIZE, 0);
 	scene_over(&s, vm, TEST_GPA, SIZE, 2);
 	vcpu_stats(s.v, &before);
-	/* the leaves are there, and nobody but views uses the memory */
+	/* the leaves are there, and only views use the memory */
 	vcpu_call(s.v, guest_use, 8192);
 	vcpu_stats(s.v, &after);
 	check(after.view_faults > before.view_faults);

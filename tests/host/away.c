@@ -156,7 +156,7 @@ static void mprotect_stops_writes(void)
 	vm_free(vm);
 }
 
-/* The child has the old contents, whoever writes after the fork. */
+/* The child has the old contents, whichever writes after the fork. */
 static void fork_copies_what_views_write(void)
 {
 	int to[2], status;

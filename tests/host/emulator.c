@@ -499,7 +499,7 @@ static void a_page_is_taken_when_the_emulator_is_done_with_it(void)
 	check_eq(vcpu_try_peek(v, AT(3)), PF_VECTOR);
 	close(uffd);
 
-	/* a vCPU that has left KVM_RUN since holds up nobody */
+	/* a vCPU that has left KVM_RUN since holds up no other */
 	start(guest_ins, AT(4), 4, 0, KVM_EXIT_IO);
 	seg_unmap(&vm->vcpus[1], seg2, 4 * PAGE, PAGE);
 	memcpy((char *)run + run->io.data_offset, "abcd", 4);
@@ -535,7 +535,7 @@ static bool sleeps(int tid)
 
 /*
  * KVM's emulator has read a page of the window for an instruction that is not
- * over, and INIT comes: the vCPU sleeps in KVM_RUN, for as long as nobody sends
+ * over, and INIT comes: the vCPU sleeps in KVM_RUN, for as long as no other sends
  * a SIPI. It will not use the page: another vCPU's call must not wait.
  */
 static void a_hypercall_does_not_wait_for_a_vcpu_that_sleeps(void)

@@ -317,7 +317,7 @@ static void *store(void *arg)
 	return NULL;
 }
 
-/* What is freed is somebody else's at once. */
+/* What is freed is another user's at once. */
 static void *take(void *ram)
 {
 	uint64_t n, *p;

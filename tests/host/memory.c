@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What views cost in pages of the host: KVM's own count of tables, what the
- * host says of small objects, and who is charged for both.
+ * host says of small objects, and which process is charged for both.
  */
 #include <errno.h>
 #include <fcntl.h>

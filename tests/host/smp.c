@@ -79,7 +79,7 @@ static void begin(int nr_vcpus)
 	}
 }
 
-/* One visit to a view: who it is, what it shows, what it does not. */
+/* One visit to a view: which one it is, what it shows, what it does not. */
 static void visit(uint64_t id, uint64_t c, uint64_t n, uint64_t *x,
 		  uint64_t *sum)
 {
@@ -94,7 +94,7 @@ static void visit(uint64_t id, uint64_t c, uint64_t n, uint64_t *x,
 		page = next(x) % NR_PAGES;
 		p = (uint64_t *)(WINDOW_FREE + page * PAGE);
 		gcheck_eq(p[TAG], tag(c, n, page));
-		/* nobody else writes it, by whatever way */
+		/* no other vCPU writes it, by whatever way */
 		gcheck_eq(p[OWN + id], sum[(c * NR_VIEWS + n) * NR_PAGES + page]);
 		p[OWN + id] = ++sum[(c * NR_VIEWS + n) * NR_PAGES + page];
 		gcheck_eq(gc_identity()->view, view[c][n]);

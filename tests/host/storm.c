@@ -2,7 +2,7 @@
 /*
  * vCPUs look through views while their tables change without a word, the host
  * takes pages and memslots away, watches them and frees tables. What was taken
- * is somebody else's at once: none of it may be seen.
+ * is another user's at once: none of it may be seen.
  */
 #include <errno.h>
 #include <pthread.h>

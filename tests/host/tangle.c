@@ -37,7 +37,7 @@ static void guest_delay(uint64_t delay)
 
 /*
  * INVALIDATE.  An entry at some level leads to memory A or to memory B.  Once it
- * has been changed and invalidated, the other has a word that nobody may see.
+ * has been changed and invalidated, the other has a word that must not be seen.
  */
 #define UNSEEN		0x5ec4e75ec4e75ec4ULL
 #define TREE_A		1	/* frames, and words in them */

@@ -15,7 +15,7 @@ void cgroup_make(const char *name, const char *limit);
 void cgroup_enter(const char *name);
 /* What it is charged, in bytes. */
 long cgroup_bytes(const char *name);
-/* All is back and nobody was killed in it: it goes. */
+/* All is back and no process was killed in it: it goes. */
 void cgroup_remove(const char *name);
 
 #endif /* CGROUP_H */

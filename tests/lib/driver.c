@@ -19,7 +19,7 @@ int driver_unload(void)
 	return syscall(SYS_delete_module, "pvvas", O_NONBLOCK) ? -errno : 0;
 }
 
-/* Who just ended may still hold it for a moment. */
+/* A process that just ended may still hold it for a moment. */
 void driver_unload_soon(void)
 {
 	int i, ret = 0;

@@ -39,7 +39,7 @@ commands_into() {
 export LIBVIRT_DEFAULT_URI=qemu:///system PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
 cd /root/test
 stty -F /dev/ttyS1 raw -echo 115200
-# nobody types before all is started, and udev has found KVM
+# nothing is typed before all is started, and udev has found KVM
 systemctl is-system-running --wait >/dev/ttyS0
 udevadm settle -t 300
 # said NAME COMMAND...: its exit status, its output
@@ -78,13 +78,13 @@ patiently() { # COMMAND...: until it succeeds, for at most ten minutes
 pid() { # DOMAIN: of its QEMU
 	cat "/run/libvirt/qemu/$1.pid"
 }
-terminal() { # COMMAND: at a terminal; what it shows is also in $screen, what somebody types comes by answer
+terminal() { # COMMAND: at a terminal; what it shows is also in $screen, what is typed comes by answer
 	screen=/root/test/screen
 	mkfifo keys
 	script -qfc "$1" $screen <keys >/dev/null 2>&1 &
 	exec 9>keys
 }
-seen() { # TEXT: somebody waits for it at the terminal, for half an hour at most
+seen() { # TEXT: wait for it at the terminal, for half an hour at most
 	i=0
 	until grep -aqE -- "$1" $screen; do
 		i=$((i + 1))

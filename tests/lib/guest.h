@@ -24,7 +24,7 @@ enum ucall_kind {
 	UCALL_NONE,
 	UCALL_DONE,		/* the called function has returned a[0] */
 	UCALL_FAIL,		/* a check failed: file, line, text, a[0], a[1] */
-	UCALL_EXCEPTION,	/* an exception nobody waits for */
+	UCALL_EXCEPTION,	/* an exception that is not expected */
 };
 
 /* What GS points to in the guest, one of each vCPU; offsets are used in asm. */

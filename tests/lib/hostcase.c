@@ -177,7 +177,7 @@ static int run_case(const struct hostcase *c)
 	setpgid(pid, pid);
 	if (waitpid(pid, &status, 0) != pid)
 		return -1;
-	/* whoever it left behind */
+	/* what it left behind */
 	kill(-pid, SIGKILL);
 	return status;
 }

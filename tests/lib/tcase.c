@@ -228,7 +228,7 @@ static int await(pid_t pid, unsigned int seconds)
 			break;
 		}
 	}
-	/* whoever it left behind */
+	/* what it left behind */
 	kill(-pid, SIGKILL);
 	while (waitpid(-pid, NULL, 0) > 0)
 		;

@@ -10,8 +10,8 @@
  * each time whether they read or write.  One thread may die anywhere outside the
  * driver, and one may be tired of waiting.
  *
- * Proved: who writes is alone (the asserts in enter()); the death of a writer in
- * the middle is told to the next one that gets in; nobody waits for ever (no
+ * Proved: a writer is alone (the asserts in enter()); the death of a writer in
+ * the middle is told to the next one that gets in; no thread waits for ever (no
  * invalid end state).
  *
  * Left out, one at a time, with -D (each must make the check fail):
@@ -19,10 +19,10 @@
  *   NO_RELEASE_FENCE  a reader looks for waiters before its number is gone
  *   NO_WAITERS        a writer looks at the arrays without saying so in the word
  *   NO_SCAN           a writer does not look at the arrays
- *   NO_KICK_RELEASE   a reader that releases tells nobody
- *   NO_KICK_TAKE      a reader that took its number back tells nobody
- *   NO_KICK_NEXT      who leaves the queue does not wake the next one
- *   NO_KICK_DEATH     a death wakes nobody
+ *   NO_KICK_RELEASE   a reader that releases wakes no thread
+ *   NO_KICK_TAKE      a reader that took its number back wakes no thread
+ *   NO_KICK_NEXT      a thread that leaves the queue does not wake the next one
+ *   NO_KICK_DEATH     a death wakes no thread
  *   NO_DIED           a death is not marked
  */
 #ifndef THREADS
@@ -45,7 +45,7 @@ chan queue = [THREADS] of { byte };
 bool exclusive[THREADS + 1], woken[THREADS + 1];
 
 byte in_readers, in_writers;
-bool changed;			/* a writer died in the middle, and nobody knows */
+bool changed;			/* a writer died in the middle, and none was told */
 byte deaths;
 bool given_up;			/* a thread has, for want of time */
 
@@ -171,7 +171,7 @@ inline try_shared()
 	fi
 }
 
-/* Nobody before me that I may not be in with. */
+/* No thread before me that I may not be in with. */
 inline my_turn()
 {
 	d_step {

@@ -35,7 +35,7 @@
  *   NO_USERS          ... and a fault in it does not keep it
  *   NO_KILL           ... and a fault that is under way goes on
  *   NO_ZAP_RESET      a reset leaves the shadow pages of tables
- *   NO_FLUSH_CREATE   the root's page was another VM's and nobody flushed since
+ *   NO_FLUSH_CREATE   the root's page was another VM's and no flush came since
  *   NO_RECHECK        requests are not looked at again in IN_GUEST_MODE
  *   NO_WAIT           the flush does not wait for CPUs in the guest
  *   NO_KICK           a CPU in the guest takes no notice of the IPI

@@ -353,7 +353,7 @@ static int one(const struct operation *op, int n)
 		return 0;
 	}
 	if (way == INTERRUPTED || (way == PARTLY && !strcmp(failed, "pwrite"))) {
-		/* it is repeated, and nobody hears of it */
+		/* it is repeated, and the caller does not see it */
 		if (ret < 0)
 			tcase_fail(__FILE__, __LINE__, "%s is %d, %s stopped",
 				   op->name, ret, failed);

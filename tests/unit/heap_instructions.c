@@ -82,7 +82,7 @@ static void use(const struct pvvas_heap *h)
 		assert_int_equal(pvvas_heap_free(h, p[(i * 5) % 21]), 0);
 }
 
-/* A copy, opened as what it is: another heap, whose lock nobody can hold. */
+/* A copy, opened as what it is: another heap, whose lock no thread can hold. */
 static void check_copy(char *memory, uint64_t least, uint64_t most)
 {
 	struct pvvas_heap copy;
@@ -117,7 +117,7 @@ static void child(const struct scene *s, void *p)
 	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 	raise(SIGSTOP);
 	s->act(p);
-	/* the end, for who steps */
+	/* the end of the steps */
 	raise(SIGSTOP);
 	_exit(0);
 }
@@ -301,7 +301,7 @@ static void act_malloc_5000(void *p)
 static void act_malloc_too_much(void *p)
 {
 	(void)p;
-	/* shorter than the heap, or nobody would look for it */
+	/* shorter than the heap, or it would not be looked for */
 	pvvas_heap_malloc(&heap, SIZE - SIZE / 8);
 }
 

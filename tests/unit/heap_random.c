@@ -132,7 +132,7 @@ static void with_too_little_memory(void **state)
 
 /*
  * Threads: each takes any slot from the common table, so that blocks are freed
- * by others than those who allocated them.
+ * by others than those that allocated them.
  */
 static struct slot *shared[SLOTS];
 

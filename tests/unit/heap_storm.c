@@ -2,7 +2,7 @@
 /*
  * Processes that hammer one heap, one of which is killed every tenth of a
  * second: no block is lost but those in a dead hand, none is given out twice,
- * nobody waits for the dead, and the heap stays sound.
+ * no thread waits for the dead, and the heap stays sound.
  *
  *   heap_storm [SECONDS [SEED]]
  */
@@ -245,7 +245,7 @@ static void killed_processes_leave_a_sound_heap(void **state)
 		      (unsigned long long)calls, (unsigned long long)kills,
 		      (unsigned long long)u.recoveries,
 		      (unsigned long long)(u.blocks - live));
-	/* two blocks at most are in the hands of one who dies */
+	/* a process that dies has two blocks at most in its hands */
 	assert_true(u.blocks >= live);
 	assert_true(u.blocks - live <= 2 * kills);
 	assert_int_equal(live_blocks(true), live);

@@ -200,7 +200,7 @@ static void what_the_dead_have_left_goes(void)
 	/* dead, though its parent has not heard of it */
 	check_eq(kill(pid, SIGKILL), 0);
 	check_eq(waitid(P_PID, pid, NULL, WEXITED | WNOWAIT), 0);
-	/* seen by who begins now as by who was there before */
+	/* seen by processes that begin now as by those before */
 	using_it_is(-ENOENT);
 	st = counts();
 	check_eq(st.vases, 0);

@@ -68,7 +68,7 @@ void bench_run(const struct bench *b);
 /* A result that is not an operation's cost: bytes, entries. */
 void bench_value(const char *group, const char *name, const char *params,
 		 const char *unit, double value);
-/* A line for whoever waits. */
+/* A line that says how far it is. */
 void bench_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Ends the program with status 1. */
 void bench_fail(const char *format, ...)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What those pay who don't use it: the same work in guests of a stock KVM and
- * of a patched one, with the feature off, on, and in use by somebody else.
+ * What programs pay that do not use it: the same work in guests of a stock KVM and
+ * of a patched one, with the feature off, on, and in use by another process.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +54,7 @@ static void compile(unsigned long n, void *arg)
 		run_program(argv);
 }
 
-/* Somebody who uses VASes and sleeps in one. */
+/* A process that uses VASes and sleeps in one. */
 static void start_user(void)
 {
 	int vid, sid, ready[2];

@@ -63,7 +63,7 @@ static void open_tracepoint(enum counter c, const char *name)
 		open_event(c, PERF_TYPE_TRACEPOINT, strtoull(text, NULL, 10));
 }
 
-/* Whoever has an event open makes the kernel take longer ways. */
+/* A process that has an event open makes the kernel take longer ways. */
 void counters_enable(bool on)
 {
 	int i;

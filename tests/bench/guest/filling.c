@@ -236,7 +236,7 @@ static void make(unsigned long n, void *arg)
 		touch_in_order(1, a);
 }
 
-/* Nobody frees anything meanwhile, on this processor or on another one. */
+/* Nothing is freed meanwhile, on this processor or on another one. */
 static void wait_until_freed(void)
 {
 	struct pvvas_stats stats = { .size = sizeof(stats) };

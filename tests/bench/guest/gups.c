@@ -226,7 +226,7 @@ static void run(const char *name, void (*op)(unsigned long, void *),
 	const char *params = bench_text("\"windows\": %u, \"set\": %u",
 					g->windows, g->set);
 
-	/* the same updates for everybody */
+	/* the same updates for all */
 	g->random = 88172645463325252ULL;
 	bench_run(&(struct bench){ "gups", name, params, op, .arg = g,
 				   .per_turn = g->set,

@@ -15,7 +15,7 @@
 struct kv_entry {
 	struct kv_entry *next;
 	uint64_t hash;
-	uint64_t sequence;	/* odd: somebody writes */
+	uint64_t sequence;	/* odd: a writer is in */
 	size_t length, room;
 	char *value;
 	char key[KV_KEY];

@@ -156,7 +156,7 @@ static void beside(struct call *c, const struct work *w)
 		c->unmake(c);
 }
 
-/* To the end of its pages, whoever frees them. */
+/* To the end of its pages, whichever thread frees them. */
 static int delete(int sid)
 {
 	struct pvvas_stats stats = { .size = sizeof(stats) };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What programs do today to let somebody else work on his data: a message to a
+ * What programs do today to let another process work on their data: a message to a
  * thread or a process that has them, and one back.
  */
 #include <linux/futex.h>

@@ -3,7 +3,7 @@
  * User instructions of an operation, counted one by one: the trap flag makes
  * the CPU raise a trap after each.  A system call counts as the one instruction
  * that it is at user level; the handler makes it, because the emulator takes the
- * trap flag into the kernel, where nobody expects it.
+ * trap flag into the kernel, where it is not expected.
  */
 #include <signal.h>
 #include <string.h>

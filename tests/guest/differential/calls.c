@@ -363,7 +363,7 @@ static void do_setattr(const unsigned int *r)
 	uint32_t expiry = r[5] & 1 ? 0 : 3600 + r[5] % 1000;
 	uid_t uid = r[4] & 1 ? geteuid() : 1234;
 	gid_t gid = r[4] & 2 ? getegid() : 4321;
-	/* all of them alike: who has a right may lose it */
+	/* all of them alike: a process that has a right may lose it */
 	mode_t mode = some_mode(r[3] / 3 * 3);
 	struct vas_attr va = { .size = sizeof(va), .valid = valid,
 			       .mode = mode, .uid = uid, .gid = gid,

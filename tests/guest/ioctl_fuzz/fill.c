@@ -164,7 +164,7 @@ static unsigned long fill_wait(union arg *a)
 	a->wait.value = below(3);
 	if (below(2))
 		return PVVAS_IOC_SEG_WAKE;
-	/* over before it begins: nobody would end it */
+	/* over before it begins: nothing would end it */
 	a->wait.deadline = below(1 << 20);
 	return PVVAS_IOC_SEG_WAIT;
 }
@@ -193,7 +193,7 @@ static unsigned long fill_lock(union arg *a)
 		a->lock.flags = below(4);
 		if (below(2))
 			return on_number[below(3)];
-		/* over before it begins: nobody would end it */
+		/* over before it begins: nothing would end it */
 		a->lock.deadline = below(1 << 20);
 		return PVVAS_IOC_LOCK_TAKE;
 	}

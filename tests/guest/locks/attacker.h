@@ -20,7 +20,7 @@
 struct stage {
 	int vid;
 	int sid;
-	int read_vid;		/* shows it for reading, to anybody */
+	int read_vid;		/* shows it for reading, to all users */
 	uint32_t number;
 	atomic_int ready;
 	atomic_int step;
@@ -47,7 +47,7 @@ long now_ms(void);
 
 /* Attach a VAS of the stage, and get all that the driver gives. */
 struct attacker attack(const struct stage *s, int vid);
-/* As a user who may only read. */
+/* As a user that may only read. */
 struct attacker reader(const struct stage *s);
 /* The array of the calling thread, of so many pages. */
 volatile uint32_t *map_array(const struct attacker *a, unsigned int pages);
