@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "internal.h"
 #include "save_format.h"
@@ -74,12 +75,14 @@ int save_write(int fd, const void *data, size_t n, uint64_t at);
 struct save_pages {
 	int fd;
 	uint32_t *crcs;
+	dev_t dev;		/* which file it is, whatever its name */
+	ino_t ino;
 };
 
 int save_pages_open(int dir, const struct save_file *file,
 		    struct save_pages *pages);
 void save_pages_close(struct save_pages *pages, uint32_t nr);
-/* All files of a set; *bad: the one that has the error */
+/* All files of a set, no two of them one by links; *bad: the one that has the error */
 int save_pages_open_all(int dir, const struct save_set *set,
 			struct save_pages **pages, uint32_t *bad);
 

@@ -190,6 +190,7 @@ int save_pages_open(int dir, const struct save_file *file,
 	size_t table = file->pages * sizeof(*pages->crcs);
 	char name[SAVE_FILE_NAME];
 	uint64_t size = 0;
+	struct stat st;
 	int err;
 
 	save_file_name(file, name);
@@ -199,6 +200,12 @@ int save_pages_open(int dir, const struct save_file *file,
 	if (pages->fd < 0)
 		return errno == ENOENT ? -EUCLEAN : -errno;
 	err = save_file_size(pages->fd, &size);
+	if (!err && fstat(pages->fd, &st) < 0)
+		err = -errno;
+	if (!err) {
+		pages->dev = st.st_dev;
+		pages->ino = st.st_ino;
+	}
 	if (!err && size != file->pages * SAVE_PAGE + table)
 		err = -EUCLEAN;
 	if (!err) {
@@ -223,6 +230,38 @@ void save_pages_close(struct save_pages *pages, uint32_t nr)
 	}
 }
 
+static int by_file(const void *a, const void *b)
+{
+	const struct save_pages *x = *(struct save_pages *const *)a;
+	const struct save_pages *y = *(struct save_pages *const *)b;
+
+	if (x->dev != y->dev)
+		return x->dev < y->dev ? -1 : 1;
+	return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+/* Its pages would be read twice, and are on the disk once. */
+static int find_twice(struct save_pages *pages, uint32_t nr, uint32_t *bad)
+{
+	struct save_pages **sorted = calloc(nr + 1UL, sizeof(struct save_pages *));
+	uint32_t i;
+	int err = 0;
+
+	if (!sorted)
+		return -ENOMEM;
+	for (i = 0; i < nr; i++)
+		sorted[i] = &pages[i];
+	qsort(sorted, nr, sizeof(*sorted), by_file);
+	for (i = 1; i < nr && !err; i++) {
+		if (by_file(&sorted[i - 1], &sorted[i]))
+			continue;
+		*bad = (uint32_t)(sorted[i] - pages);
+		err = -EUCLEAN;
+	}
+	free(sorted);
+	return err;
+}
+
 int save_pages_open_all(int dir, const struct save_set *set,
 			struct save_pages **pages, uint32_t *bad)
 {
@@ -237,6 +276,8 @@ int save_pages_open_all(int dir, const struct save_set *set,
 		*bad = i;
 		err = save_pages_open(dir, &set->files[i], &(*pages)[i]);
 	}
+	if (!err)
+		err = find_twice(*pages, i, bad);
 	if (!err)
 		return 0;
 	save_pages_close(*pages, i);

@@ -149,6 +149,24 @@ static bool extents_are_right(const struct save_set *set)
 	return true;
 }
 
+/* In order, so that no file is there twice: its pages would count as twice as many. */
+static bool files_are_right(const struct save_set *set)
+{
+	const struct save_file *f, *before = NULL;
+	uint32_t i;
+
+	for (i = 0; i < set->head.files; i++, before = f) {
+		f = &set->files[i];
+		if (!f->pages || f->pages > UINT32_MAX)
+			return false;
+		if (before && (f->generation < before->generation ||
+			       (f->generation == before->generation &&
+				f->number <= before->number)))
+			return false;
+	}
+	return true;
+}
+
 static bool is_right(const struct save_set *set)
 {
 	uint32_t i;
@@ -157,11 +175,8 @@ static bool is_right(const struct save_set *set)
 		if (!name_is_right(set->vases[i].name, true) ||
 		    set->vases[i].mode > 0777)
 			return false;
-	for (i = 0; i < set->head.files; i++)
-		if (!set->files[i].pages || set->files[i].pages > UINT32_MAX)
-			return false;
-	return segs_are_right(set) && links_are_right(set) &&
-	       extents_are_right(set);
+	return files_are_right(set) && segs_are_right(set) &&
+	       links_are_right(set) && extents_are_right(set);
 }
 
 static int parse(struct save_set *set, char *file, uint64_t bytes,

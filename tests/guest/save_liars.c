@@ -26,6 +26,7 @@
 #define HEAD		64
 #define CRC_AT		12
 #define BYTES_AT	16
+#define FILES_AT	52
 #define EXTENTS_AT	56
 #define UID_OF_VAS	(HEAD + 260)
 #define UID_OF_SEG	(HEAD + 272 + 276)
@@ -46,6 +47,15 @@ static int open_in(const char *file)
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	check(fd >= 0);
 	return fd;
+}
+
+static int link_in(const char *file, const char *other)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+
+	snprintf(from, sizeof(from), "%s/%s", folder, file);
+	snprintf(to, sizeof(to), "%s/%s", folder, other);
+	return link(from, to);
 }
 
 /* The manifest of a set whose segment has one page of memory. */
@@ -101,6 +111,49 @@ static void a_page_of_a_file_is_loaded_once(void)
 	}
 	memcpy(manifest + EXTENTS_AT, &extents, sizeof(extents));
 	put_manifest(EXTENT_AT + extents * EXTENT);
+	is_refused();
+}
+
+/* The set's one file, named @times times, and an extent of the page that each has. */
+static void name_file_again(uint32_t times)
+{
+	unsigned char file[24], extent[EXTENT], *at = manifest + FILE_AT;
+	uint64_t extents = times, first;
+	uint32_t i;
+
+	memcpy(file, at, sizeof(file));
+	memcpy(extent, manifest + EXTENT_AT, EXTENT);
+	for (i = 0; i < times; i++, at += sizeof(file))
+		memcpy(at, file, sizeof(file));
+	for (i = 0; i < times; i++, at += EXTENT) {
+		first = i;
+		memcpy(at, extent, EXTENT);
+		memcpy(at + 4, &i, sizeof(i));
+		memcpy(at + 8, &first, sizeof(first));
+	}
+	memcpy(manifest + FILES_AT, &times, sizeof(times));
+	memcpy(manifest + EXTENTS_AT, &extents, sizeof(extents));
+	put_manifest((uint64_t)(at - manifest));
+}
+
+static void a_file_is_loaded_once_whatever_names_it(void)
+{
+	uint64_t generation = 2;
+	char name_of[64], link_of[64];
+	uint32_t number;
+
+	make_set("again");
+	name_file_again(2);
+	is_refused();
+	/* by another name */
+	make_set("linked");
+	memcpy(&number, manifest + FILE_AT + 16, sizeof(number));
+	name_file_again(2);
+	memcpy(manifest + FILE_AT + 24, &generation, sizeof(generation));
+	put_manifest(FILE_AT + 2 * 24 + 2 * EXTENT);
+	snprintf(name_of, sizeof(name_of), "1-%u.pages", number);
+	snprintf(link_of, sizeof(link_of), "2-%u.pages", number);
+	check_eq(link_in(name_of, link_of), 0);
 	is_refused();
 }
 
@@ -182,6 +235,7 @@ static void a_set_names_any_group_and_no_other_owner(void)
 
 static const struct tcase cases[] = {
 	CASE(a_page_of_a_file_is_loaded_once),
+	CASE(a_file_is_loaded_once_whatever_names_it),
 	CASE(a_file_with_holes_is_refused),
 	CASE(a_manifest_with_holes_is_refused_unread),
 	CASE(a_set_names_any_group_and_no_other_owner),
