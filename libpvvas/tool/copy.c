@@ -188,42 +188,101 @@ static int from_file(const struct tool_segment *s, int fd, size_t size, char *bu
 	return err;
 }
 
+/* What is copied, and whereto. */
+struct copy {
+	struct tool_segment s;
+	int fd;
+	size_t size;
+	char *buffer;
+};
+
+static int out_of_segment(void *arg)
+{
+	struct copy *c = arg;
+
+	return to_file(&c->s, c->fd, c->buffer);
+}
+
+static int into_segment(void *arg)
+{
+	struct copy *c = arg;
+
+	return from_file(&c->s, c->fd, c->size, c->buffer);
+}
+
+/* Which of both it is about. */
+static int tell(int err, const char *file, const char *name)
+{
+	if (!err)
+		return TOOL_OK;
+	if (err == -EFAULT || err == -EOWNERDEAD || err == -ENOTRECOVERABLE)
+		return tool_segment_error(err, name);
+	return tool_error(err, "%s", file);
+}
+
+/*
+ * Its descriptor, or -1 and the exit status.  Only a regular file has a size, and the
+ * open() of a FIFO that another user puts there would wait.
+ */
+static int open_file(const char *file, int flags, struct stat *st, int *status)
+{
+	int fd = open(file, flags | O_NONBLOCK | O_CLOEXEC, 0600);
+	char one;
+
+	if (fd < 0 || fstat(fd, st) < 0) {
+		*status = tool_error(-errno, "%s", file);
+	} else if (S_ISDIR(st->st_mode)) {
+		*status = tool_error(-EISDIR, "%s", file);
+	} else if (!S_ISREG(st->st_mode) ||
+		   (!st->st_size && pread(fd, &one, 1, 0) > 0)) {
+		*status = tool_error_text(-EINVAL, "no regular file", "%s",
+					  file);
+	} else {
+		return fd;
+	}
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
 static int copy_out(const char *name, const char *file, char *buffer)
 {
-	struct tool_segment s;
-	int fd, err = tool_open_segment(&s, name);
+	struct copy c = { .buffer = buffer };
+	int status, err = tool_open_segment(&c.s, name);
+	struct stat st;
 
 	if (err)
 		return tool_error(err, "seg %s", name);
-	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return tool_error(-errno, "%s", file);
-	err = to_file(&s, fd, buffer);
-	if (close(fd) < 0 && !err)
+	c.fd = open_file(file, O_WRONLY | O_CREAT, &st, &status);
+	if (c.fd < 0)
+		return status;
+	err = tool_guarded(out_of_segment, &c);
+	if (close(c.fd) < 0 && !err)
 		err = -errno;
-	progress(s.size, s.size, true);
-	return err ? tool_error(err, "%s", file) : TOOL_OK;
+	progress(c.s.size, c.s.size, true);
+	return tell(err, file, name);
 }
 
 static int copy_in(const char *file, const char *name, char *buffer)
 {
-	struct tool_segment s;
+	struct copy c = { .buffer = buffer };
 	struct stat st;
-	int fd, err;
+	int status, err;
 
-	fd = open(file, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return tool_error(-errno, "%s", file);
-	err = tool_open_segment(&s, name);
+	c.fd = open_file(file, O_RDONLY, &st, &status);
+	if (c.fd < 0)
+		return status;
+	c.size = (size_t)st.st_size;
+	err = tool_open_segment(&c.s, name);
 	if (err)
 		return tool_error(err, "seg %s", name);
-	if ((uint64_t)st.st_size > s.size)
+	if (c.size > c.s.size)
 		return tool_error(-EFBIG, "%s does not fit into seg %s", file,
 				  name);
-	err = from_file(&s, fd, (size_t)st.st_size, buffer);
-	close(fd);
-	progress((size_t)st.st_size, (size_t)st.st_size, true);
-	return err ? tool_error(err, "%s", file) : TOOL_OK;
+	err = tool_guarded(into_segment, &c);
+	close(c.fd);
+	progress(c.size, c.size, true);
+	return tell(err, file, name);
 }
 
 int cmd_cp(int argc, char **argv)

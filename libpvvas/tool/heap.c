@@ -4,8 +4,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,24 +11,12 @@
 
 #include "tool.h"
 
-int tool_open_segment(struct tool_segment *s, const char *name)
-{
-	int vid, err;
-
-	s->sid = tool_find(TOOL_SEG, name);
-	if (s->sid < 0)
-		return s->sid;
-	err = seg_range(s->sid, (void **)&s->base, &s->size);
-	if (err)
-		return err;
-	vid = vas_create(NULL, 0600);
-	if (vid < 0)
-		return vid;
-	s->vh = vas_attach(vid);
-	if (s->vh < 0)
-		return s->vh;
-	return seg_attach(s->vh, s->sid);
-}
+struct looking {
+	struct tool_segment s;
+	bool collect;
+	struct seg_heap_stat st;
+	int64_t lost;
+};
 
 /* Is there a heap?  The calls below would make one of a blank segment. */
 static bool is_blank(const struct tool_segment *s)
@@ -50,27 +36,13 @@ static int look(const struct tool_segment *s, bool collect,
 	return seg_heap_stat(s->sid, st);
 }
 
-/*
- * Other writers of the segment can protect it meanwhile, or leave no memory for it:
- * the look at it ends then.  A lock that is held goes with this process.
- */
-static sigjmp_buf taken_away;
-
-static void on_fault(int sig)
+static int look_at(void *arg)
 {
-	siglongjmp(taken_away, sig);
-}
+	struct looking *l = arg;
+	int err = vas_switch(l->s.vh);
 
-static int look_guarded(const struct tool_segment *s, bool collect,
-			struct seg_heap_stat *st, int64_t *lost)
-{
-	struct sigaction act = { .sa_handler = on_fault };
-
-	if (sigsetjmp(taken_away, 1))
-		return -EFAULT;
-	sigaction(SIGSEGV, &act, NULL);
-	sigaction(SIGBUS, &act, NULL);
-	return look(s, collect, st, lost);
+	/* leaving after -EOWNERDEAD gives the segment up; ending there does not */
+	return err ? err : look(&l->s, l->collect, &l->st, &l->lost);
 }
 
 static void print_heap(const struct seg_heap_stat *st, bool collect,
@@ -97,29 +69,21 @@ static void print_heap(const struct seg_heap_stat *st, bool collect,
 
 int cmd_heap(int argc, char **argv)
 {
-	struct seg_heap_stat st = { .size = sizeof(st) };
-	bool collect = argc == 2 && !strcmp(argv[1], "--collect");
-	struct tool_segment s;
-	int64_t lost = 0;
+	struct looking l = {
+		.collect = argc == 2 && !strcmp(argv[1], "--collect"),
+		.st.size = sizeof(l.st),
+	};
 	int err;
 
-	if (argc != 1 && !collect)
+	if (argc != 1 && !l.collect)
 		return tool_usage();
-	err = tool_open_segment(&s, argv[0]);
-	/* leaving after -EOWNERDEAD gives the segment up; ending there does not */
+	err = tool_open_segment(&l.s, argv[0]);
 	if (!err)
-		err = vas_switch(s.vh);
-	if (!err) {
-		err = look_guarded(&s, collect, &st, &lost);
-		vas_switch(VAS_HOME);
-	}
+		err = tool_guarded(look_at, &l);
 	if (err == -EEXIST)
 		return tool_error(err, "seg %s: there is no heap", argv[0]);
-	if (err == -EFAULT)
-		return tool_error_text(err, "protected, or without memory",
-				       "seg %s", argv[0]);
 	if (err)
-		return tool_error(err, "seg %s", argv[0]);
-	print_heap(&st, collect, lost);
+		return tool_segment_error(err, argv[0]);
+	print_heap(&l.st, l.collect, l.lost);
 	return TOOL_OK;
 }

@@ -55,11 +55,32 @@ struct tool_segment {
 	size_t size;
 };
 
-/* heap.c; 0 or -errno */
+/* segment.c; 0 or -errno */
 int tool_open_segment(struct tool_segment *s, const char *name);
+/*
+ * fn(arg), at home afterwards; -EFAULT if it had to do with memory that could not be
+ * accessed.  Writers of a segment can protect it at any time, or leave no memory for it.
+ * A lock that is held then goes with this process.
+ */
+int tool_guarded(int (*fn)(void *arg), void *arg);
+/* That this, or what a lock's dead holder left, is wrong with a segment. */
+int tool_segment_error(int err, const char *name);
+
+/* All objects of a kind, one after the other: walk.c */
+struct tool_walk {
+	enum tool_kind kind;
+	int id;
+	uint64_t left;
+};
+
+void tool_walk_begin(struct tool_walk *w, enum tool_kind kind);
+/* The next one's id; -ENOENT: that was all; -EAGAIN: there is no end of new ones */
+int tool_walk_next(struct tool_walk *w);
+#define TOOL_NO_END	"objects are made as fast as they are listed"
 
 /* The driver's control file system; guest-kernel/README.md has its lines. */
-#define TOOL_PROCESSES	"/sys/fs/pvvas/processes"
+#define TOOL_CONTROL	"/sys/fs/pvvas"
+#define TOOL_PROCESSES	TOOL_CONTROL "/processes"
 
 /* Text in which nothing is a command to the terminal: see tool_print_name(). */
 void tool_print_text(FILE *to, const char *text);
@@ -68,6 +89,8 @@ void tool_print_text(FILE *to, const char *text);
  * printable character in UTF-8.
  */
 void tool_print_name(const char *name);
+/* The same as one word, where others come behind it: \x20 for each blank. */
+void tool_print_word(const char *name);
 /* A string as JSON has it, quotes included; \uNNNN for what is not printable. */
 void tool_json_string(const char *s);
 

@@ -309,6 +309,43 @@ static void top_names_what_holds_an_object(void)
 	check(strstr(p, holder));
 }
 
+/* A writer of a segment can protect it, or die with its lock. */
+static void copies_of_what_cannot_be_read_are_errors(void)
+{
+	const char *name = tcase_name("shut");
+	int vid = tcase_vas(NULL, 0600), sid = tcase_seg(name, BASE, MIB, 0600);
+	char out[512], in[512];
+
+	snprintf(out, sizeof(out), "cp seg:%s /tmp/%s", name, name);
+	snprintf(in, sizeof(in), "cp /tmp/%s seg:%s", name, name);
+	check_eq(seg_attach(vid, sid), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	strcpy(BASE, "secret");
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(pvvas(out), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_PROTECT, BASE, 4096UL, PROT_NONE), 0);
+	check_eq(pvvas(out), 1);
+	check(strstr(output, ": protected, or without memory\n"));
+	check_eq(seg_ctl(sid, SEG_CTL_PROTECT, BASE, 4096UL, PROT_READ), 0);
+	check_eq(pvvas(out), 0);
+	check_eq(pvvas(in), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_UNPROTECT, BASE, 4096UL), 0);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	strcpy(BASE, "other");
+	check_eq(vas_switch(VAS_HOME), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_PROTECT, BASE, 4096UL, PROT_READ), 0);
+	check_eq(pvvas(in), 1);
+	check(strstr(output, ": protected, or without memory\n"));
+	check_eq(seg_ctl(sid, SEG_CTL_UNPROTECT, BASE, 4096UL), 0);
+	check_eq(seg_ctl(sid, SEG_CTL_LOCK_ON), 0);
+	tcase_join_killed(tcase_spawn(die_in_it, &vid), SIGKILL);
+	check_eq(pvvas(out), 1);
+	snprintf(in, sizeof(in), "pvvas: seg %s: Owner died\n", name);
+	check(!strcmp(output, in));
+	snprintf(in, sizeof(in), "/tmp/%s", name);
+	check_eq(unlink(in), 0);
+}
+
 static void a_heap_is_rid_of_what_nothing_leads_to(void)
 {
 	const char *name = tcase_name("heap");
@@ -366,6 +403,7 @@ static const struct tcase cases[] = {
 	CASE(doctor_finds_nothing_wrong),
 	CASE(makes_a_lost_lock_new),
 	CASE(top_names_what_holds_an_object),
+	CASE(copies_of_what_cannot_be_read_are_errors),
 	CASE(a_heap_is_rid_of_what_nothing_leads_to),
 	CASE(a_heap_that_is_protected_meanwhile_is_an_error),
 };

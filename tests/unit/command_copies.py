@@ -97,6 +97,24 @@ def copies_that_fail_say_so():
     refused(4, "pvvas: in: Permission denied", "cp", "in", "seg:s")
 
 
+def only_files_are_copied():
+    """Anything else has no size: nothing would be copied, and that called success."""
+    good("create", "seg", "s", "64K")
+    fifo = os.path.join(tap.folder, "fifo")
+    os.mkfifo(fifo)
+    ours, theirs = os.pipe()
+    os.write(theirs, b"lost")
+    refused(1, "pvvas: /dev/stdin: no regular file", "cp", "/dev/stdin", "seg:s", preexec_fn=lambda: os.dup2(ours, 0))
+    refused(1, "pvvas: fifo: no regular file", "cp", "fifo", "seg:s")
+    refused(1, "pvvas: fifo: No such device", "cp", "seg:s", "fifo")
+    refused(1, "pvvas: /proc/self/cmdline: no regular file", "cp", "/proc/self/cmdline", "seg:s")
+    refused(1, "pvvas: .: Is a directory", "cp", ".", "seg:s")
+    for device in "/dev/zero", "/dev/null":
+        refused(1, f"pvvas: {device}: no regular file", "cp", device, "seg:s")
+        refused(1, f"pvvas: {device}: no regular file", "cp", "seg:s", device)
+    assert parsed("stat", "stat", "seg", "s")["object"]["resident"] == 0
+
+
 def a_full_file_system_is_told():
     if os.geteuid():
         raise tap.Skip("needs root")
@@ -234,6 +252,7 @@ def sets_that_are_not_there_or_damaged_are_told():
 
 
 CASES = [copies_are_exact, a_short_file_changes_the_start_only, holes_cost_nothing, copies_that_fail_say_so,
+         only_files_are_copied,
          a_full_file_system_is_told, a_saved_set_is_what_the_format_says,
          what_is_linked_is_restored_and_the_rest_is_told, sets_that_are_not_there_or_damaged_are_told]
 
