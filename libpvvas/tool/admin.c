@@ -80,7 +80,7 @@ static void print_process(const struct process *p, bool first)
 			putchar('}');
 		} else {
 			printf("%8d %7u ", p->pid, p->threads);
-			tool_print_name(command);
+			tool_print_word(command);
 			printf(" %#x %s %u/%u #%u ", a->handle,
 			       a->rights[1] ? "rw" : "r-", a->slot, a->threads,
 			       a->vid);
@@ -92,7 +92,7 @@ static void print_process(const struct process *p, bool first)
 		printf("]}");
 	if (!tool_json && !p->nr) {
 		printf("%8d %7u ", p->pid, p->threads);
-		tool_print_name(command);
+		tool_print_word(command);
 		puts(" -");
 	}
 }
@@ -157,9 +157,12 @@ int cmd_ps(int argc, char **argv)
 	if (argc)
 		return tool_usage();
 	f = fopen(TOOL_PROCESSES, "r");
+	/* the driver makes the folder */
+	if (!f && errno == ENOENT && !access(TOOL_CONTROL, F_OK))
+		return tool_error_text(-ENODEV, "not mounted: mount -t pvvas none "
+				       TOOL_CONTROL, "ps: " TOOL_PROCESSES);
 	if (!f && errno == ENOENT)
-		return tool_error(-ENODEV, "ps: " TOOL_PROCESSES
-				  " (mount -t pvvas none /sys/fs/pvvas)");
+		return tool_error(-ENODEV, "ps: " TOOL_PROCESSES);
 	if (!f)
 		return tool_error(-errno, "ps: " TOOL_PROCESSES);
 	if (tool_json)

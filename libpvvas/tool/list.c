@@ -27,7 +27,8 @@ static void print_owner(uid_t uid, gid_t gid)
 /* Only what no process and no VAS uses. */
 static bool only_idle;
 
-static int ls_one_vas(int vid, bool first)
+/* In JSON, behind the text @before. */
+static int ls_one_vas(int vid, const char *before)
 {
 	struct vas_attr a = { .size = sizeof(a) };
 	int err = vas_ctl(VAS_CTL_GETATTR, vid, &a);
@@ -38,7 +39,7 @@ static int ls_one_vas(int vid, bool first)
 		return err;
 	if (tool_json) {
 		printf("%s{\"kind\":\"vas\",\"id\":%d,\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"users\":%u,\"idle\":%llu,\"expiry\":%u,\"name\":",
-		       first ? "" : ",\n", vid, (unsigned int)a.mode,
+		       before, vid, (unsigned int)a.mode,
 		       (unsigned int)a.uid, (unsigned int)a.gid, a.users,
 		       (unsigned long long)a.idle, a.expiry);
 		tool_json_string(a.name);
@@ -53,7 +54,7 @@ static int ls_one_vas(int vid, bool first)
 	return 0;
 }
 
-static int ls_one_seg(int sid, bool first)
+static int ls_one_seg(int sid, const char *before)
 {
 	struct seg_attr a = { .size = sizeof(a) };
 	int err = seg_ctl(sid, SEG_CTL_GETATTR, &a);
@@ -64,7 +65,7 @@ static int ls_one_seg(int sid, bool first)
 		return err;
 	if (tool_json) {
 		printf("%s{\"kind\":\"seg\",\"id\":%d,\"mode\":\"%04o\",\"uid\":%u,\"gid\":%u,\"users\":%u,\"idle\":%llu,\"expiry\":%u,\"base\":\"%p\",\"size\":%llu,\"resident\":%llu,\"name\":",
-		       first ? "" : ",\n", sid, (unsigned int)a.mode,
+		       before, sid, (unsigned int)a.mode,
 		       (unsigned int)a.uid, (unsigned int)a.gid, a.users,
 		       (unsigned long long)a.idle, a.expiry, a.base, (unsigned long long)a.length,
 		       (unsigned long long)a.resident);
@@ -85,16 +86,20 @@ static int ls_one_seg(int sid, bool first)
 /* All of one kind; *printed counts.  What goes away meanwhile is no error. */
 static int ls_kind(enum tool_kind kind, unsigned int *printed)
 {
-	int id = 0, err;
+	struct tool_walk walk;
+	const char *before;
+	int id, err;
 
+	tool_walk_begin(&walk, kind);
 	for (;;) {
-		id = kind == TOOL_VAS ? vas_next(id) : seg_next(id);
+		id = tool_walk_next(&walk);
 		if (id == -ENOENT)
 			return 0;
 		if (id < 0)
 			return id;
-		err = kind == TOOL_VAS ? ls_one_vas(id, !*printed) :
-			ls_one_seg(id, !*printed);
+		before = *printed ? ",\n" : "";
+		err = kind == TOOL_VAS ? ls_one_vas(id, before) :
+			ls_one_seg(id, before);
 		if (err && err != -ENOENT)
 			return err;
 		*printed += !err;
@@ -130,7 +135,9 @@ int cmd_ls(int argc, char **argv)
 		err = ls_kind(TOOL_SEG, &printed);
 	if (tool_json)
 		puts("]");
-	return err ? tool_error(err, "ls") : TOOL_OK;
+	return err == -EAGAIN ?
+	       tool_error_text(err, TOOL_NO_END, "ls") :
+	       err ? tool_error(err, "ls") : TOOL_OK;
 }
 
 /* The segments of a VAS. */
@@ -179,10 +186,12 @@ int cmd_stat(int argc, char **argv)
 	id = tool_find(kind, argv[1]);
 	if (id < 0)
 		return tool_error(id, "%s %s", argv[0], argv[1]);
-	if (tool_json)
-		printf("{\"object\":");
-	err = kind == TOOL_VAS ? ls_one_vas(id, true) : ls_one_seg(id, true);
-	if (!err && kind == TOOL_VAS)
+	/* it may have gone since: then there is nothing to be put in brackets */
+	err = kind == TOOL_VAS ? ls_one_vas(id, "{\"object\":") :
+		ls_one_seg(id, "{\"object\":");
+	if (err)
+		return tool_error(err, "%s %s", argv[0], argv[1]);
+	if (kind == TOOL_VAS)
 		err = stat_segments(id);
 	if (tool_json)
 		puts("}");

@@ -40,19 +40,20 @@ static size_t character(const char *s, unsigned long *code)
 static bool is_printable(unsigned long code)
 {
 	return code >= 0x20 && (code < 0x7f || code >= 0xa0) &&
-	       code != 0x200e && code != 0x200f &&
+	       code != 0x61c && code != 0x200e && code != 0x200f &&
 	       (code < 0x2028 || code > 0x202e) &&
 	       (code < 0x2066 || code > 0x2069);
 }
 
-void tool_print_text(FILE *to, const char *text)
+/* Also without the character @not. */
+static void print(FILE *to, const char *text, char not)
 {
 	unsigned long code;
 	size_t n;
 
 	while (*text) {
 		n = character(text, &code);
-		if (n && is_printable(code)) {
+		if (n && is_printable(code) && *text != not) {
 			fwrite(text, 1, n, to);
 			text += n;
 		} else {
@@ -61,9 +62,19 @@ void tool_print_text(FILE *to, const char *text)
 	}
 }
 
+void tool_print_text(FILE *to, const char *text)
+{
+	print(to, text, '\0');
+}
+
 void tool_print_name(const char *name)
 {
 	tool_print_text(stdout, *name ? name : "-");
+}
+
+void tool_print_word(const char *name)
+{
+	print(stdout, *name ? name : "-", ' ');
 }
 
 void tool_json_string(const char *s)

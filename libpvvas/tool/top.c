@@ -97,11 +97,13 @@ static int get(enum tool_kind kind, int id, struct row *r)
 /* What goes away meanwhile is no error. */
 static int look_at(enum tool_kind kind, struct look *l)
 {
+	struct tool_walk walk;
 	struct row r;
-	int id = 0, err;
+	int id, err;
 
+	tool_walk_begin(&walk, kind);
 	for (;;) {
-		id = kind == TOOL_VAS ? vas_next(id) : seg_next(id);
+		id = tool_walk_next(&walk);
 		if (id == -ENOENT)
 			return 0;
 		if (id < 0)
@@ -135,7 +137,8 @@ static int find_processes(void)
 	size_t size = 0;
 
 	while (f && !err && getline(&line, &size, f) > 0) {
-		if (sscanf(line, "process %d", &pid) == 1)
+		/* 0: it ends, or is none of this pid namespace */
+		if (sscanf(line, "process %d", &pid) == 1 || !pid)
 			continue;
 		if (sscanf(line, "attachment %*x slot %*u rights %*s vas %u",
 			   &vid) == 1)
@@ -149,6 +152,40 @@ static int find_processes(void)
 	return err;
 }
 
+static int by_object(const void *a, const void *b)
+{
+	const struct holder *x = a, *y = b;
+
+	if (x->kind != y->kind)
+		return x->kind < y->kind ? -1 : 1;
+	return x->id - y->id;
+}
+
+/* The first one of an object. */
+static size_t first_holder(const struct row *r)
+{
+	const struct holder wanted = { r->kind, r->id, 0 };
+	size_t low = 0, high = nr_holders, mid;
+
+	while (low < high) {
+		mid = low + (high - low) / 2;
+		if (by_object(&holders[mid], &wanted) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static int by_object_and_holder(const void *a, const void *b)
+{
+	const struct holder *x = a, *y = b;
+	int order = by_object(a, b);
+
+	return order ? order : x->by < y->by ? -1 : x->by > y->by;
+}
+
+/* In order: there may be as many objects, and as many holders of one, as users like. */
 static int find_holders(const struct look *l)
 {
 	int err, sid;
@@ -162,6 +199,9 @@ static int find_holders(const struct look *l)
 						   NULL)) > 0)
 			err = add_holder(TOOL_SEG, sid, l->rows[i].id);
 	}
+	if (nr_holders)
+		qsort(holders, nr_holders, sizeof(*holders),
+		      by_object_and_holder);
 	return err;
 }
 
@@ -205,12 +245,12 @@ static void print_holders(const struct row *r)
 
 	if (tool_json)
 		printf(",\"holders\":[");
-	for (i = 0; i < nr_holders; i++) {
+	for (i = first_holder(r); i < nr_holders; i++) {
 		const struct holder *h = &holders[i];
 		bool process = h->kind == TOOL_VAS || h->by < 0;
 
 		if (h->kind != r->kind || h->id != r->id)
-			continue;
+			break;
 		if (tool_json)
 			printf("%s{\"%s\":%d}", n ? "," : "",
 			       process ? "pid" : "vas", abs(h->by));
@@ -248,7 +288,7 @@ static void print_row(const struct row *r, bool first)
 	}
 	printf("%s %6d %5u %9" PRIu64 " %14" PRIu64 " %+14" PRId64 " ", kind,
 	       r->id, r->users, r->idle, r->resident, r->grown);
-	tool_print_name(name);
+	tool_print_word(name);
 	print_holders(r);
 	putchar('\n');
 }
@@ -330,5 +370,7 @@ int cmd_top(int argc, char **argv)
 				  seconds > 86400)))
 		return tool_usage();
 	err = top((unsigned int)seconds, watch);
-	return err ? tool_error(err, "top") : TOOL_OK;
+	return err == -EAGAIN ?
+	       tool_error_text(err, TOOL_NO_END, "top") :
+	       err ? tool_error(err, "top") : TOOL_OK;
 }

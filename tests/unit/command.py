@@ -211,7 +211,7 @@ def what_grows_is_on_top():
     assert [r["grown"] for r in rows] == [MIB, 0, 0] and [r["resident"] for r in rows] == [MIB, 4 * MIB, 0]
     assert rows[0]["holders"] == [{"vas": vid}] and rows[1]["holders"] == []
     lines = good("top").splitlines()
-    assert len(lines) == 4 and lines[1].endswith("large \\xc2\\x9b2J") and lines[2].endswith(f"small #{vid}")
+    assert len(lines) == 4 and lines[1].endswith("large\\x20\\xc2\\x9b2J") and lines[2].endswith(f"small #{vid}")
     for i in range(30):
         good("create", "vas", f"more{i}")
     lines = good("top", "1").splitlines()
@@ -246,7 +246,32 @@ def counters_in_text_are_those_of_json():
 def processes_are_asked_of_the_driver():
     if os.path.exists("/sys/fs/pvvas/processes"):
         raise tap.Skip("there is a driver")
-    refused(5, "ps: /sys/fs/pvvas/processes (mount -t pvvas none /sys/fs/pvvas): no driver", "ps")
+    refused(5, "ps: /sys/fs/pvvas/processes: no driver", "ps")
+
+
+def a_name_is_one_word_where_others_follow():
+    for name in "v 77 #78", "w":
+        good("create", "vas", name)
+    good("create", "seg", "s 1", "4K")
+    good("attach", "w", "s 1")
+    vid = parsed("stat", "stat", "vas", "w")["object"]["id"]
+    assert [line.split()[6:] for line in sorted(good("top").splitlines()[1:])] == [["s\\x201", f"#{vid}"], ["v\\x2077\\x20#78"], ["w"]]
+    assert parsed("top", "top")[0]["name"] in ("s 1", "v 77 #78", "w")
+
+
+def a_list_of_which_more_and_more_comes_has_an_end():
+    shim = os.path.join(tap.folder, "shim.so")
+    code = "int vas_next(int id) { return id + 1; }"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, "-x", "c", "-"], input=code.encode(), check=True)
+    for words in ["ls"], ["--json", "ls", "vas"], ["top"]:
+        p = run(*words, env={"LD_PRELOAD": shim})
+        assert p.returncode == 1 and p.stderr == f"pvvas: {words[-1] if words[-1] != 'vas' else 'ls'}: objects are made as fast as they are listed\n".encode(), p
+
+
+def json_is_whole_or_not_there():
+    for kind in "vas", "seg":
+        p = run("--json", "stat", kind, "#1073741823")
+        assert p.returncode == 3 and not p.stdout and p.stderr, p
 
 
 def what_is_not_there_is_told_by_name():
@@ -395,7 +420,8 @@ def output_that_goes_nowhere_is_an_error():
     assert p.returncode == 1 and p.stderr == b"pvvas: stdout: No space left on device\n", p
 
 
-CASES = [json_is_what_the_schema_says, only_what_nothing_uses_is_idle, objects_expire_as_told,
+CASES = [json_is_what_the_schema_says, json_is_whole_or_not_there, a_name_is_one_word_where_others_follow,
+         a_list_of_which_more_and_more_comes_has_an_end, only_what_nothing_uses_is_idle, objects_expire_as_told,
          what_grows_is_on_top, the_doctor_names_the_limit_that_is_in_the_way, counters_in_text_are_those_of_json,
          processes_are_asked_of_the_driver, names_without_control_characters_are_names,
          json_of_a_vas_has_its_segments, owner_and_group_are_told_apart, text_has_what_json_has,
