@@ -17,6 +17,7 @@ if [ "$1" = --refused ]; then
 fi
 {
 	echo '#!/bin/sh'
+	echo "export PVVAS_PATIENCE=${PVVAS_PATIENCE:-1}"
 	echo "dmesg | grep 'pvvas: '"
 	for program; do
 		echo "$tests/$program; echo machine: $program \$?"
