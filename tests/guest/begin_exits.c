@@ -22,12 +22,12 @@
 #include <linux/pvvas.h>
 #include <pvvas.h>
 
+#include "patience.h"
 #include "tcase.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
 #define WINDOW	((1UL << 30) + 64 * MIB)
-#define TIMERS	10000
 #define ROUNDS	12
 #define WORDS	((int)(MIB / sizeof(int)))
 #define WORD	0x11111111
@@ -65,9 +65,16 @@ static void sleep_in_a_view(void *arg)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
+/* As many as a task deletes in well under the time that a process takes to begin. */
+static int timers_wanted(void)
+{
+	return 10000 / (int)patience();
+}
+
 struct leaver {
 	unsigned long slot;
 	long delay;		/* microseconds */
+	int wanted;
 	atomic_int timers, go, leaves;
 };
 
@@ -85,7 +92,7 @@ static int leave(void *arg)
 	CPU_ZERO(&one);
 	CPU_SET(1, &one);
 	syscall(SYS_sched_setaffinity, 0, sizeof(one), &one);
-	for (i = 0; i < TIMERS; i++)
+	for (i = 0; i < l->wanted; i++)
 		if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &none, &id))
 			break;
 	atomic_store(&l->timers, i);
@@ -104,8 +111,12 @@ static int leave(void *arg)
 static void begin_beside_a_leaver(void *arg)
 {
 	struct scene *s = arg;
-	struct leaver l = { .slot = (unsigned long)s->slot, .delay = s->round * 2000 };
-	struct rlimit many = { 2 * TIMERS, 2 * TIMERS };
+	struct leaver l = {
+		.slot = (unsigned long)s->slot,
+		.delay = s->round * 2000,
+		.wanted = timers_wanted(),
+	};
+	struct rlimit many = { 2 * (rlim_t)l.wanted, 2 * (rlim_t)l.wanted };
 	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC), pid;
 
 	check(fd >= 0);
@@ -119,7 +130,7 @@ static void begin_beside_a_leaver(void *arg)
 	check(pid > 0);
 	while (!atomic_load(&l.timers))
 		usleep(1000);
-	check_eq(l.timers, TIMERS);
+	check_eq(l.timers, l.wanted);
 	atomic_store(&l.go, 1);
 	/* the first fault in the window begins */
 	check_eq(tcase_try_read(BASE).sig, SIGSEGV);
