@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pages far from each other, over 64 GiB and more: in each 2 MiB one, in an order
- * without order.  Nothing counts how far apart they are; the host keeps fewer tables
- * of them than there are, and makes those that it dropped again.
+ * `scattered [GIB]`: pages far from each other, over 16 GiB or as many as said: in each
+ * 2 MiB one, in an order without order.  Nothing counts how far apart they are; the host
+ * keeps fewer tables of them than there are, and makes those that it dropped again.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,10 +17,11 @@
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define GIB	(1UL << 30)
-#define SIZE	(64 * GIB)
 #define BLOCK	(2UL << 20)
 #define PAGE	4096UL
-#define BLOCKS	(SIZE / BLOCK)
+#define BLOCKS	(size / BLOCK)
+
+static size_t size = 16 * GIB;
 
 /* The @i-th page: each block once, as the step and their number have no divisor in common. */
 static unsigned long *page_of(unsigned long i)
@@ -48,11 +50,11 @@ static void check_all(unsigned long step)
 				   *page_of(i));
 }
 
-static int segment(char *base, size_t size, uint32_t flags, int *vh)
+static int segment(char *base, size_t length, uint32_t flags, int *vh)
 {
 	struct seg_options options = { .size = sizeof(options), .flags = flags };
 	int vid = tcase_vas(NULL, 0600);
-	int sid = check_id(seg_alloc_with(NULL, base, size, 0600, &options));
+	int sid = check_id(seg_alloc_with(NULL, base, length, 0600, &options));
 
 	tcase_track_seg(sid);
 	check_eq(seg_attach(vid, sid), 0);
@@ -63,7 +65,7 @@ static int segment(char *base, size_t size, uint32_t flags, int *vh)
 /* What a program does next, when all these pages are there. */
 static void go_on(int sid, int vh)
 {
-	char *other = BASE + SIZE;
+	char *other = BASE + size;
 	int heap = tcase_seg(NULL, other, BLOCK, 0600), clone, fd, seen;
 	char *p;
 
@@ -75,9 +77,9 @@ static void go_on(int sid, int vh)
 	memset(p, 1, 100);
 	fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	check(fd >= 0);
-	check_eq(read(fd, BASE + SIZE - PAGE, PAGE), PAGE);
+	check_eq(read(fd, BASE + size - PAGE, PAGE), PAGE);
 	close(fd);
-	check_eq(memcmp(BASE + SIZE - PAGE, "\177ELF", 4), 0);
+	check_eq(memcmp(BASE + size - PAGE, "\177ELF", 4), 0);
 	check_eq(vas_switch(VAS_HOME), 0);
 
 	clone = check_id(seg_clone(sid));
@@ -92,11 +94,11 @@ static void go_on(int sid, int vh)
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
-static void pages_scattered_over_64_gib_keep_their_data(void)
+static void pages_scattered_over_many_gib_keep_their_data(void)
 {
 	struct pvvas_stats before = { .size = sizeof(before) }, after = before;
 	struct seg_attr attr = { .size = sizeof(attr) };
-	int vh, sid = segment(BASE, SIZE, SEG_SMALL, &vh);
+	int vh, sid = segment(BASE, size, SEG_SMALL, &vh);
 
 	check_eq(pvvas_stats(&before), 0);
 	check_eq(vas_switch(vh), 0);
@@ -105,7 +107,7 @@ static void pages_scattered_over_64_gib_keep_their_data(void)
 	check_eq(vas_switch(VAS_HOME), 0);
 	check_eq(pvvas_stats(&after), 0);
 	check_eq(seg_ctl(sid, SEG_CTL_GETATTR, &attr), 0);
-	tcase_note("%lu pages in %lu blocks, %lu tables, %lu faults in views, %lu exits",
+	tcase_note("%lu pages in %zu blocks, %lu tables, %lu faults in views, %lu exits",
 		   attr.resident / PAGE, BLOCKS, after.tables - before.tables,
 		   after.hv_view_faults - before.hv_view_faults,
 		   after.hv_exits - before.hv_exits);
@@ -116,17 +118,17 @@ static void pages_scattered_over_64_gib_keep_their_data(void)
 /* In a window's last GiB, too, and by default options: 64 pages in 4 TiB. */
 static void pages_scattered_over_4_tib_keep_their_data(void)
 {
-	size_t size = 4096 * GIB, step = 64 * GIB - BLOCK, at;
-	int vh, sid = segment(BASE, size, 0, &vh);
+	size_t end = 4096 * GIB, step = 64 * GIB - BLOCK, at;
+	int vh, sid = segment(BASE, end, 0, &vh);
 	struct seg_attr attr = { .size = sizeof(attr) };
 
 	check_eq(vas_switch(vh), 0);
-	for (at = 0; at < size; at += step)
+	for (at = 0; at < end; at += step)
 		*(size_t *)(BASE + at) = at;
-	BASE[size - 1] = 1;
-	for (at = 0; at < size; at += step)
+	BASE[end - 1] = 1;
+	for (at = 0; at < end; at += step)
 		check_eq(*(size_t *)(BASE + at), at);
-	check_eq(BASE[size - 1], 1);
+	check_eq(BASE[end - 1], 1);
 	check_eq(vas_switch(VAS_HOME), 0);
 	check_eq(seg_ctl(sid, SEG_CTL_GETATTR, &attr), 0);
 	tcase_note("%lu KiB are there", attr.resident >> 10);
@@ -134,8 +136,13 @@ static void pages_scattered_over_4_tib_keep_their_data(void)
 }
 
 static const struct tcase cases[] = {
-	CASE_SECONDS(pages_scattered_over_64_gib_keep_their_data, 600),
+	CASE_SECONDS(pages_scattered_over_many_gib_keep_their_data, 600),
 	CASE(pages_scattered_over_4_tib_keep_their_data),
 };
 
-TCASE_MAIN(cases, 0)
+int main(int argc, char **argv)
+{
+	if (argc > 1)
+		size = strtoul(argv[1], NULL, 0) * GIB;
+	return tcase_main(cases, sizeof(cases) / sizeof(cases[0]), 0);
+}
