@@ -114,7 +114,7 @@ static struct pvvas_att *pvvas_att_new(struct pvvas_proc *proc,
 	att->proc = proc;
 	att->vas = vas;
 	att->rights = rights;
-	pvvas_links_init(&att->links);
+	pvvas_links_init(&att->links, true);
 	INIT_LIST_HEAD(&att->in_vas);
 	INIT_LIST_HEAD(&att->dumps);
 	atomic_inc(&pvvas_counts.attachments);
@@ -317,20 +317,22 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
 }
 
 /*
- * Show what of the VAS @link, which is in no list, had hidden.  Without memory for
- * tables: what is not shown stays hidden until it is attached again.
+ * Show what of the VAS a private segment had hidden between these addresses.  Without
+ * memory for tables: what is not shown stays hidden until it is attached again.
  */
-static void pvvas_att_uncover(struct pvvas_att *att,
-			      const struct pvvas_link *link)
+void pvvas_att_uncover(struct pvvas_att *att, u64 start, u64 end)
 {
-	struct pvvas_link *other;
+	struct pvvas_link *other = pvvas_link_behind(&att->vas->links, start);
+	int ret;
 
-	for (other = pvvas_link_overlaps(&att->vas->links, link->seg); other;
-	     other = pvvas_link_overlaps_next(other, link->seg))
-		if (!pvvas_link_hidden(att, other) &&
-		    pvvas_space_attach(att->space, other->seg->tree,
-				       other->prot & att->rights))
+	for (; other && other->seg->start < end; other = pvvas_links_next(other)) {
+		if (pvvas_link_hidden(att, other))
+			continue;
+		ret = pvvas_space_attach(att->space, other->seg->tree,
+					 other->prot & att->rights);
+		if (ret && ret != -EEXIST)
 			pr_warn_ratelimited("no memory to show a segment again\n");
+	}
 }
 
 static int pvvas_seg_detach_private(struct pvvas_att *att,
@@ -343,7 +345,7 @@ static int pvvas_seg_detach_private(struct pvvas_att *att,
 		return -ENOENT;
 	pvvas_space_detach(att->space, seg->tree);
 	pvvas_link_remove(link);
-	pvvas_att_uncover(att, link);
+	pvvas_att_uncover(att, seg->start, max(seg->end, seg->claimed));
 	pvvas_dump_take(att, seg, dumps);
 	pvvas_link_free(link);
 	return 0;

@@ -350,7 +350,11 @@ static int pvvas_vas_clone_fill(struct pvvas_clone *clones, u32 n, u32 vid)
 	return ret;
 }
 
-int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
+/*
+ * -ESTALE: a segment that has been there has gone since, and another one has grown into
+ * its place before they were copied.
+ */
+static int pvvas_vas_clone_once(struct pvvas_ioc_clone *arg)
 {
 	struct pvvas_ioc_create create = { .name = arg->name,
 					   .mode = arg->mode };
@@ -359,9 +363,6 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
 	u32 n, i;
 	int ret;
 
-	if (arg->flags || arg->reserved || arg->base || arg->offset ||
-	    arg->length)
-		return -EINVAL;
 	clones = pvvas_vas_clone_list(arg->source, &n);
 	if (IS_ERR(clones))
 		return PTR_ERR(clones);
@@ -369,6 +370,8 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
 	ret = pvvas_vas_create(&create);
 	if (!ret) {
 		ret = pvvas_vas_clone_fill(clones, n, create.id);
+		if (ret == -EEXIST)
+			ret = -ESTALE;
 		id.id = create.id;
 		if (ret)
 			pvvas_object_delete(&id, PVVAS_KIND_VAS);
@@ -378,6 +381,19 @@ int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
 	for (i = 0; i < n; i++)
 		pvvas_seg_drop(clones[i].from);
 	kvfree(clones);
+	return ret;
+}
+
+int pvvas_vas_clone(struct pvvas_ioc_clone *arg)
+{
+	int ret;
+
+	if (arg->flags || arg->reserved || arg->base || arg->offset ||
+	    arg->length)
+		return -EINVAL;
+	do {
+		ret = pvvas_vas_clone_once(arg);
+	} while (ret == -ESTALE && !fatal_signal_pending(current));
 	return ret;
 }
 

@@ -431,8 +431,7 @@ static void pvvas_moment_work(struct work_struct *work)
 	for (clone = moment->clones; clone < end; clone++) {
 		if (clone->lock)
 			clone->lock_state = pvvas_lock_state(clone->lock);
-		if (pvvas_clone_hides(clone))
-			ret = -EACCES;
+		ret = pvvas_clone_check(clone) ?: ret;
 	}
 	for (clone = moment->clones; clone < end; clone++)
 		pvvas_clone_thaw(clone->from->memory);

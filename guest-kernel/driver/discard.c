@@ -83,6 +83,27 @@ static int pvvas_discard_range(struct pvvas_seg *mem, unsigned long index,
 	return ret;
 }
 
+/* The same of pages that no access has reached yet: nothing is to be kept. */
+void pvvas_pages_forget(struct pvvas_seg *mem, pgoff_t index, pgoff_t end)
+{
+	unsigned long at = index;
+	struct page *page;
+
+	while (xa_find(&mem->pages, &at, end - 1, XA_PRESENT)) {
+		xa_lock_irq(&mem->pages);
+		page = __xa_erase(&mem->pages, at);
+		if (page)
+			atomic64_sub(PAGE_SIZE, &mem->resident);
+		xa_unlock_irq(&mem->pages);
+		if (page) {
+			pvvas_quota_memory_back(mem->obj.charged, PAGE_SIZE);
+			pvvas_faces_refuse(mem, at, 1, 0);
+			pvvas_page_put(page);
+		}
+		cond_resched();
+	}
+}
+
 int pvvas_seg_discard(struct pvvas_ioc_range *arg)
 {
 	struct pvvas_seg *seg, *mem;

@@ -443,35 +443,87 @@ void pvvas_tree_refuse(struct pvvas_tree *tree, pgoff_t first, u64 count,
 	}
 }
 
-/* A tree itself, which has a pointer and a bit for each GiB. */
+/* A pointer and a bit for each GiB. */
+static size_t pvvas_mids_size(u64 gibs)
+{
+	return gibs * sizeof(u64 *) + BITS_TO_LONGS(gibs) * sizeof(long);
+}
+
+/* Zeroed memory for a tree or its pointers; whole pages count.  Or -ENOSPC, -ENOMEM. */
+static void *pvvas_tree_alloc(size_t size)
+{
+	void *p;
+
+	if (!pvvas_quota_tables(PAGE_ALIGN_DOWN(size)))
+		return ERR_PTR(-ENOSPC);
+	p = kvzalloc(size, GFP_KERNEL_ACCOUNT);
+	if (p)
+		return p;
+	pvvas_quota_tables_back(PAGE_ALIGN_DOWN(size));
+	return ERR_PTR(-ENOMEM);
+}
+
 static size_t pvvas_tree_size(u64 gibs)
 {
-	return struct_size((struct pvvas_tree *)NULL, mids, gibs) +
-	       BITS_TO_LONGS(gibs) * sizeof(long);
+	return sizeof(struct pvvas_tree) + pvvas_mids_size(gibs);
 }
 
 struct pvvas_tree *pvvas_tree_new(struct pvvas_seg *seg, u64 start, u64 end)
 {
 	u64 gibs = pvvas_tree_gibs(start, end);
-	size_t size = pvvas_tree_size(gibs);
-	struct pvvas_tree *tree;
+	struct pvvas_tree *tree = pvvas_tree_alloc(pvvas_tree_size(gibs));
 
-	/* Whole pages count. */
-	if (!pvvas_quota_tables(PAGE_ALIGN_DOWN(size)))
-		return ERR_PTR(-ENOSPC);
-	tree = kvzalloc(size, GFP_KERNEL_ACCOUNT);
-	if (!tree) {
-		pvvas_quota_tables_back(PAGE_ALIGN_DOWN(size));
-		return ERR_PTR(-ENOMEM);
-	}
+	if (IS_ERR(tree))
+		return tree;
 	spin_lock_init(&tree->lock);
 	tree->start = start;
 	tree->end = end;
+	tree->farthest = end;
 	tree->seg = seg;
-	tree->made = (unsigned long *)&tree->mids[gibs];
+	tree->gibs = gibs;
+	tree->first_gibs = gibs;
+	tree->mids = tree->first;
+	tree->made = (unsigned long *)&tree->first[gibs];
 	atomic_set(&tree->faulting, 1);
 	atomic64_inc(&pvvas_counts.trees);
 	return tree;
+}
+
+/* Of @gibs GiB, if they are not in the tree itself. */
+static void pvvas_mids_free(struct pvvas_tree *tree, u64 **mids, u64 gibs)
+{
+	if (mids == tree->first)
+		return;
+	pvvas_quota_tables_back(PAGE_ALIGN_DOWN(pvvas_mids_size(gibs)));
+	kvfree(mids);
+}
+
+/*
+ * Let the tree have room up to address @end.  pvvas_lock is not held, and nothing else
+ * does that to the tree meanwhile.
+ */
+int pvvas_tree_room(struct pvvas_tree *tree, u64 end)
+{
+	u64 gibs = pvvas_tree_gibs(tree->start, end), old = tree->gibs;
+	u64 **mids, **before;
+
+	if (gibs <= old)
+		return 0;
+	mids = pvvas_tree_alloc(pvvas_mids_size(gibs));
+	if (IS_ERR(mids))
+		return PTR_ERR(mids);
+	mutex_lock(&pvvas_lock);
+	spin_lock_irq(&tree->lock);
+	before = tree->mids;
+	memcpy(mids, before, old * sizeof(*mids));
+	memcpy(mids + gibs, tree->made, BITS_TO_LONGS(old) * sizeof(long));
+	tree->mids = mids;
+	tree->made = (unsigned long *)&mids[gibs];
+	tree->gibs = gibs;
+	spin_unlock_irq(&tree->lock);
+	pvvas_unlock();
+	pvvas_mids_free(tree, before, old);
+	return 0;
 }
 
 /* No view leads here any more. */
@@ -482,6 +534,8 @@ void pvvas_tree_free(struct pvvas_tree *tree)
 
 	if (!tree)
 		return;
+	/* Growth that has failed may have left some behind it. */
+	tree->end = tree->farthest;
 	for (gpa = pvvas_tree_made(tree, tree->start); gpa < tree->end;
 	     gpa = pvvas_tree_made(tree, next)) {
 		next = min(tree->end, ALIGN(gpa + 1, PUD_SIZE));
@@ -496,7 +550,7 @@ void pvvas_tree_free(struct pvvas_tree *tree)
 		pvvas_tables_free(&list, tree->shown);
 	}
 	atomic64_dec(&pvvas_counts.trees);
-	pvvas_quota_tables_back(PAGE_ALIGN_DOWN(pvvas_tree_size(
-				pvvas_tree_gibs(tree->start, tree->end))));
+	pvvas_mids_free(tree, tree->mids, tree->gibs);
+	pvvas_quota_tables_back(PAGE_ALIGN_DOWN(pvvas_tree_size(tree->first_gibs)));
 	kvfree_rcu(tree, rcu);
 }

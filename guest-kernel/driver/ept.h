@@ -48,12 +48,17 @@
  * struct pvvas_tree - the tables of one segment, below its GiB
  * @lock: see the top of this file
  * @start: first guest-physical address, a multiple of PVVAS_BLOCK
- * @end: first address behind it, likewise
+ * @end: first address behind it, likewise, and how far spaces have to show it
+ *	(pvvas_space_reach()); changes under pvvas_lock
+ * @farthest: that @end has been
  * @seg: whose they are; there until @faulting is 0
  * @faulting: demand faults that look at @seg now, and 1 as long as that lives
  * @rcu: to be freed: demand faults look at it under RCU
  * @shown: a view has led here: KVM may know the tables
  * @copied: a space has a copy of a level 2 entry: the tables stay until the tree goes
+ * @gibs: how many there is room for in @made and @mids, which are in @first until the
+ *	segment grows; they are replaced under pvvas_lock and @lock
+ * @first_gibs: the same of @first
  * @made: for each GiB a bit: it has a level 2 table; set with @lock
  * @mids: for each GiB its level 2 table, or NULL; they stay until the tree goes
  */
@@ -61,24 +66,30 @@ struct pvvas_tree {
 	spinlock_t lock;
 	u64 start;
 	u64 end;
+	u64 farthest;
 	struct pvvas_seg *seg;
 	atomic_t faulting;
 	struct rcu_head rcu;
 	bool shown;
 	bool copied;
+	u64 gibs;
+	u64 first_gibs;
 	unsigned long *made;
-	u64 *mids[];
+	u64 **mids;
+	u64 *first[];
 };
 
 /**
  * struct pvvas_span - a segment in a space
  * @tree: its tables
  * @prot: the rights that the space gives
+ * @last: number of its last block; under pvvas_lock
  * @rcu: to be freed
  */
 struct pvvas_span {
 	struct pvvas_tree *tree;
 	u32 prot;
+	unsigned long last;
 	struct rcu_head rcu;
 };
 
@@ -214,6 +225,7 @@ void pvvas_invalidate_more(u64 *table, u32 first, u32 count);
 /* ept.c */
 struct pvvas_tree *pvvas_tree_new(struct pvvas_seg *seg, u64 start, u64 end);
 void pvvas_tree_free(struct pvvas_tree *tree);
+int pvvas_tree_room(struct pvvas_tree *tree, u64 end);
 int pvvas_tree_prepare(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp);
 int pvvas_tree_prepare_block(struct pvvas_tree *tree, pgoff_t first, gfp_t gfp);
 int pvvas_tree_split(struct pvvas_tree *tree, pgoff_t index, gfp_t gfp);
@@ -236,6 +248,7 @@ void pvvas_space_bury(struct pvvas_space *space);
 int pvvas_space_attach(struct pvvas_space *space, struct pvvas_tree *tree,
 		       u32 prot);
 bool pvvas_space_detach(struct pvvas_space *space, struct pvvas_tree *tree);
+int pvvas_space_reach(struct pvvas_space *space, struct pvvas_tree *tree);
 void pvvas_space_clear(struct pvvas_space *space);
 bool pvvas_space_find(struct pvvas_space *space, struct pvvas_demand *demand);
 int pvvas_space_follow(struct pvvas_space *space, u64 gpa);

@@ -40,6 +40,7 @@ union pvvas_arg {
 	struct pvvas_ioc_reclaim reclaim;
 	struct pvvas_ioc_evict evict;
 	struct pvvas_ioc_move move;
+	struct pvvas_ioc_seg_resize resize;
 	struct pvvas_ioc_seg_stat seg_stat;
 	struct pvvas_ioc_wait wait;
 };
@@ -70,6 +71,7 @@ static_assert(sizeof(struct pvvas_ioc_seg_pager) == 16);
 static_assert(sizeof(struct pvvas_ioc_reclaim) == 24);
 static_assert(sizeof(struct pvvas_ioc_evict) == 40);
 static_assert(sizeof(struct pvvas_ioc_move) == 40);
+static_assert(sizeof(struct pvvas_ioc_seg_resize) == 16);
 static_assert(sizeof(struct pvvas_ioc_seg_stat) == 56);
 static_assert(sizeof(struct pvvas_ioc_wait) == 32);
 static_assert(sizeof(struct pvvas_identity) == 64);
@@ -303,6 +305,11 @@ static int pvvas_do_seg_move(union pvvas_arg *arg)
 	return pvvas_seg_move(&arg->move);
 }
 
+static int pvvas_do_seg_resize(union pvvas_arg *arg)
+{
+	return pvvas_seg_resize(&arg->resize);
+}
+
 static int pvvas_do_seg_pager(union pvvas_arg *arg)
 {
 	return pvvas_seg_pager(&arg->pager);
@@ -449,6 +456,7 @@ static const struct pvvas_command {
 	[_IOC_NR(PVVAS_IOC_SEG_RECLAIM_WAIT)] = { 24, 0, pvvas_do_seg_reclaim_wait },
 	[_IOC_NR(PVVAS_IOC_SEG_EVICT)] = { 40, 0, pvvas_do_seg_evict },
 	[_IOC_NR(PVVAS_IOC_SEG_MOVE)] = { 40, 0, pvvas_do_seg_move },
+	[_IOC_NR(PVVAS_IOC_SEG_RESIZE)] = { 16, 0, pvvas_do_seg_resize, true },
 	[_IOC_NR(PVVAS_IOC_SEG_WAIT)] = { 32, 0, pvvas_do_seg_wait },
 	[_IOC_NR(PVVAS_IOC_SEG_WAKE)] = { 32, 0, pvvas_do_seg_wake },
 };

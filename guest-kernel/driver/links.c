@@ -7,11 +7,13 @@
  * goes through a set that does not want all of it.  pvvas_lock is held throughout.
  */
 #include <linux/rbtree.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include "pvvas_drv.h"
 
-void pvvas_links_init(struct pvvas_links *set)
+void pvvas_links_init(struct pvvas_links *set, bool private)
 {
+	set->private = private;
 	set->by_address = RB_ROOT;
 	set->by_id = RB_ROOT;
 	set->lockable = RB_ROOT;
@@ -137,29 +139,81 @@ bool pvvas_links_free(struct pvvas_links *set, u32 most)
 #define PVVAS_LINKS_AT_ONCE	64
 
 /*
- * The segment, to which the caller has a reference, is lockable now, or not any more.
- * Its links may be as many as there are VASes: pvvas_lock is not held, and others get
- * it in between.  What is done goes to the end, where new links come that are right
- * from the start; a caller that changes the segment again meanwhile goes through all
- * of them again.
+ * May the caller, which has a reference to the segment, go through its links?  One at a
+ * time may; then pvvas_links_walk_end().
  */
-void pvvas_links_sort(struct pvvas_seg *seg)
+bool pvvas_links_walk(struct pvvas_seg *seg)
+{
+	bool mine;
+
+	mutex_lock(&pvvas_lock);
+	mine = !seg->walked;
+	seg->walked = true;
+	pvvas_unlock();
+	return mine;
+}
+
+void pvvas_links_walk_end(struct pvvas_seg *seg)
+{
+	mutex_lock(&pvvas_lock);
+	seg->walked = false;
+	pvvas_unlock();
+}
+
+/*
+ * Do that for each link of a segment that is walked, up to the first error.  There may be
+ * as many as there are VASes: others have the lock in between.  What is done goes to the
+ * end, where new links come, which are right from the start.  -EINPROGRESS of @what: the
+ * link's turn is later; 1: others have waited for long.  @killable: -EINTR if the process
+ * is killed.
+ */
+int pvvas_links_each(struct pvvas_seg *seg,
+		     int (*what)(struct pvvas_link *link), bool killable)
 {
 	struct pvvas_link *link;
 	u32 left = U32_MAX, n;
+	int ret = 0;
 
 	do {
 		mutex_lock(&pvvas_lock);
-		left = min(left, seg->nr_links);
-		for (n = min_t(u32, left, PVVAS_LINKS_AT_ONCE); n; n--, left--) {
+		for (n = PVVAS_LINKS_AT_ONCE; n && !ret; n--) {
+			left = min(left, seg->nr_links);
+			if (!left)
+				break;
 			link = list_first_entry(&seg->links, struct pvvas_link,
 						in_seg);
-			pvvas_link_lockable(link, seg->lockable);
+			ret = what(link);
+			if (ret < 0)
+				break;
+			/* Others may have had the lock, and the link stays. */
 			list_move_tail(&link->in_seg, &seg->links);
+			left--;
 		}
 		pvvas_unlock();
+		if (ret == -EINPROGRESS)
+			schedule_timeout_uninterruptible(1);
+		if (ret == -EINPROGRESS || ret > 0)
+			ret = 0;
+		if (killable && !ret && left && fatal_signal_pending(current))
+			ret = -EINTR;
 		cond_resched();
-	} while (left);
+	} while (left && !ret);
+	return ret;
+}
+
+static int pvvas_link_sort(struct pvvas_link *link)
+{
+	pvvas_link_lockable(link, link->seg->lockable);
+	return 0;
+}
+
+/* The segment, to which the caller has a reference, is lockable now, or not any more. */
+void pvvas_links_sort(struct pvvas_seg *seg)
+{
+	while (!pvvas_links_walk(seg))
+		schedule_timeout_uninterruptible(1);
+	pvvas_links_each(seg, pvvas_link_sort, false);
+	pvvas_links_walk_end(seg);
 }
 
 /* All of a set, by address. */
@@ -246,15 +300,6 @@ struct pvvas_link *pvvas_link_overlaps(const struct pvvas_links *set,
 	struct pvvas_link *link = pvvas_link_behind(set, seg->start);
 
 	return link && link->seg->start < seg->end ? link : NULL;
-}
-
-/* The next one that does. */
-struct pvvas_link *pvvas_link_overlaps_next(const struct pvvas_link *link,
-					    const struct pvvas_seg *seg)
-{
-	link = pvvas_links_next(link);
-	return link && link->seg->start < seg->end ?
-	       (struct pvvas_link *)link : NULL;
 }
 
 /* The link of the segment that has @address, or NULL. */

@@ -16,12 +16,14 @@ struct pvvas_user;
  * @by_id: all, by the id of the segment
  * @lockable: those of lockable segments, by id
  * @dumped: those of segments that core dumps hold
+ * @private: of an attachment, else of a VAS
  */
 struct pvvas_links {
 	struct rb_root by_address;
 	struct rb_root by_id;
 	struct rb_root lockable;
 	struct list_head dumped;
+	bool private;
 };
 
 /**
@@ -42,11 +44,15 @@ struct pvvas_link {
 	u32 prot;
 };
 
-/* Takes pvvas_lock, and gives it to others in between. */
+/* These take pvvas_lock, and give it to others in between. */
+bool pvvas_links_walk(struct pvvas_seg *seg);
+void pvvas_links_walk_end(struct pvvas_seg *seg);
+int pvvas_links_each(struct pvvas_seg *seg,
+		     int (*what)(struct pvvas_link *link), bool killable);
 void pvvas_links_sort(struct pvvas_seg *seg);
 
 /* pvvas_lock is held. */
-void pvvas_links_init(struct pvvas_links *set);
+void pvvas_links_init(struct pvvas_links *set, bool private);
 bool pvvas_links_free(struct pvvas_links *set, u32 most);
 struct pvvas_link *pvvas_link_new(struct pvvas_seg *seg, u32 prot,
 				  struct pvvas_link **spare);
@@ -62,8 +68,6 @@ struct pvvas_link *pvvas_link_find(const struct pvvas_links *set,
 				   const struct pvvas_seg *seg);
 struct pvvas_link *pvvas_link_overlaps(const struct pvvas_links *set,
 				       const struct pvvas_seg *seg);
-struct pvvas_link *pvvas_link_overlaps_next(const struct pvvas_link *link,
-					    const struct pvvas_seg *seg);
 struct pvvas_link *pvvas_link_behind(const struct pvvas_links *set,
 				     u64 address);
 struct pvvas_link *pvvas_link_at(const struct pvvas_links *set, u64 address);

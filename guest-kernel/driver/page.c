@@ -225,7 +225,7 @@ static bool pvvas_seg_covers(const struct pvvas_seg *seg, u64 offset)
 {
 	u64 va = seg->start + offset;
 
-	return va >= seg->base && va - seg->base < seg->length;
+	return va >= seg->base && va - seg->base < READ_ONCE(seg->length);
 }
 
 /* What a protection leaves of the rights to a page. */
@@ -402,8 +402,6 @@ static int pvvas_page_answer(struct pvvas_seg *seg, u64 offset, u32 access,
 	unsigned long flags;
 	int ret;
 
-	if (!pvvas_seg_covers(seg, offset))
-		return -ERANGE;
 	atomic64_inc(&seg->faults);
 	ret = pvvas_page_extend(seg, index, access, gfp);
 	if (ret >= 0)
@@ -471,17 +469,21 @@ static struct mem_cgroup *pvvas_page_payer(struct pvvas_seg *seg, u64 offset,
 int pvvas_page_fault(struct pvvas_seg *seg, u64 offset, u32 access, gfp_t gfp,
 		     bool user)
 {
-	struct mem_cgroup *old =
-		set_active_memcg(pvvas_page_payer(seg, offset, access));
-	int ret = pvvas_page_answer(seg, offset, access, gfp, user);
+	struct mem_cgroup *old;
+	int ret;
 
+	if (!pvvas_seg_covers(seg, offset))
+		return -ERANGE;
+	old = set_active_memcg(pvvas_page_payer(seg, offset, access));
+	ret = pvvas_page_answer(seg, offset, access, gfp, user);
 	set_active_memcg(old);
 	return ret;
 }
 
 /*
  * See to it that there is a page at @index, and take what comes with it up to page
- * @last: how many there are from @index on now, or -errno as above.
+ * @last: how many there are from @index on now, or -errno as above.  The caller knows
+ * that they are the segment's, or will be.
  */
 long pvvas_page_populate(struct pvvas_seg *seg, pgoff_t index, pgoff_t last)
 {
@@ -491,12 +493,13 @@ long pvvas_page_populate(struct pvvas_seg *seg, pgoff_t index, pgoff_t last)
 
 	if (!xa_load(&seg->memory->pages, index))
 		ret = pvvas_extent_fill(seg, index, index, last, gfp);
-	set_active_memcg(old);
 	if (ret >= 0)
-		return min(last + 1, round_up(index + 1, 1UL << ret)) - index;
-	ret = pvvas_page_fault(seg, (u64)pvvas_own(seg, index) << PAGE_SHIFT, 0,
-			       gfp, true);
-	return ret ?: 1;
+		ret = min(last + 1, round_up(index + 1, 1UL << ret)) - index;
+	else
+		ret = pvvas_page_answer(seg, (u64)pvvas_own(seg, index) <<
+					PAGE_SHIFT, 0, gfp, true) ?: 1;
+	set_active_memcg(old);
+	return ret;
 }
 
 /* The page at @index, with a reference, or NULL. */

@@ -33,10 +33,12 @@ static inline bool pvvas_seg_is_part(const struct pvvas_seg *seg)
 	return pvvas_first(seg) != pvvas_first(mem) || seg->length != mem->length;
 }
 
-/* The same for all that show all of a memory. */
+/* The same for all that show a memory from its beginning. */
 static inline u64 pvvas_seg_unique(const struct pvvas_seg *seg)
 {
-	return pvvas_seg_is_part(seg) ? seg->unique : seg->memory->unique;
+	const struct pvvas_seg *mem = seg->memory;
+
+	return pvvas_first(seg) == pvvas_first(mem) ? mem->unique : seg->unique;
 }
 
 /* The segment's number of the memory's page @index. */
@@ -75,7 +77,7 @@ long pvvas_extent_place(struct pvvas_seg *seg, pgoff_t index, pgoff_t to,
 			const char __user *data, gfp_t gfp);
 
 /* populate.c */
-int pvvas_pages_populate(struct pvvas_seg *seg);
+int pvvas_pages_populate(struct pvvas_seg *seg, pgoff_t index, pgoff_t end);
 int pvvas_pages_pin(struct pvvas_seg *seg, u64 addr);
 
 /* cow.c */
@@ -99,6 +101,7 @@ int pvvas_segs_clone(struct pvvas_ioc_segs_clone *arg);
 /* protect.c */
 int pvvas_seg_protect(struct pvvas_ioc_range *arg);
 bool pvvas_clone_hides(const struct pvvas_clone *clone);
+int pvvas_clone_check(const struct pvvas_clone *clone);
 int pvvas_range_check(const struct pvvas_seg *seg,
 		      const struct pvvas_ioc_range *arg);
 pgoff_t pvvas_range_first(const struct pvvas_seg *seg,
@@ -131,6 +134,7 @@ static inline void pvvas_evict_not(const struct pvvas_seg *mem, struct page *pag
 
 /* discard.c */
 int pvvas_seg_discard(struct pvvas_ioc_range *arg);
+void pvvas_pages_forget(struct pvvas_seg *mem, pgoff_t index, pgoff_t end);
 
 /* move.c */
 int pvvas_seg_move(struct pvvas_ioc_move *arg);

@@ -22,6 +22,9 @@ static int pvvas_att_part_some(struct pvvas_att *att)
 		if (link->seg->start >= att->parted)
 			ret = pvvas_space_attach(att->space, link->seg->tree,
 						 link->prot & att->rights);
+		/* Another segment is about to grow into this place: try later. */
+		if (ret == -EEXIST)
+			ret = -EINPROGRESS;
 		if (ret)
 			return ret;
 		att->parted = link->seg->end;

@@ -106,6 +106,16 @@ int pvvas_seg_place(struct pvvas_seg *seg)
 	return 0;
 }
 
+/* It ends there from now on. */
+void pvvas_seg_place_end(struct pvvas_seg *seg, u64 end)
+{
+	pvvas_placed_remove(seg, &pvvas_segs);
+	pvvas_users_remove(seg, pvvas_user_segs(seg->obj.charged));
+	seg->end = end;
+	pvvas_placed_insert(seg, &pvvas_segs);
+	pvvas_users_insert(seg, pvvas_user_segs(seg->obj.charged));
+}
+
 void pvvas_seg_unplace(struct pvvas_seg *seg)
 {
 	int i;

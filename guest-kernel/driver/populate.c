@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * All pages of a segment at once, when it is made: new ones, or those of a file
- * of hugetlbfs.  The segment is not published yet: no other thread adds any.
+ * All pages of a segment at once, when it is made or grows: new ones, or those of a
+ * file of hugetlbfs.  No other thread adds any there: the segment is not published yet,
+ * or the range does not belong to it yet.
  */
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
@@ -9,13 +10,12 @@
 #include "compat.h"
 #include "ept.h"
 
-/* All pages now. */
-int pvvas_pages_populate(struct pvvas_seg *seg)
+/* All pages now from @index up to @end, which may be beyond what accesses reach. */
+int pvvas_pages_populate(struct pvvas_seg *seg, pgoff_t index, pgoff_t end)
 {
-	pgoff_t index = pvvas_first(seg), end = pvvas_end(seg);
 	long done = 0;
 
-	if (seg->length >> PAGE_SHIFT > totalram_pages())
+	if (end - index > totalram_pages())
 		return -ENOMEM;
 	while (index < end) {
 		done = fatal_signal_pending(current) ? -EINTR :

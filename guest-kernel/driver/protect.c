@@ -45,6 +45,14 @@ bool pvvas_clone_hides(const struct pvvas_clone *clone)
 	return false;
 }
 
+/* At the moment: can the clone be one of its source as that is?  -EAGAIN: make it anew. */
+int pvvas_clone_check(const struct pvvas_clone *clone)
+{
+	if (pvvas_clone_hides(clone))
+		return -EACCES;
+	return clone->to->length == clone->from->length ? 0 : -EAGAIN;
+}
+
 static int pvvas_seg_protect_held(struct pvvas_seg *seg,
 				  const struct pvvas_ioc_range *arg)
 {

@@ -138,6 +138,7 @@ struct pvvas_vas {
  * @base: virtual address
  * @start: @base rounded down to PVVAS_BLOCK: offsets count from here
  * @end: end of the segment rounded up to PVVAS_BLOCK
+ * @claimed: where that is to be, while the segment grows (resize.c); else 0
  * @tree: its tables (ept.c)
  * @placed: among all segments by address, once @end is set; with @placed_last
  * @users: likewise, among those of the same @obj.charged; with @users_last
@@ -173,7 +174,7 @@ struct pvvas_vas {
  * @locked: bytes that count for RLIMIT_MEMLOCK
  * @policy: where its pages come from, PVVAS_NUMA_*; @nodes: of which nodes
  * @lockable: a switch locks it
- * @links: struct pvvas_link.in_seg
+ * @links: struct pvvas_link.in_seg; @walked: they are gone through (links.c)
  * @lock: once it was lockable (lock.c); another one each time that it becomes so
  * @freeing: once it is dead: its pages that are still to be freed
  */
@@ -183,6 +184,7 @@ struct pvvas_seg {
 	u64 length;
 	u64 start;
 	u64 end;
+	u64 claimed;
 	struct pvvas_tree *tree;
 	struct rb_node placed;
 	u64 placed_last;
@@ -225,6 +227,7 @@ struct pvvas_seg {
 	bool lockable;
 	struct list_head links;
 	u32 nr_links;
+	bool walked;
 	struct pvvas_seglock *lock;
 	s64 freeing;
 	struct pvvas_leftover left;
@@ -388,6 +391,7 @@ int pvvas_vas_link(struct pvvas_vas *vas, struct pvvas_seg *seg, u32 prot,
 		   struct pvvas_link **spare);
 int pvvas_vas_unlink(struct pvvas_vas *vas, struct pvvas_seg *seg);
 bool pvvas_vas_again(int ret);
+int pvvas_link_reach(struct pvvas_link *link);
 bool pvvas_link_hidden(struct pvvas_att *att, const struct pvvas_link *link);
 
 /* segment.c */
@@ -406,6 +410,7 @@ void pvvas_seg_drop(struct pvvas_seg *seg);
 u64 pvvas_window_end(void);
 int pvvas_seg_place(struct pvvas_seg *seg);
 void pvvas_seg_unplace(struct pvvas_seg *seg);
+void pvvas_seg_place_end(struct pvvas_seg *seg, u64 end);
 
 /* attach.c */
 struct pvvas_att *pvvas_att_get(struct pvvas_proc *proc, u32 handle);
@@ -416,7 +421,11 @@ int pvvas_seg_attach(struct pvvas_ioc_seg_attach *arg);
 int pvvas_seg_detach(struct pvvas_ioc_seg_attach *arg);
 int pvvas_link_next(struct pvvas_ioc_link *arg);
 struct pvvas_seg *pvvas_att_seg(u32 handle, u32 id, u32 *rights);
+void pvvas_att_uncover(struct pvvas_att *att, u64 start, u64 end);
 void pvvas_detach_all(struct pvvas_proc *proc);
+
+/* resize.c */
+int pvvas_seg_resize(struct pvvas_ioc_seg_resize *arg);
 
 /* part.c; pvvas_lock held */
 int pvvas_att_part(struct pvvas_att *att);
@@ -498,6 +507,7 @@ struct pvvas_user *pvvas_quota_charge(enum pvvas_quota kind);
 struct rb_root_cached *pvvas_user_segs(struct pvvas_user *user);
 void pvvas_quota_uncharge(struct pvvas_user *user, enum pvvas_quota kind);
 int pvvas_quota_lock(struct pvvas_user *user, u64 bytes);
+void pvvas_quota_unlock(struct pvvas_user *user, u64 bytes);
 int pvvas_quota_ranges(struct pvvas_seg *seg, u32 more);
 void pvvas_quota_no_ranges(struct pvvas_seg *seg);
 void pvvas_quota_forget(struct pvvas_seg *seg);

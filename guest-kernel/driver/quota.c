@@ -222,6 +222,12 @@ int pvvas_quota_lock(struct pvvas_user *user, u64 bytes)
 	return 0;
 }
 
+void pvvas_quota_unlock(struct pvvas_user *user, u64 bytes)
+{
+	lockdep_assert_held(&pvvas_lock);
+	user->locked -= bytes;
+}
+
 /* The segment goes, and with it what counted beside its pages. */
 void pvvas_quota_forget(struct pvvas_seg *seg)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A segment: a fixed range of the window and the pages behind it.
+ * A segment: a range of the window, which can grow (resize.c), and the pages behind it.
  *
  * A page is given back only after KVM has forgotten it: pages leave with the
  * whole segment, after its tables.
@@ -157,7 +157,8 @@ int pvvas_seg_create(struct pvvas_ioc_create *arg)
 	if (!ret)
 		ret = pvvas_seg_make(seg);
 	if (!ret && arg->flags & (PVVAS_CREATE_POPULATE | PVVAS_CREATE_LOCK))
-		ret = pvvas_pages_populate(seg);
+		ret = pvvas_pages_populate(seg, pvvas_first(seg),
+					   pvvas_end(seg));
 	if (!ret && arg->flags & PVVAS_CREATE_HUGETLB)
 		ret = pvvas_pages_pin(seg, arg->memory);
 

@@ -58,6 +58,18 @@ static u64 *pvvas_space_top(struct pvvas_space *space, u64 gpa)
 	return table;
 }
 
+static int pvvas_space_tops(struct pvvas_space *space, u64 gpa, u64 end)
+{
+	u64 *top;
+
+	for (; gpa < end; gpa = ALIGN(gpa + 1, PVVAS_TOP_SIZE)) {
+		top = pvvas_space_top(space, gpa);
+		if (IS_ERR(top))
+			return PTR_ERR(top);
+	}
+	return 0;
+}
+
 /* An entry of a top; space->lock is held.  True: KVM may know the old one. */
 static bool pvvas_top_set(struct pvvas_space *space, u64 gpa, u64 entry)
 {
@@ -266,16 +278,10 @@ int pvvas_space_attach(struct pvvas_space *space, struct pvvas_tree *tree,
 		      u32 prot)
 {
 	struct pvvas_span *span;
-	u64 gpa, *top;
 	int ret;
 
-	for (gpa = tree->start; gpa < tree->end;
-	     gpa = ALIGN(gpa + 1, PVVAS_TOP_SIZE)) {
-		top = pvvas_space_top(space, gpa);
-		if (IS_ERR(top))
-			return PTR_ERR(top);
-	}
-	ret = pvvas_space_crowd(space, tree->start) ?:
+	ret = pvvas_space_tops(space, tree->start, tree->end) ?:
+	      pvvas_space_crowd(space, tree->start) ?:
 	      pvvas_space_crowd(space, tree->end - 1);
 	if (ret)
 		return ret;
@@ -284,6 +290,7 @@ int pvvas_space_attach(struct pvvas_space *space, struct pvvas_tree *tree,
 		return -ENOMEM;
 	span->tree = tree;
 	span->prot = prot & PVVAS_RW;
+	span->last = pvvas_last_block(tree);
 	ret = mtree_insert_range(&space->spans, pvvas_first_block(tree),
 				 pvvas_last_block(tree), span, GFP_KERNEL);
 	if (ret) {
@@ -360,12 +367,25 @@ static void pvvas_space_uncrowd(struct pvvas_space *space, u64 gpa)
 	pvvas_tables_free(&list, true);
 }
 
+/* From block @first to block @last something has gone. */
+static void pvvas_space_uncrowd_all(struct pvvas_space *space,
+				    unsigned long first, unsigned long last)
+{
+	unsigned long gib;
+	u64 *table;
+
+	/* GiB of a segment that has grown may be crowded in its middle. */
+	xa_for_each_range(&space->crowded, gib, table, first / PVVAS_PTRS,
+			  last / PVVAS_PTRS)
+		pvvas_space_uncrowd(space, (u64)gib << PUD_SHIFT);
+}
+
 /* Hide it.  False if it was not attached.  pvvas_lock is held. */
 bool pvvas_space_detach(struct pvvas_space *space, struct pvvas_tree *tree)
 {
 	unsigned long block = pvvas_first_block(tree);
 	struct pvvas_span *span = mtree_load(&space->spans, block);
-	unsigned long flags;
+	unsigned long flags, last;
 	u64 gpa;
 
 	if (!span || span->tree != tree)
@@ -378,12 +398,65 @@ bool pvvas_space_detach(struct pvvas_space *space, struct pvvas_tree *tree)
 		spin_unlock_irqrestore(&space->lock, flags);
 		cond_resched();
 	}
-	pvvas_space_uncrowd(space, tree->start);
-	pvvas_space_uncrowd(space, tree->end - 1);
+	last = max(span->last, pvvas_last_block(tree));
+	pvvas_space_uncrowd_all(space, block, last);
 	atomic_dec(&pvvas_counts.spans);
 	/* A demand fault may have found it; it sees that it is gone. */
 	kfree_rcu(span, rcu);
 	return true;
+}
+
+/*
+ * The blocks behind the span's last one, up to @last, are its own from now on.  What is
+ * there asks for demand faults.
+ */
+static int pvvas_span_grow(struct pvvas_space *space, struct pvvas_span *span,
+			   unsigned long last)
+{
+	unsigned long next = span->last + 1, first = pvvas_first_block(span->tree);
+	u64 end = (u64)(last + 1) << PMD_SHIFT;
+	int ret;
+
+	if (mt_find(&space->spans, &next, last))
+		return -EEXIST;
+	ret = pvvas_space_tops(space, (u64)(span->last + 1) << PMD_SHIFT, end);
+	if (!ret && span->last / PVVAS_PTRS != last / PVVAS_PTRS)
+		ret = pvvas_space_crowd(space, end - 1);
+	if (!ret)
+		ret = mtree_store_range(&space->spans, first, last, span,
+					GFP_KERNEL);
+	if (!ret)
+		span->last = last;
+	return ret;
+}
+
+/* They are not; no access has come to anything there. */
+static void pvvas_span_shrink(struct pvvas_space *space, struct pvvas_span *span,
+			      unsigned long last)
+{
+	/* -ENOMEM, which has to end. */
+	while (mtree_store_range(&space->spans, last + 1, span->last, NULL,
+				 GFP_KERNEL))
+		cond_resched();
+	swap(span->last, last);
+	pvvas_space_uncrowd_all(space, span->last + 1, last);
+}
+
+/*
+ * Let the space show the segment, if it does, as far as its tables go now: farther than
+ * before, or less far again.  -EEXIST: something is in the way.  pvvas_lock is held.
+ */
+int pvvas_space_reach(struct pvvas_space *space, struct pvvas_tree *tree)
+{
+	struct pvvas_span *span = mtree_load(&space->spans,
+					     pvvas_first_block(tree));
+	unsigned long last = pvvas_last_block(tree);
+
+	if (!span || span->tree != tree)
+		return 0;
+	if (span->last > last)
+		pvvas_span_shrink(space, span, last);
+	return span->last < last ? pvvas_span_grow(space, span, last) : 0;
 }
 
 /* Hide all segments; pvvas_lock is held. */

@@ -45,7 +45,7 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 		kfree(vas);
 		return ret;
 	}
-	pvvas_links_init(&vas->links);
+	pvvas_links_init(&vas->links, false);
 	INIT_LIST_HEAD(&vas->atts);
 	xa_init(&vas->parted);
 	atomic_inc(&pvvas_counts.vases);
@@ -155,6 +155,53 @@ static int pvvas_parted_each(struct pvvas_vas *vas, const struct pvvas_link *lin
 	vas->linking = false;
 	pvvas_object_put(&vas->obj);
 	return ret;
+}
+
+/* Does it not grow, or not any more? */
+static bool pvvas_seg_stays(const struct pvvas_seg *seg)
+{
+	return seg->tree->end == pvvas_va_to_gpa(seg->end);
+}
+
+static int pvvas_att_reach(struct pvvas_att *att, const struct pvvas_link *link)
+{
+	int ret = pvvas_space_reach(att->space, link->seg->tree);
+
+	/* What had hidden it went while its new place was taken. */
+	if (pvvas_seg_stays(link->seg))
+		pvvas_att_show(att, link);
+	return ret;
+}
+
+/*
+ * Let what @link shows reach as far as the segment's tables do, in all views: for
+ * pvvas_links_each().
+ */
+int pvvas_link_reach(struct pvvas_link *link)
+{
+	struct pvvas_seg *seg = link->seg;
+	struct pvvas_att *att;
+	struct pvvas_vas *vas;
+	int ret;
+
+	if (link->set->private) {
+		att = container_of(link->set, struct pvvas_att, links);
+		ret = pvvas_space_reach(att->space, seg->tree);
+		/* What came to the VAS while the place was taken; not to what is dead. */
+		if (pvvas_seg_stays(seg) &&
+		    xa_load(&att->vas->parted, att->serial) == att)
+			pvvas_att_uncover(att, seg->end, seg->claimed);
+		return ret;
+	}
+	vas = container_of(link->set, struct pvvas_vas, links);
+	/* It is about to go, and its space may have. */
+	if (!kref_read(&vas->obj.ref))
+		return 0;
+	if (vas->linking)
+		return -EINPROGRESS;
+	ret = pvvas_space_reach(vas->space, seg->tree) ?:
+	      pvvas_parted_each(vas, link, pvvas_att_reach);
+	return ret ?: !xa_empty(&vas->parted);
 }
 
 /* Another call links or unlinks: is it this one's turn, after a while? */

@@ -143,6 +143,9 @@ static void nothing_gained(unsigned long request, const union arg *a)
 	    request == PVVAS_IOC_SEG_UNTRACK)
 		check(a->reclaim.seg != (uint32_t)secret_seg &&
 		      a->reclaim.seg != (uint32_t)open_seg);
+	if (request == PVVAS_IOC_SEG_RESIZE)
+		check(a->resize.seg != (uint32_t)secret_seg &&
+		      a->resize.seg != (uint32_t)open_seg);
 	if (request == PVVAS_IOC_SEG_MOVE)
 		check(a->move.from != (uint32_t)secret_seg &&
 		      a->move.from != (uint32_t)open_seg &&

@@ -271,6 +271,10 @@ static const struct {
 	FIELD(struct pvvas_ioc_evict, data, 16),
 	FIELD(struct pvvas_ioc_evict, room, 24),
 	FIELD(struct pvvas_ioc_evict, done, 32),
+	SIZE(struct pvvas_ioc_seg_resize, 16),
+	FIELD(struct pvvas_ioc_seg_resize, size, 0),
+	FIELD(struct pvvas_ioc_seg_resize, seg, 4),
+	FIELD(struct pvvas_ioc_seg_resize, length, 8),
 	SIZE(struct pvvas_ioc_move, 40),
 	FIELD(struct pvvas_ioc_move, size, 0),
 	FIELD(struct pvvas_ioc_move, from, 4),
@@ -400,6 +404,7 @@ static const struct {
 	NUMBER(PVVAS_IOC_SEG_WAKE, 0xc020b741),
 	NUMBER(PVVAS_IOC_SEG_EVICT, 0xc028b742),
 	NUMBER(PVVAS_IOC_SEG_MOVE, 0xc028b743),
+	NUMBER(PVVAS_IOC_SEG_RESIZE, 0xc010b744),
 
 	/* linux/pvvas_identity.h */
 	SIZE(struct pvvas_identity, 64),

@@ -354,6 +354,13 @@ static unsigned long fill_move(union arg *a)
 	return PVVAS_IOC_SEG_MOVE;
 }
 
+static unsigned long fill_resize(union arg *a)
+{
+	a->resize.seg = an_id(known.seg, secret_seg, open_seg);
+	a->resize.length = below(4) ? (1 + below(2048)) * 4096UL : odd_number();
+	return PVVAS_IOC_SEG_RESIZE;
+}
+
 /* A pager that waits does so until a moment that is past. */
 static unsigned long fill_reclaim(union arg *a)
 {
@@ -379,7 +386,7 @@ static unsigned long fill_reclaim(union arg *a)
 static unsigned long fill_self(union arg *a)
 {
 	if (below(4) == 0)
-		return fill_move(a);
+		return below(2) ? fill_move(a) : fill_resize(a);
 	if (below(3) == 0)
 		return fill_reclaim(a);
 	if (below(2)) {

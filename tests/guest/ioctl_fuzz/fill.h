@@ -39,6 +39,7 @@ union arg {
 	struct pvvas_ioc_reclaim reclaim;
 	struct pvvas_ioc_evict evict;
 	struct pvvas_ioc_move move;
+	struct pvvas_ioc_seg_resize resize;
 	struct pvvas_ioc_seg_stat seg_stat;
 	struct pvvas_ioc_wait wait;
 	unsigned char bytes[512];

@@ -236,8 +236,8 @@ struct pvvas_ioc_seg_data {
  * @prot: out, PVVAS_READ, PVVAS_WRITE
  * @reserved: 0
  * @memory: out, a number for the segment's memory: the same for every segment
- *	that shows all of it (PVVAS_IOC_SEG_MAP2), and never that of another memory, of
- *	a clone for instance, nor of one under a driver that is loaded later
+ *	that shows it from its beginning (PVVAS_IOC_SEG_MAP2), and never that of another
+ *	memory, of a clone for instance, nor of one under a driver that is loaded later
  *
  * -ENOENT after the last one, -EINVAL if there is no such target.
  */
@@ -457,5 +457,6 @@ struct pvvas_ioc_stats {
 #define PVVAS_IOC_SEG_WAKE	_IOWR(PVVAS_IOC_TYPE, 65, struct pvvas_ioc_wait)
 #define PVVAS_IOC_SEG_EVICT	_IOWR(PVVAS_IOC_TYPE, 66, struct pvvas_ioc_evict)
 #define PVVAS_IOC_SEG_MOVE	_IOWR(PVVAS_IOC_TYPE, 67, struct pvvas_ioc_move)
+#define PVVAS_IOC_SEG_RESIZE	_IOWR(PVVAS_IOC_TYPE, 68, struct pvvas_ioc_seg_resize)
 
 #endif /* _UAPI_LINUX_PVVAS_H */

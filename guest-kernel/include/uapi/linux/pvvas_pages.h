@@ -198,6 +198,24 @@ struct pvvas_ioc_move {
 };
 
 /**
+ * struct pvvas_ioc_seg_resize - PVVAS_IOC_SEG_RESIZE: a segment grows at its end
+ * @size: sizeof(struct pvvas_ioc_seg_resize)
+ * @seg: a segment that the caller owns
+ * @length: bytes, a multiple of the page size, and no fewer than the segment has
+ *
+ * All that attach it see the new pages at once, which have no memory, but for those of
+ * a segment that is locked into memory.  -EEXIST: something is in the way in a VAS, or
+ * in an attachment of any process, that the segment is attached to; -ERANGE: it would
+ * not be in the window, or a second face would show more than there is;
+ * -EOPNOTSUPP for memory of hugetlbfs.  Nothing has changed then.
+ */
+struct pvvas_ioc_seg_resize {
+	__u32 size;
+	__u32 seg;
+	__u64 length;
+};
+
+/**
  * struct pvvas_ioc_seg_stat - PVVAS_IOC_SEG_STAT
  * @size: sizeof(struct pvvas_ioc_seg_stat)
  * @seg: a segment that the caller may read
