@@ -233,6 +233,16 @@ int seg_clone_named(int sid, const char *name, mode_t perms);
 /** seg_delete - take away the name; the segment goes when its last user does */
 int seg_delete(int sid);
 
+/**
+ * seg_resize - let a segment grow at its end
+ * @size: bytes, rounded up to whole pages; no fewer than it has
+ *
+ * All that have it attached see the new pages, which are zero.  It does not get smaller:
+ * -EINVAL; seg_discard() gives memory back.  -EPERM: the caller is not the owner.
+ * -EEXIST: another segment is in the way, in any VAS or attachment that has this one.
+ */
+int seg_resize(int sid, size_t size);
+
 /** seg_range - where a segment lies and how long it is, in bytes */
 int seg_range(int sid, void **base, size_t *size);
 

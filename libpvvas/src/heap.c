@@ -67,11 +67,20 @@ static int make(const struct pvvas_heap *h, size_t size)
 	return 0;
 }
 
-int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
-		    uint64_t memory, const struct pvvas_heap_owner *owner)
+/* Where its blocks are. */
+static void set_size(struct pvvas_heap *h, size_t size)
 {
 	uint64_t n = nr_granules(size);
 	uint64_t meta = HEAP_HEADER_SIZE + n * sizeof(struct pvvas_heap_desc);
+
+	h->first = (uint32_t)((meta + GRANULE - 1) >> GRANULE_SHIFT);
+	h->end = (uint32_t)n;
+}
+
+int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
+		    uint64_t memory, const struct pvvas_heap_owner *owner)
+{
+	uint64_t made;
 	int err;
 
 	if ((uintptr_t)base % HEAP_PAGE || size < HEAP_MIN)
@@ -80,11 +89,10 @@ int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
 		.base = base,
 		.hdr = base,
 		.table = (void *)((char *)base + HEAP_HEADER_SIZE),
-		.first = (uint32_t)((meta + GRANULE - 1) >> GRANULE_SHIFT),
-		.end = (uint32_t)n,
 		.memory = memory,
 		.owner = owner,
 	};
+	set_size(h, size);
 	if (!heap_has(h, base, HEAP_HEADER_SIZE))
 		return -ENOMEM;
 	if (!pvvas_heap_is_there(base)) {
@@ -92,7 +100,12 @@ int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
 		if (err)
 			return err;
 	}
-	return h->hdr->size == size ? 0 : -ESTALE;
+	/* The range may have grown since: the heap has not. */
+	made = __atomic_load_n(&h->hdr->size, __ATOMIC_RELAXED);
+	if (made < HEAP_MIN || made > size)
+		return -ESTALE;
+	set_size(h, made);
+	return 0;
 }
 
 void *pvvas_heap_root_at(const void *base)

@@ -85,7 +85,7 @@ void pvvas_heap_forget_self(void);
  * @memory, not 0, names the memory, at whatever address and by whatever segment
  * it is seen: a lock that was copied with the data has no owner in the copy.
  * -EINVAL: not aligned to a page, or too small.  -EEXIST: there is something
- * else in the memory.  -ESTALE: a heap of another size.
+ * else in the memory.  -ESTALE: a heap of a larger size.
  */
 int pvvas_heap_open(struct pvvas_heap *h, void *base, size_t size,
 		    uint64_t memory, const struct pvvas_heap_owner *owner);

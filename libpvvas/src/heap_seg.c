@@ -160,8 +160,8 @@ static struct seg_heap *find_opened(int sid, uint64_t memory)
 /* The thread sees the segment, and may write to it. */
 static struct seg_heap *open_heap(int sid, uint64_t memory, int *err)
 {
+	size_t size, now;
 	struct seg_heap *sh;
-	size_t size;
 	void *base;
 
 	*err = seg_range(sid, &base, &size);
@@ -174,6 +174,9 @@ static struct seg_heap *open_heap(int sid, uint64_t memory, int *err)
 	}
 	sh->sid = sid;
 	*err = pvvas_heap_open(&sh->heap, base, size, memory, &self);
+	/* it has grown meanwhile, and another process has made the heap */
+	if (*err == -ESTALE && !seg_range(sid, &base, &now) && now > size)
+		*err = pvvas_heap_open(&sh->heap, base, now, memory, &self);
 	if (*err) {
 		free(sh);
 		return NULL;

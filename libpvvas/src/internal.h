@@ -114,11 +114,12 @@ int pvvas_call(unsigned long request, void *arg);
 
 /*
  * window.c: how much of it this process maps, 0 or -EINVAL (PVVAS_WINDOW makes
- * no sense); is a range in that; are all segments of a VAS or a handle, 0 or
- * -ERANGE
+ * no sense); is a range in that; how many bytes of it are; are all segments of a VAS or
+ * a handle, 0 or -ERANGE
  */
 int pvvas_window_here(uint64_t whole, uint64_t *size);
 bool pvvas_window_has(uint64_t base, uint64_t length);
+uint64_t pvvas_window_part(uint64_t base, uint64_t length);
 int pvvas_window_shows(int target);
 
 /* self.c: the thread's part of the inline switch */

@@ -194,6 +194,20 @@ PVVAS_EXPORT int seg_delete(int sid)
 	return sid <= 0 ? -EINVAL : pvvas_call(PVVAS_IOC_SEG_DELETE, &arg);
 }
 
+PVVAS_EXPORT int seg_resize(int sid, size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	struct pvvas_ioc_seg_resize arg = {
+		.size = sizeof(arg),
+		.seg = (uint32_t)sid,
+	};
+
+	if (sid <= 0 || !size || size > SIZE_MAX - page)
+		return -EINVAL;
+	arg.length = (size + page - 1) / page * page;
+	return pvvas_call(PVVAS_IOC_SEG_RESIZE, &arg);
+}
+
 PVVAS_EXPORT int seg_range(int sid, void **base, size_t *size)
 {
 	struct pvvas_ioc_attr attr;

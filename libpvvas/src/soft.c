@@ -170,9 +170,10 @@ static int soft_stale(uintptr_t addr, bool write)
 
 static int want(const struct soft_object *seg, uint32_t rights)
 {
-	/* what another process has attached meanwhile may lie beyond the window */
-	if (!(rights & PVVAS_READ) ||
-	    !pvvas_window_has(seg->base, seg->length))
+	/* what has been attached, or has grown, meanwhile may lie beyond the window */
+	uint64_t length = pvvas_window_part(seg->base, seg->length);
+
+	if (!(rights & PVVAS_READ) || !length)
 		return 0;
 	if (nr_wanted == MAX_SHOWN)
 		return -ENOSPC;
@@ -181,7 +182,7 @@ static int want(const struct soft_object *seg, uint32_t rights)
 		.rights = (uint16_t)rights,
 		.pager = seg->pager,
 		.base = seg->base,
-		.length = seg->length,
+		.length = length,
 	};
 	return 0;
 }
@@ -238,13 +239,13 @@ static bool is_shown(const struct shown *s)
 	return there && same(there, s);
 }
 
-/* Does something take just its place, or does it stay? */
+/* Does something take all of its place, or does it stay? */
 static bool is_replaced(const struct shown *s)
 {
 	const struct shown *by =
 		bsearch(s, wanted, nr_wanted, sizeof(wanted[0]), by_base);
 
-	return by && by->length == s->length;
+	return by && by->length >= s->length;
 }
 
 /*
@@ -381,7 +382,8 @@ static int soft_call(unsigned long request, void *arg)
 		soft_collect();
 	err = locked_call(request, arg);
 	/* the dead may have what is wanted; of a move a part may be done */
-	if (err == -ENOSPC && request != PVVAS_IOC_SEG_MOVE) {
+	if ((err == -ENOSPC && request != PVVAS_IOC_SEG_MOVE) ||
+	    (err == -EEXIST && request == PVVAS_IOC_SEG_RESIZE)) {
 		soft_collect();
 		err = locked_call(request, arg);
 	}

@@ -96,7 +96,7 @@ struct soft_registry {
 	uint32_t first_att;
 	uint32_t reserved;
 	uint64_t collected;	/* ms of CLOCK_BOOTTIME */
-	uint64_t changes;	/* of links: threads in a VAS look again */
+	uint64_t changes;	/* of links, and lengths: threads in a VAS look again */
 	uint64_t next_expiry;	/* ms, not later than the first one; 0: none */
 	uint8_t in_use[SOFT_OBJECTS];	/* by objects, and never too few */
 	uint32_t name_keys[SOFT_OBJECTS];	/* of the objects' names */
@@ -127,10 +127,9 @@ int soft_segment_file(const struct soft_object *seg, int flags);
 /* of a segment: rights of protected pages, a byte each; what was clean */
 int soft_prot_file(const struct soft_object *seg, int flags);
 int soft_clean_file(const struct soft_object *seg, int flags);
-/* Are they faces of the same memory?  Do they show the same of it? */
+/* Are they faces of the same memory?  Does it show no more than a part of it? */
 bool soft_same_memory(const struct soft_object *a, const struct soft_object *b);
 bool soft_is_part(const struct soft_object *seg);
-bool soft_same_range(const struct soft_object *a, const struct soft_object *b);
 void soft_share_memory(struct soft_object *to, const struct soft_object *from,
 		       uint64_t offset);
 /* All of it, at this place; 0 or -errno */

@@ -3,7 +3,9 @@
  * The software backend's attachments and links.  The rules are the driver's.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "soft.h"
 
@@ -69,8 +71,9 @@ bool soft_overlap(const struct soft_object *seg, uint64_t base, uint64_t length)
 	       base / SOFT_BLOCK <= (seg->base + seg->length - 1) / SOFT_BLOCK;
 }
 
-/* Does what is attached there, as such, overlap @seg? */
-static bool overlaps_at(uint32_t target, const struct soft_object *seg)
+/* Does what is attached there, of a handle of that process, as such, overlap @seg? */
+static bool overlaps_of(uint32_t target, uint64_t process,
+			const struct soft_object *seg)
 {
 	const struct soft_link *l;
 
@@ -78,13 +81,18 @@ static bool overlaps_at(uint32_t target, const struct soft_object *seg)
 		const struct soft_object *other;
 
 		if (l->target != target ||
-		    (target & PVVAS_HANDLE && l->process != soft_self))
+		    (target & PVVAS_HANDLE && l->process != process))
 			continue;
 		other = soft_object(PVVAS_KIND_SEG, l->seg);
 		if (other && soft_overlap(other, seg->base, seg->length))
 			return true;
 	}
 	return false;
+}
+
+static bool overlaps_at(uint32_t target, const struct soft_object *seg)
+{
+	return overlaps_of(target, soft_self, seg);
 }
 
 bool soft_hidden(const struct soft_att *att, const struct soft_object *seg)
@@ -260,6 +268,94 @@ static int reset_lock(const struct pvvas_ioc_id *arg)
 	return seg->has_lock ? soft_lock_reset(seg) : -EINVAL;
 }
 
+/* The attachment, of any process, that has a private segment. */
+static const struct soft_att *att_of(const struct soft_link *l)
+{
+	uint32_t i = PVVAS_HANDLE_INDEX(l->target) - 1;
+	const struct soft_att *a = &soft_reg->atts[i];
+
+	return l->target & PVVAS_HANDLE && i < soft_reg->nr_atts &&
+	       a->handle == l->target && a->process == l->process ? a : NULL;
+}
+
+/* Would @seg, which is attached by @mine, grow into what is attached by @l? */
+static bool is_in_way(const struct soft_object *seg, uint64_t length,
+		      const struct soft_link *mine, const struct soft_link *l)
+{
+	const struct soft_object *other = soft_object(PVVAS_KIND_SEG, l->seg);
+	const struct soft_att *att = att_of(mine), *a = att_of(l);
+	uint32_t vas = att ? att->vas : mine->target;
+
+	if (!other || !soft_overlap(other, seg->base, length) ||
+	    soft_overlap(other, seg->base, seg->length))
+		return false;
+	/* what does not show is not in the way */
+	if (l->target == vas)
+		return !att || !overlaps_of(att->handle, att->process, other);
+	if (att || !a)
+		return a && a == att;
+	return a->vas == vas && !overlaps_of(a->handle, a->process, seg);
+}
+
+static bool can_grow(const struct soft_object *seg, uint64_t length)
+{
+	const struct soft_link *mine, *l;
+
+	for_each_link(mine) {
+		if (!mine->target || mine->seg != seg->id)
+			continue;
+		for_each_link(l)
+			if (l->target && l != mine &&
+			    is_in_way(seg, length, mine, l))
+				return false;
+	}
+	return true;
+}
+
+static int grow_file(const struct soft_object *seg, uint64_t length)
+{
+	int fd, err = 0;
+
+	if (seg->memory)
+		return 0;
+	fd = soft_segment_file(seg, O_RDWR);
+	if (fd < 0)
+		return fd;
+	if (ftruncate(fd, (off_t)length) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int resize(const struct pvvas_ioc_seg_resize *arg)
+{
+	struct soft_object *seg = soft_object(PVVAS_KIND_SEG, arg->seg);
+	const struct soft_object *whole;
+	int err;
+
+	if (!arg->length || arg->length % 4096)
+		return -EINVAL;
+	if (!seg)
+		return -ENOENT;
+	if (!soft_is_owner(seg))
+		return -EPERM;
+	if (arg->length <= seg->length)
+		return arg->length < seg->length ? -EINVAL : 0;
+	/* the first face goes last */
+	whole = seg->memory ? soft_object(PVVAS_KIND_SEG, seg->memory) : NULL;
+	if (arg->length > PVVAS_WINDOW_VA + SOFT_WINDOW - seg->base ||
+	    (whole && seg->shift + arg->length > whole->length))
+		return -ERANGE;
+	if (!can_grow(seg, arg->length))
+		return -EEXIST;
+	err = grow_file(seg, arg->length);
+	if (err)
+		return err;
+	seg->length = arg->length;
+	soft_reg->changes++;
+	return 0;
+}
+
 int soft_attach_call(unsigned long request, void *arg)
 {
 	switch (request) {
@@ -273,6 +369,8 @@ int soft_attach_call(unsigned long request, void *arg)
 		return seg_detach_from(arg);
 	case PVVAS_IOC_LINK_NEXT:
 		return next_link(arg);
+	case PVVAS_IOC_SEG_RESIZE:
+		return resize(arg);
 	case PVVAS_IOC_SEG_LOCKING:
 		return set_lockable(arg);
 	case PVVAS_IOC_SEG_LOCK_RESET:

@@ -403,12 +403,6 @@ bool soft_is_part(const struct soft_object *seg)
 }
 
 /* The file that @to was made with has no owner. */
-bool soft_same_range(const struct soft_object *a, const struct soft_object *b)
-{
-	return soft_same_memory(a, b) && a->shift == b->shift &&
-	       a->length == b->length;
-}
-
 void soft_share_memory(struct soft_object *to, const struct soft_object *from,
 		       uint64_t offset)
 {
@@ -416,7 +410,7 @@ void soft_share_memory(struct soft_object *to, const struct soft_object *from,
 	to->shift = from->shift + offset;
 	to->memory = memory_of(from);
 	soft_object(PVVAS_KIND_SEG, to->memory)->faces = 1;
-	if (soft_same_range(to, from))
+	if (to->shift == from->shift)
 		to->unique = from->unique;
 }
 

@@ -71,10 +71,11 @@ static void pass_on(int sig, siginfo_t *info, void *context)
 }
 
 /*
- * The first trap for @addr from number *i on, which becomes the one after it.
- * No function is called in here: it may not return.
+ * The first trap for @addr from number *i on, which becomes the one after it; with
+ * @behind, one of a segment that ended before @addr when the trap was set.  No function
+ * is called in here: it may not return.
  */
-static bool find_trap(uintptr_t addr, size_t *i, struct trap *found)
+static bool find_trap(uintptr_t addr, bool behind, size_t *i, struct trap *found)
 {
 	const struct table *t;
 	bool is_there = false;
@@ -84,10 +85,35 @@ static bool find_trap(uintptr_t addr, size_t *i, struct trap *found)
 	t = atomic_load(&current);
 	while (t && *i < t->nr && !is_there) {
 		*found = t->traps[(*i)++];
-		is_there = addr >= found->base && addr < found->end;
+		is_there = addr >= found->base && (addr < found->end) != behind;
 	}
 	atomic_fetch_sub(&readers, 1);
 	return is_there;
+}
+
+static bool has_grown(const struct trap *trap, uintptr_t addr)
+{
+	struct pvvas_ioc_attr attr;
+
+	return !pvvas_getattr(PVVAS_KIND_SEG, trap->sid, &attr) &&
+	       attr.base == trap->base && addr - attr.base < attr.length;
+}
+
+/* Those of segments that had the address, or have it now. */
+static bool call_traps(struct seg_fault *fault, bool behind)
+{
+	uintptr_t addr = (uintptr_t)fault->addr;
+	struct trap trap;
+	size_t i = 0;
+
+	while (find_trap(addr, behind, &i, &trap)) {
+		if (behind && !has_grown(&trap, addr))
+			continue;
+		fault->sid = trap.sid;
+		if (trap.fn(fault, trap.arg) == SEG_TRAP_RESUME)
+			return true;
+	}
+	return false;
 }
 
 static bool trapped(const siginfo_t *info, void *context)
@@ -101,12 +127,12 @@ static bool trapped(const siginfo_t *info, void *context)
 		.context = context,
 	};
 	int missing = info->si_code == SEGV_MAPERR;
-	struct trap trap;
-	size_t i = 0;
+	bool shown;
 
 	if (!be || (info->si_code != SEGV_ACCERR && !missing))
 		return false;
-	if (addr >= PVVAS_WINDOW_FIRST && fault.vh != VAS_HOME) {
+	shown = addr >= PVVAS_WINDOW_FIRST && fault.vh != VAS_HOME;
+	if (shown) {
 		int stale = be->stale(addr, fault.access == PROT_WRITE);
 
 		if (stale == 1)
@@ -114,12 +140,7 @@ static bool trapped(const siginfo_t *info, void *context)
 		missing |= stale == -ENXIO;
 	}
 	fault.missing = missing;
-	while (find_trap(addr, &i, &trap)) {
-		fault.sid = trap.sid;
-		if (trap.fn(&fault, trap.arg) == SEG_TRAP_RESUME)
-			return true;
-	}
-	return false;
+	return call_traps(&fault, false) || (shown && call_traps(&fault, true));
 }
 
 static void handler(int sig, siginfo_t *info, void *context)

@@ -76,6 +76,13 @@ bool pvvas_window_has(uint64_t base, uint64_t length)
 	return !limit || base + length <= limit;
 }
 
+uint64_t pvvas_window_part(uint64_t base, uint64_t length)
+{
+	if (pvvas_window_has(base, length))
+		return length;
+	return base < limit ? limit - base : 0;
+}
+
 int pvvas_window_shows(int target)
 {
 	size_t length;

@@ -480,6 +480,45 @@ static void tables_that_are_used_again_show_nothing_of_before(void)
 	}
 }
 
+/* The least ticks of growth by @step, @turns times. */
+static uint64_t grow_by(int sid, size_t *size, size_t step, int turns)
+{
+	uint64_t least = UINT64_MAX, t;
+
+	while (turns--) {
+		*size += step;
+		t = ticks();
+		check_eq(seg_resize(sid, *size), 0);
+		t = ticks() - t;
+		if (t < least)
+			least = t;
+	}
+	return least;
+}
+
+static void growing_costs_no_hypercall_and_the_same_for_all_sizes(void)
+{
+	const size_t gib = 1UL << 30;
+	uint64_t before, calls, small, large;
+	size_t size = BLOCK;
+	int vid, sid;
+
+	tcase_need(PVVAS_FEATURE_SWITCH);
+	tcase_pin(0);
+	vid = tcase_vas_with_seg(BASE, size, &sid);
+	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
+	BASE[0] = 1;
+	before = counters().hv_hypercalls;
+	small = grow_by(sid, &size, BLOCK, TURNS);
+	large = grow_by(sid, &size, 20 * gib, 20);
+	calls = counters().hv_hypercalls - before;
+	tcase_note("%lu hypercalls; by 2 MiB %lu, by 20 GiB %lu", calls, small, large);
+	check_eq(vas_switch(VAS_HOME), 0);
+	check(calls <= SLACK);
+	/* more pointers: an allocation, and a copy of 8 bytes for each GiB */
+	check(large <= 3 * small);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits),
 	CASE(a_vas_made_used_and_deleted_costs_little_more_than_a_file),
@@ -491,6 +530,7 @@ static const struct tcase cases[] = {
 	CASE(a_detached_view_shows_nothing_to_who_enters_its_slot),
 	CASE(a_slot_that_is_used_again_is_the_new_attachments),
 	CASE(tables_that_are_used_again_show_nothing_of_before),
+	CASE(growing_costs_no_hypercall_and_the_same_for_all_sizes),
 };
 
 TCASE_MAIN(cases, 0)

@@ -136,11 +136,11 @@ static void a_heap_in_memory_of_another_size_is_estale(void)
 	larger = tcase_seg(NULL, BASE + 8 * MIB, 2 * MIB, 0600);
 	check_eq(seg_attach(vid, larger), 0);
 	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
-	check_eq(seg_heap_init(sid), 0);
-	memcpy(BASE + 8 * MIB, BASE, MIB);
-	check_eq(seg_heap_init(larger), -ESTALE);
+	check_eq(seg_heap_init(larger), 0);
+	memcpy(BASE, BASE + 8 * MIB, MIB);
+	check_eq(seg_heap_init(sid), -ESTALE);
 	errno = 0;
-	check(!seg_malloc(larger, 10));
+	check(!seg_malloc(sid, 10));
 	check_eq(errno, ESTALE);
 }
 

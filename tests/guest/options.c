@@ -292,6 +292,7 @@ static void pages_of_hugetlbfs_become_a_segment(void)
 	check_eq(seg_discard(sid, BASE, MIB), -EOPNOTSUPP);
 	check_eq(seg_move(sid, BASE, sid, BASE + MIB, MIB), -EOPNOTSUPP);
 	check_eq(seg_limit(sid, SEG_NO_LIMIT), -EOPNOTSUPP);
+	check_eq(seg_resize(sid, 1UL << 30), -EOPNOTSUPP);
 	check_eq(seg_evict(sid, &gone, page, 1), -EOPNOTSUPP);
 	/* but accesses can be told of */
 	check_eq(seg_accessed(sid, BASE, MIB, &gone, 1), 1);

@@ -76,13 +76,18 @@ static void memory_with_something_else_in_it_is_refused(void **state)
 	drop_memory(p, MIB);
 }
 
-static void a_heap_of_another_size_is_refused(void **state)
+/* A range that has grown has the heap that it had. */
+static void a_heap_of_a_larger_size_is_refused(void **state)
 {
 	struct pvvas_heap h;
 
 	(void)state;
 	assert_int_equal(pvvas_heap_open(&h, heap.base, 2 * MIB, 1,
 					 this_process()), -ESTALE);
+	assert_int_equal(pvvas_heap_open(&h, heap.base, 8 * MIB, 1,
+					 this_process()), 0);
+	assert_int_equal(h.end, heap.end);
+	assert_int_equal(h.first, heap.first);
 	assert_int_equal(pvvas_heap_open(&h, heap.base, 4096, 1,
 					 this_process()), -EINVAL);
 	assert_int_equal(pvvas_heap_open(&h, heap.base + 512, 2 * MIB, 1,
@@ -417,7 +422,7 @@ int main(void)
 		TEST(zeroes_are_an_empty_heap),
 		TEST(a_heap_is_opened_as_often_as_one_likes),
 		TEST(memory_with_something_else_in_it_is_refused),
-		TEST(a_heap_of_another_size_is_refused),
+		TEST(a_heap_of_a_larger_size_is_refused),
 		TEST(every_size_is_aligned_and_large_enough),
 		TEST(blocks_do_not_overlap),
 		TEST(calloc_gives_zeroes),
