@@ -31,6 +31,7 @@ static const struct command {
 	{ "chmod", cmd_chmod, "MODE vas|seg NAME...", "change modes" },
 	{ "expire", cmd_expire, "SECONDS|never vas|seg NAME...",
 	  "delete them when nothing has used them for so long" },
+	{ "resize", cmd_resize, "SEG SIZE", "let a segment grow" },
 	{ "attach", cmd_attach, "VAS SEG [ro]", "show a segment in a VAS" },
 	{ "detach", cmd_detach, "VAS SEG", "undo it" },
 	{ "unlock", cmd_unlock, "SEG...",

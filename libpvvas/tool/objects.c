@@ -250,6 +250,40 @@ static int find_both(char **argv, int *vid, int *sid, int *status)
 	return 0;
 }
 
+static const char *why_not_resized(int err, uint64_t size, size_t now)
+{
+	switch (err) {
+	case -EEXIST:
+		return "another segment is in the way, where this one is attached";
+	case -EINVAL:
+		return size < now ? "a segment does not get smaller" : NULL;
+	case -ERANGE:
+		return "it would not be in the window, or be larger than its memory";
+	}
+	return NULL;
+}
+
+int cmd_resize(int argc, char **argv)
+{
+	size_t now = 0;
+	uint64_t size;
+	const char *why;
+	void *base;
+	int sid, err;
+
+	if (argc != 2 || !tool_size(argv[1], &size))
+		return tool_usage();
+	sid = tool_find(TOOL_SEG, argv[0]);
+	err = sid < 0 ? sid : seg_range(sid, &base, &now);
+	if (!err)
+		err = seg_resize(sid, size);
+	if (!err)
+		return TOOL_OK;
+	why = why_not_resized(err, size, now);
+	return why ? tool_error_text(err, why, "resize %s", argv[0]) :
+		     tool_error(err, "resize %s", argv[0]);
+}
+
 int cmd_attach(int argc, char **argv)
 {
 	int vid, sid, err, status;

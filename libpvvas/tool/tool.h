@@ -101,6 +101,7 @@ int cmd_create(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
 int cmd_chmod(int argc, char **argv);
 int cmd_expire(int argc, char **argv);
+int cmd_resize(int argc, char **argv);
 int cmd_attach(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
 int cmd_unlock(int argc, char **argv);

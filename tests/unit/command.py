@@ -141,7 +141,7 @@ def wrong_command_lines_are_told():
                   ["cp", "a", "b"], ["cp", "seg:a", "seg:b"], ["cp", "seg:a", "b", "c"], ["run"], ["run", "v"], ["run", "v", "--"],
                   ["save"], ["save", "d"], ["save", "--since", "d"], ["save", "--own", "v", "d"], ["load"], ["load", "a", "b"], ["load", "--since", "d"], ["restore", "a", "b"], ["restore", "--all"],
                   ["run", "v", "true", "--"], ["doctor", "x"], ["ps", "x"], ["stats", "x"], ["stats", "0"], ["stats", "1", "1"], ["stats", "86401"],
-                  ["ls", "--idle", "vas"], ["heap"], ["top", "0"], ["top", "1", "2"], ["top", "--watch", "1"], ["expire"], ["expire", "1", "vas"], ["expire", "-1", "vas", "v"], ["expire", "1h", "vas", "v"],
+                  ["ls", "--idle", "vas"], ["heap"], ["top", "0"], ["top", "1", "2"], ["top", "--watch", "1"], ["resize"], ["resize", "s"], ["resize", "s", "1h"], ["resize", "s", "1", "2"], ["expire"], ["expire", "1", "vas"], ["expire", "-1", "vas", "v"], ["expire", "1h", "vas", "v"],
                   ["expire", "4294967296", "vas", "v"], ["heap", "s", "x"], ["heap", "s", "--collect", "x"]):
         misused(*words)
     for id_ in ("#", "#0", "#-1", "#1x", "#1073741824", "#x"):
@@ -155,7 +155,7 @@ def help_lists_each_command():
     text = good("--help")
     assert text == good("-h") and text.startswith("usage: pvvas [--json] COMMAND ...\n")
     for command in ("ls [vas | seg] [--idle]", "stat vas|seg NAME", "create vas NAME", "rm vas|seg NAME...", "chmod MODE vas|seg NAME...",
-                    "expire SECONDS|never vas|seg NAME...", "attach VAS SEG [ro]", "detach VAS SEG", "heap SEG [--collect]", "cp seg:NAME FILE", "save [--since] vas:NAME... DIR", "load [--own] DIR", "restore [FOLDER]", "run VAS -- PROGRAM", "ps", "top [SECONDS] [--watch]", "stats [SECONDS]", "doctor"):
+                    "expire SECONDS|never vas|seg NAME...", "resize SEG SIZE", "attach VAS SEG [ro]", "detach VAS SEG", "heap SEG [--collect]", "cp seg:NAME FILE", "save [--since] vas:NAME... DIR", "load [--own] DIR", "restore [FOLDER]", "run VAS -- PROGRAM", "ps", "top [SECONDS] [--watch]", "stats [SECONDS]", "doctor"):
         assert f"\n  {command}" in text, command
     for what in ("list them", "all about one", "make one", "take names away", "change modes", "show a segment in a VAS", "undo it",
                  "copy a segment to a file, or back", "write VASes with their segments to a folder", "make the VASes that are in a folder", "load what a folder has links to, at boot",
@@ -174,6 +174,22 @@ def only_what_nothing_uses_is_idle():
     assert [o["name"] for o in parsed("ls", "ls", "seg", "--idle")] == ["alone"]
     assert [line.split()[-1] for line in good("ls", "seg", "--idle").splitlines()[1:]] == ["alone"]
     assert len(parsed("ls", "ls")) == 3
+
+
+def segments_grow_as_told():
+    vid = good("create", "vas", "v").strip()
+    good("create", "seg", "grows", "1M", "-b", FIRST)
+    good("create", "seg", "behind", "1M", "-b", FIRST + 8 * MIB)
+    for name in "grows", "behind":
+        good("attach", f"#{vid}", name)
+    assert good("resize", "grows", "8M") == ""
+    assert good("resize", "grows", "8M") == ""
+    refused(1, "resize grows: another segment is in the way", "resize", "grows", "9M")
+    refused(1, "resize grows: a segment does not get smaller", "resize", "grows", "1M")
+    refused(1, "resize grows: Invalid argument", "resize", "grows", "0xffffffffffffffff")
+    refused(1, "resize grows: it would not be in the window", "resize", "grows", "64T")
+    refused(3, "resize nothing: No such file", "resize", "nothing", "1M")
+    assert parsed("stat", "stat", "seg", "grows")["object"]["size"] == 8 * MIB
 
 
 def objects_expire_as_told():
@@ -422,6 +438,7 @@ def output_that_goes_nowhere_is_an_error():
 
 CASES = [json_is_what_the_schema_says, json_is_whole_or_not_there, a_name_is_one_word_where_others_follow,
          a_list_of_which_more_and_more_comes_has_an_end, only_what_nothing_uses_is_idle, objects_expire_as_told,
+         segments_grow_as_told,
          what_grows_is_on_top, the_doctor_names_the_limit_that_is_in_the_way, counters_in_text_are_those_of_json,
          processes_are_asked_of_the_driver, names_without_control_characters_are_names,
          json_of_a_vas_has_its_segments, owner_and_group_are_told_apart, text_has_what_json_has,
