@@ -395,7 +395,7 @@ static void (*const calls_of[])(const unsigned int *r) = {
 	do_seg_attach, do_seg_attach, do_seg_attach, do_seg_detach,
 	do_seg_clone, do_seg_map2, do_setattr, do_switch, do_switch, do_access,
 	do_access, do_access, do_access, do_protect, do_dirty, do_populate,
-	do_fill, do_discard, do_move, do_pager, do_publish,
+	do_fill, do_discard, do_move, do_pager, do_publish, do_resize,
 };
 
 _Static_assert(ARRAY_SIZE(calls_of) == NR_CALLS, "all of them");

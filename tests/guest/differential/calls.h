@@ -10,7 +10,7 @@ struct call {
 	unsigned int random[6];
 };
 
-#define NR_CALLS	31	/* kinds of calls */
+#define NR_CALLS	32	/* kinds of calls */
 
 /* What the process that makes the calls tells the one that waits. */
 struct outcome {

@@ -141,6 +141,19 @@ void do_fill(const unsigned int *r)
 	next_value += 8;
 }
 
+void do_resize(const unsigned int *r)
+{
+	int sid = some_seg(r[0]);
+	const struct m_seg *s = m_seg(m, sid);
+	size_t size = some_size(r[1]);
+
+	/* mostly one that is larger */
+	if (s && r[2] % 4 && s->pages < M_PAGES / 2)
+		size = s->pages * PAGE + size % BLOCK;
+	say("seg_resize(%d, %#zx)", sid, size);
+	agree_exactly(seg_resize(sid, size), m_resize(m, sid, size));
+}
+
 void do_discard(const unsigned int *r)
 {
 	int sid = some_seg(r[0]);

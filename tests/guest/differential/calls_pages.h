@@ -14,6 +14,7 @@ void do_populate(const unsigned int *r);
 void do_fill(const unsigned int *r);
 void do_discard(const unsigned int *r);
 void do_move(const unsigned int *r);
+void do_resize(const unsigned int *r);
 void do_pager(const unsigned int *r);
 
 #endif /* DIFFERENTIAL_CALLS_PAGES_H */

@@ -80,7 +80,7 @@ size_t m_resident(const struct m_seg *s)
 {
 	size_t i, n = 0;
 
-	for (i = 0; i < s->pages; i++)
+	for (i = 0; i < s->memory->pages; i++)
 		n += s->memory->page[i].there;
 	return n * PAGE;
 }
@@ -357,6 +357,7 @@ void m_seg_made(struct model *m, int sid, const char *name, uintptr_t base,
 	s->memory = calloc(1, sizeof(*s->memory));
 	s->memory->refs = 1;
 	s->memory->small = flags & SEG_SMALL;
+	s->memory->pages = s->pages;
 	s->first = true;
 }
 
@@ -468,6 +469,7 @@ void m_seg_cloned(struct model *m, int from, int sid, const char *name,
 	to->memory = calloc(1, sizeof(*to->memory));
 	to->memory->refs = 1;
 	to->memory->small = s->memory->small;
+	to->memory->pages = s->pages;
 	to->first = true;
 	for (i = 0; i < s->pages; i++) {
 		to->memory->page[i].there = s->memory->page[i].there;

@@ -36,6 +36,7 @@ struct m_memory {
 	bool tracking;
 	bool pager;
 	bool small;	/* a touch brings one page */
+	size_t pages;	/* of its first face, or what that had */
 	struct m_page page[M_PAGES];
 };
 
@@ -139,5 +140,6 @@ int m_discard(struct model *m, int sid, uintptr_t addr, size_t length);
 int m_move(struct model *m, int from, uintptr_t src, int to, uintptr_t dst,
 	   size_t length);
 int m_pager(struct model *m, int sid, bool on);
+int m_resize(struct model *m, int sid, size_t size);
 
 #endif /* DIFFERENTIAL_MODEL_H */

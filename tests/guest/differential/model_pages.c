@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "model.h"
 
@@ -278,6 +279,70 @@ int m_pager(struct model *m, int sid, bool on)
 		return -ENOENT;
 	if (m_rights(&s->obj) != (PROT_READ | PROT_WRITE))
 		return -EACCES;
+	/* it shows a part, since the memory has grown */
+	if (s->pages != s->memory->pages)
+		return -EINVAL;
 	s->memory->pager = on;
+	return 0;
+}
+
+static bool share_block(const struct m_seg *s, size_t pages, const struct m_seg *other)
+{
+	return s->base / BLOCK <= (other->base + other->pages * PAGE - 1) / BLOCK &&
+	       other->base / BLOCK <= (s->base + pages * PAGE - 1) / BLOCK;
+}
+
+/* Is what @l attaches, where that shows, behind what @mine does? */
+static bool is_in_way(struct model *m, size_t pages, const struct m_link *mine,
+		      const struct m_link *l)
+{
+	const struct m_seg *s = m_seg(m, mine->sid), *other = m_seg(m, l->sid);
+	const struct m_att *a = m_att(m, mine->target), *b = m_att(m, l->target);
+	int vid = a ? a->vid : mine->target;
+
+	if (!share_block(s, pages, other) || share_block(s, s->pages, other))
+		return false;
+	if (l->target == vid)
+		return !m_hidden(m, a, l);
+	if (a)
+		return a == b;
+	return b && b->vid == vid && !m_hidden(m, b, mine);
+}
+
+static bool has_room(struct model *m, const struct m_seg *s, size_t pages)
+{
+	size_t i, k;
+
+	for (i = 0; i < M_LINKS; i++)
+		for (k = 0; k < M_LINKS; k++)
+			if (i != k && m->link[i].target && m->link[k].target &&
+			    m->link[i].sid == s->obj.id &&
+			    is_in_way(m, pages, &m->link[i], &m->link[k]))
+				return false;
+	return true;
+}
+
+int m_resize(struct model *m, int sid, size_t size)
+{
+	struct m_seg *s = m_seg(m, sid);
+	size_t pages;
+
+	if (sid <= 0 || !size || size > SIZE_MAX - PAGE)
+		return -EINVAL;
+	pages = pages_of(size);
+	if (!s)
+		return -ENOENT;
+	if (geteuid() && s->obj.uid != geteuid())
+		return -EPERM;
+	if (pages <= s->pages)
+		return pages < s->pages ? -EINVAL : 0;
+	if (pages > (m->end - s->base) / PAGE ||
+	    (!s->first && pages > s->memory->pages))
+		return -ERANGE;
+	if (!has_room(m, s, pages))
+		return -EEXIST;
+	s->pages = pages;
+	if (s->first)
+		s->memory->pages = pages;
 	return 0;
 }
