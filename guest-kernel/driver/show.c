@@ -7,10 +7,12 @@
  * make its list long.  What does not fit into the buffer is not gone through to
  * its end (seq_file asks again with a larger one).
  */
+#include <linux/pid_namespace.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/smp.h>
+#include <linux/string_helpers.h>
 #include "hv.h"
 
 static const char *pvvas_show_rights(u32 rights)
@@ -18,11 +20,17 @@ static const char *pvvas_show_rights(u32 rights)
 	return rights & PVVAS_WRITE ? "rw" : "r";
 }
 
-/* At the end of a line, in which a name cannot begin another one. */
+/*
+ * At the end of a line, in which a name cannot begin another one; nor be more than
+ * letters to a terminal, which takes bytes beyond ASCII for commands, too.
+ */
 static void pvvas_show_name(struct seq_file *m, const struct pvvas_object *obj)
 {
+	const char *name = obj->name ?: "-";
+
 	seq_puts(m, " name ");
-	seq_escape(m, obj->name ?: "-", " \t\n\\");
+	seq_escape_mem(m, name, strlen(name),
+		       ESCAPE_OCTAL | ESCAPE_NAP | ESCAPE_APPEND, " \\");
 	seq_putc(m, '\n');
 }
 
@@ -38,7 +46,7 @@ static bool pvvas_show_lives(const struct pvvas_proc *proc,
 	       READ_ONCE(t->task->mm) == READ_ONCE(proc->mm);
 }
 
-/* A process's id: that of any of its threads. */
+/* A process's id, as the reader's namespace has it, or 0: that of any of its threads. */
 static pid_t pvvas_show_pid(struct pvvas_proc *proc)
 {
 	struct pvvas_thread *t;
@@ -48,7 +56,8 @@ static pid_t pvvas_show_pid(struct pvvas_proc *proc)
 	spin_lock(&proc->lock);
 	list_for_each_entry(t, &proc->threads, node) {
 		if (pvvas_show_lives(proc, t)) {
-			pid = t->task->tgid;
+			pid = task_tgid_nr_ns(t->task,
+					      task_active_pid_ns(current));
 			break;
 		}
 	}
@@ -191,7 +200,8 @@ static void pvvas_show_thread(struct seq_file *m, const struct pvvas_proc *proc,
 	u32 slot = pvvas_show_slot(t);
 	const struct pvvas_att *att = proc->slots[slot];
 
-	seq_printf(m, "thread %d %s slot %u handle 0x%x\n", t->task->pid,
+	seq_printf(m, "thread %d %s slot %u handle 0x%x\n",
+		   task_pid_nr_ns(t->task, task_active_pid_ns(current)),
 		   READ_ONCE(t->running) ? "running" : "waiting", slot,
 		   slot && att ? att->handle : 0);
 }

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -309,6 +310,61 @@ static void top_names_what_holds_an_object(void)
 	check(strstr(p, holder));
 }
 
+static void in_a_namespace_of_its_own(void *arg)
+{
+	pid_t pid;
+	int status;
+
+	check_eq(unshare(CLONE_NEWPID), 0);
+	pid = fork();
+	if (!pid) {
+		/* the first process there */
+		check_id(vas_attach(*(int *)arg));
+		check_eq(pvvas("--json ps"), 0);
+		check(!strncmp(output, "[{\"pid\":1,", 10));
+		check(!strstr(output + 10, "\"pid\""));
+		snprintf(output, sizeof(output), "grep '^process 1 ' /sys/fs/pvvas/vas/%s",
+			 (const char *)arg + sizeof(int));
+		check_eq(system(output), 0);
+		_exit(0);
+	}
+	check_eq(waitpid(pid, &status, 0), pid);
+	check_eq(status, 0);
+}
+
+/* A reader gets the processes of its namespace, by their numbers there. */
+static void processes_have_the_ids_that_the_reader_knows(void)
+{
+	const char *name = tcase_name("inside");
+	struct {
+		int vid;
+		char name[64];
+	} arg = { .vid = tcase_vas(name, 0600) };
+
+	tcase_need(PVVAS_FEATURE_DRIVER);
+	strcpy(arg.name, name);
+	check_id(vas_attach(arg.vid));
+	check_eq(pvvas("ps"), 5);
+	check(strstr(output, "not mounted"));
+	check_eq(mount("pvvas", "/sys/fs/pvvas", "pvvas", 0, NULL), 0);
+	tcase_join(tcase_spawn(in_a_namespace_of_its_own, &arg));
+	check_eq(umount("/sys/fs/pvvas"), 0);
+}
+
+/* U+009B is a command to terminals, and 0xff no character at all. */
+static void control_files_have_nothing_of_a_name_but_letters(void)
+{
+	int vid = tcase_vas("c\302\2332J \\\377", 0600);
+
+	tcase_need(PVVAS_FEATURE_DRIVER);
+	check_id(vas_attach(vid));
+	check_eq(mount("pvvas", "/sys/fs/pvvas", "pvvas", 0, NULL), 0);
+	check_eq(system("grep -F 'name c\\302\\2332J\\040\\134\\377' /sys/fs/pvvas/processes"), 0);
+	check_eq(pvvas("ps"), 0);
+	check_eq(umount("/sys/fs/pvvas"), 0);
+	check(strstr(output, " c\\xc2\\x9b2J \\\\xff\n"));
+}
+
 /* A writer of a segment can protect it, or die with its lock. */
 static void copies_of_what_cannot_be_read_are_errors(void)
 {
@@ -403,6 +459,8 @@ static const struct tcase cases[] = {
 	CASE(doctor_finds_nothing_wrong),
 	CASE(makes_a_lost_lock_new),
 	CASE(top_names_what_holds_an_object),
+	CASE(processes_have_the_ids_that_the_reader_knows),
+	CASE(control_files_have_nothing_of_a_name_but_letters),
 	CASE(copies_of_what_cannot_be_read_are_errors),
 	CASE(a_heap_is_rid_of_what_nothing_leads_to),
 	CASE(a_heap_that_is_protected_meanwhile_is_an_error),
