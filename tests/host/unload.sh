@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # KVM's modules go after VMs that had views, and come back, with the event of faults in views on. Runs in the emulated
 # host, after all others; prints TAP.
+# shellcheck disable=SC1091 # the host's
+. /etc/boot.conf
 tests=/usr/lib/pvvas/tests
 modules=/modules/patched
 tracing=/sys/kernel/tracing
@@ -16,6 +18,12 @@ result() {
 	echo "$word $n - $1"
 }
 
+# As the host loads it.
+kvm_intel() {
+	# shellcheck disable=SC2086 # words
+	insmod $modules/kvm-intel.ko $KVM_INTEL_ARGS
+}
+
 faults() {
 	echo >$tracing/trace
 	$tests/lasting the_view_outlives_exits_and_the_vmms_calls >/dev/null || echo "# no VM with views"
@@ -28,9 +36,9 @@ echo 1 >$tracing/$event
 result a_vm_with_views_runs_and_its_faults_are_seen
 rmmod kvm_intel && rmmod kvm && [ ! -e $tracing/$event ]
 result modules_go_while_the_event_is_on
-insmod $modules/kvm.ko && echo 1 >$tracing/$event && insmod $modules/kvm-intel.ko && [ "$(faults)" -gt 0 ]
+insmod $modules/kvm.ko && echo 1 >$tracing/$event && kvm_intel && [ "$(faults)" -gt 0 ]
 result an_event_that_was_on_before_kvm_intel_is_seen
-rmmod kvm_intel && insmod $modules/kvm-intel.ko && [ "$(faults)" -gt 0 ]
+rmmod kvm_intel && kvm_intel && [ "$(faults)" -gt 0 ]
 result kvm_intel_alone_goes_and_comes_back
 echo 0 >$tracing/$event
 [ "$(faults)" = 0 ]
