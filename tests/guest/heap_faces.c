@@ -7,7 +7,9 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -206,13 +208,15 @@ static void end_thread(int sig)
 	pthread_exit(NULL);
 }
 
+static atomic_int allocates;
+
 static void *allocate_for_ever(void *arg)
 {
 	const struct face *f = arg;
 
 	if (vas_switch(f->vh))
 		return "vas_switch";
-	for (;;)
+	for (;; atomic_store(&allocates, 1))
 		if (seg_free(f->sid, seg_malloc(f->sid, 5000)))
 			return "seg_free";
 }
@@ -230,8 +234,11 @@ static void threads_that_end_in_a_call_leave_a_sound_heap(void)
 	check_eq(vas_switch(f.vh), 0);
 	signal(SIGUSR1, end_thread);
 	check_eq(seg_heap_init(f.sid), 0);
-	for (i = 0; i < 100 && !st.recoveries; i++) {
+	for (i = 0; i < 1000 && !st.recoveries; i++) {
+		atomic_store(&allocates, 0);
 		check_eq(pthread_create(&thread, NULL, allocate_for_ever, &f), 0);
+		while (!atomic_load(&allocates))
+			sched_yield();
 		nanosleep(&ts, NULL);
 		pthread_kill(thread, SIGUSR1);
 		check_eq(pthread_join(thread, &failed), 0);
