@@ -22,6 +22,7 @@
 #include <pvvas.h>
 
 #include "tcase.h"
+#include "ticks.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
@@ -40,15 +41,6 @@ static struct pvvas_stats counters(void)
 	return stats;
 }
 
-static uint64_t ticks(void)
-{
-	uint32_t low, high;
-
-	__asm__ __volatile__("lfence; rdtsc" : "=a" (low), "=d" (high)
-			     : : "memory");
-	return (uint64_t)high << 32 | low;
-}
-
 /* To the view in this slot, whatever that is. */
 static void enter_slot(unsigned int slot)
 {
@@ -61,11 +53,12 @@ static unsigned int slot_here(void)
 	return ((const volatile struct pvvas_identity *)VAS_WINDOW_BASE)->slot;
 }
 
-static void whole_life(void)
+static void whole_life(void *unused)
 {
 	int vid = check_id(vas_create(NULL, 0600)), vh;
 	int sid = check_id(seg_alloc(NULL, BASE, BLOCK, 0600));
 
+	(void)unused;
 	check_eq(seg_attach(vid, sid), 0);
 	vh = check_id(vas_attach(vid));
 	check_eq(vas_switch(vh), 0);
@@ -87,12 +80,12 @@ static void a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits(void)
 	tcase_need(PVVAS_FEATURE_SWITCH);
 	tcase_pin(0);
 	for (i = 0; i < 10; i++)
-		whole_life();
+		whole_life(NULL);
 	/* A kernel that has just started exits for memory that it never had. */
 	for (round = 0; round < 40 && exits > most; round++) {
 		before = counters();
 		for (i = 0; i < TURNS; i++)
-			whole_life();
+			whole_life(NULL);
 		after = counters();
 		if (after.hv_exits - before.hv_exits < exits)
 			exits = after.hv_exits - before.hv_exits;
@@ -107,11 +100,12 @@ static void a_vas_made_used_and_deleted_costs_1_hypercall_and_3_exits(void)
 		check(exits <= most);
 }
 
-static void whole_life_of_a_file(void)
+static void whole_life_of_a_file(void *unused)
 {
 	int fd = memfd_create("costs", MFD_CLOEXEC);
 	volatile char *p;
 
+	(void)unused;
 	check(fd >= 0 && !ftruncate(fd, BLOCK));
 	p = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	check(p != MAP_FAILED);
@@ -121,39 +115,24 @@ static void whole_life_of_a_file(void)
 	check_eq(close(fd), 0);
 }
 
-/* The least that it takes: interrupts only add to it. */
-static uint64_t least_of(void (*what)(void))
-{
-	uint64_t least = UINT64_MAX, t;
-	int i;
-
-	for (i = 0; i < TURNS; i++) {
-		t = ticks();
-		what();
-		t = ticks() - t;
-		if (t < least)
-			least = t;
-	}
-	return least;
-}
-
 static void a_vas_made_used_and_deleted_costs_little_more_than_a_file(void)
 {
 	int cpus = tcase_nr_cpus();
-	uint64_t vas, file;
+	uint64_t vas, file, most;
 
 	tcase_need(PVVAS_FEATURE_SWITCH);
 	tcase_pin(0);
-	file = least_of(whole_life_of_a_file);
-	vas = least_of(whole_life);
-	tcase_note("a memfd %lu, a VAS %lu", file, vas);
+	file = ticks_least(whole_life_of_a_file, NULL, TICKS_ANY);
 	/* Emulated CPUs take turns, which each other's counter sees. */
-	check(vas <= file + file / (cpus == 1 ? 4 : 1));
+	most = file + file / (cpus == 1 ? 4 : 1);
+	vas = ticks_least(whole_life, NULL, most);
+	tcase_note("a memfd %lu, a VAS %lu", file, vas);
+	check(vas <= most);
 }
 
-static void attach_and_detach(int vid)
+static void attach_and_detach(void *vid)
 {
-	check_eq(vas_detach(check_id(vas_attach(vid))), 0);
+	check_eq(vas_detach(check_id(vas_attach(*(int *)vid))), 0);
 }
 
 static uint64_t hypercalls_of_attaching(int vid)
@@ -162,10 +141,10 @@ static uint64_t hypercalls_of_attaching(int vid)
 	int i;
 
 	for (i = 0; i < 10; i++)
-		attach_and_detach(vid);
+		attach_and_detach(&vid);
 	before = counters().hv_hypercalls;
 	for (i = 0; i < TURNS; i++)
-		attach_and_detach(vid);
+		attach_and_detach(&vid);
 	return counters().hv_hypercalls - before;
 }
 
@@ -209,68 +188,44 @@ static int vas_of_many(int nr, size_t step)
 	return vid;
 }
 
-/* The least that it takes: interrupts only add to it. */
-static uint64_t least_of_attaching(int vid)
-{
-	uint64_t least = UINT64_MAX, t;
-	int i;
-
-	for (i = 0; i < TURNS; i++) {
-		t = ticks();
-		attach_and_detach(vid);
-		t = ticks() - t;
-		if (t < least)
-			least = t;
-	}
-	return least;
-}
-
 static void attaching_costs_the_same_for_1_and_2000_segments(void)
 {
-	int cpus = tcase_nr_cpus();
-	uint64_t one, many;
+	int cpus = tcase_nr_cpus(), vid;
+	uint64_t one, many, most;
 
 	tcase_need(PVVAS_FEATURE_SWITCH);
 	tcase_pin(0);
-	one = least_of_attaching(vas_of_many(1, BLOCK));
-	many = least_of_attaching(vas_of_many(MANY, BLOCK));
-	tcase_note("1 segment %lu, %d segments %lu", one, MANY, many);
+	vid = vas_of_many(1, BLOCK);
+	one = ticks_least(attach_and_detach, &vid, TICKS_ANY);
 	/* Emulated CPUs take turns, which each other's counter sees. */
-	check(many <= one + one / (cpus == 1 ? 10 : 4));
+	most = one + one / (cpus == 1 ? 10 : 4);
+	vid = vas_of_many(MANY, BLOCK);
+	many = ticks_least(attach_and_detach, &vid, most);
+	tcase_note("1 segment %lu, %d segments %lu", one, MANY, many);
+	check(many <= most);
 }
 
-/* The least that making a segment and taking it away again takes. */
-static uint64_t least_of_making(void *base)
+static void make_and_delete(void *base)
 {
-	uint64_t least = UINT64_MAX, t;
-	int i;
-
-	for (i = 0; i < TURNS; i++) {
-		t = ticks();
-		check_eq(seg_delete(check_id(seg_alloc(NULL, base, BLOCK, 0600))),
-			 0);
-		t = ticks() - t;
-		if (t < least)
-			least = t;
-	}
-	return least;
+	check_eq(seg_delete(check_id(seg_alloc(NULL, base, BLOCK, 0600))), 0);
 }
 
 static void making_a_segment_costs_the_same_beside_2000_others(void)
 {
-	uint64_t first, there, anywhere;
+	uint64_t first, most, there, anywhere;
 	int i;
 
 	tcase_pin(0);
-	first = least_of_making(NULL);
+	first = ticks_least(make_and_delete, NULL, TICKS_ANY);
+	most = first + first / 3;
 	for (i = 0; i < MANY; i++)
 		tcase_seg(NULL, NULL, BLOCK, 0600);
-	anywhere = least_of_making(NULL);
-	there = least_of_making(BASE + MANY * 1024 * MIB);
+	anywhere = ticks_least(make_and_delete, NULL, most);
+	there = ticks_least(make_and_delete, BASE + MANY * 1024 * MIB, most);
 	tcase_note("the first %lu, beside %d anywhere %lu, at an address %lu",
 		   first, MANY, anywhere, there);
-	check(anywhere <= first + first / 3);
-	check(there <= first + first / 3);
+	check(anywhere <= most);
+	check(there <= most);
 }
 
 /* What has been used once, and is attached nowhere any more. */
@@ -376,7 +331,7 @@ static void when_threads_are_in_all_slots_cpus_are_asked_once(void)
 		usleep(10000);
 	before = calls();
 	for (i = 0; i < 10; i++)
-		attach_and_detach(vid);
+		attach_and_detach(&vid);
 	after = calls();
 	close(crowd.pipe[1]);
 	for (i = 0; i < SLOTS; i++)
@@ -481,42 +436,39 @@ static void tables_that_are_used_again_show_nothing_of_before(void)
 	}
 }
 
-/* The least ticks of growth by @step, @turns times. */
-static uint64_t grow_by(int sid, size_t *size, size_t step, int turns)
-{
-	uint64_t least = UINT64_MAX, t;
+struct growth {
+	int sid;
+	size_t size, step;
+};
 
-	while (turns--) {
-		*size += step;
-		t = ticks();
-		check_eq(seg_resize(sid, *size), 0);
-		t = ticks() - t;
-		if (t < least)
-			least = t;
-	}
-	return least;
+static void grow(void *arg)
+{
+	struct growth *growth = arg;
+
+	growth->size += growth->step;
+	check_eq(seg_resize(growth->sid, growth->size), 0);
 }
 
 static void growing_costs_no_hypercall_and_the_same_for_all_sizes(void)
 {
-	const size_t gib = 1UL << 30;
+	struct growth growth = { .size = BLOCK, .step = BLOCK };
 	uint64_t before, calls, small, large;
-	size_t size = BLOCK;
-	int vid, sid;
+	int vid;
 
 	tcase_need(PVVAS_FEATURE_SWITCH);
 	tcase_pin(0);
-	vid = tcase_vas_with_seg(BASE, size, &sid);
+	vid = tcase_vas_with_seg(BASE, growth.size, &growth.sid);
 	check_eq(vas_switch(check_id(vas_attach(vid))), 0);
 	BASE[0] = 1;
 	before = counters().hv_hypercalls;
-	small = grow_by(sid, &size, BLOCK, TURNS);
-	large = grow_by(sid, &size, 20 * gib, 20);
+	small = ticks_least(grow, &growth, TICKS_ANY);
+	/* more pointers: an allocation, and a copy of 8 bytes for each GiB */
+	growth.step = 10UL << 30;
+	large = ticks_least(grow, &growth, 3 * small);
 	calls = counters().hv_hypercalls - before;
-	tcase_note("%lu hypercalls; by 2 MiB %lu, by 20 GiB %lu", calls, small, large);
+	tcase_note("%lu hypercalls; by 2 MiB %lu, by 10 GiB %lu", calls, small, large);
 	check_eq(vas_switch(VAS_HOME), 0);
 	check(calls <= SLACK);
-	/* more pointers: an allocation, and a copy of 8 bytes for each GiB */
 	check(large <= 3 * small);
 }
 

@@ -17,21 +17,12 @@
 #include <pvvas.h>
 
 #include "tcase.h"
+#include "ticks.h"
 
 #define BASE	((char *)VAS_WINDOW_FIRST)
 #define MIB	(1UL << 20)
 #define BLOCK	(2 * MIB)
-#define TURNS	50
 #define MANY	2000
-
-static uint64_t ticks(void)
-{
-	uint32_t low, high;
-
-	__asm__ __volatile__("lfence; rdtsc" : "=a" (low), "=d" (high)
-			     : : "memory");
-	return (uint64_t)high << 32 | low;
-}
 
 static int vas_of_many(int nr, size_t step)
 {
@@ -43,29 +34,24 @@ static int vas_of_many(int nr, size_t step)
 	return vid;
 }
 
-/* The least that attaching a segment to @target, and detaching it, takes. */
-static uint64_t least_of_attaching_to(int target, int sid)
-{
-	uint64_t least = UINT64_MAX, t;
-	int i;
+struct link {
+	int target, sid;
+};
 
-	for (i = 0; i < TURNS; i++) {
-		t = ticks();
-		check_eq(seg_attach(target, sid), 0);
-		check_eq(seg_detach(target, sid), 0);
-		t = ticks() - t;
-		if (t < least)
-			least = t;
-	}
-	return least;
+static void link_and_unlink(void *arg)
+{
+	struct link *link = arg;
+
+	check_eq(seg_attach(link->target, link->sid), 0);
+	check_eq(seg_detach(link->target, link->sid), 0);
 }
 
 static void attaching_a_segment_costs_the_same_for_2_mib_and_1_tib(void)
 {
-	int small = tcase_seg(NULL, BASE, BLOCK, 0600);
-	int large = tcase_seg(NULL, BASE, 1UL << 40, 0600), vid, targets[2], i;
-	int cpus = tcase_nr_cpus();
-	uint64_t one, many;
+	int vid, targets[2], i, cpus = tcase_nr_cpus();
+	struct link small = { .sid = tcase_seg(NULL, BASE, BLOCK, 0600) };
+	struct link large = { .sid = tcase_seg(NULL, BASE, 1UL << 40, 0600) };
+	uint64_t one, many, most;
 
 	tcase_need(PVVAS_FEATURE_SWITCH);
 	tcase_pin(0);
@@ -73,12 +59,14 @@ static void attaching_a_segment_costs_the_same_for_2_mib_and_1_tib(void)
 	targets[0] = vid;
 	targets[1] = check_id(vas_attach(vid));
 	for (i = 0; i < 2; i++) {
-		one = least_of_attaching_to(targets[i], small);
-		many = least_of_attaching_to(targets[i], large);
+		small.target = large.target = targets[i];
+		one = ticks_least(link_and_unlink, &small, TICKS_ANY);
+		/* Emulated CPUs take turns, which each other's counter sees. */
+		most = one + one / (cpus == 1 ? 10 : 1);
+		many = ticks_least(link_and_unlink, &large, most);
 		tcase_note("%s: 2 MiB %lu, 1 TiB %lu", i ? "private" : "public",
 			   one, many);
-		/* Emulated CPUs take turns, which each other's counter sees. */
-		check(many <= one + one / (cpus == 1 ? 10 : 1));
+		check(many <= most);
 	}
 	check_eq(vas_detach(targets[1]), 0);
 }
