@@ -39,6 +39,9 @@ static int pvvas_att_number(struct pvvas_proc *proc, struct pvvas_att *att)
 			      &proc->next_index, GFP_KERNEL);
 	if (ret < 0)
 		return ret == -EBUSY ? -ENOSPC : ret;
+	/* Before a thread can be in the view. */
+	if (proc->generation)
+		WRITE_ONCE(proc->several, true);
 	proc->generation = (proc->generation + 1) & 0x3fff;
 	att->handle = PVVAS_HANDLE | proc->generation << 16 | index;
 	return 0;

@@ -78,9 +78,12 @@ static int __init pvvas_init(void)
 	ret = pvvas_fixup_init();
 	if (ret)
 		goto err_fault;
-	ret = pvvas_process_init();
+	ret = pvvas_uring_init();
 	if (ret)
 		goto err_fixup;
+	ret = pvvas_process_init();
+	if (ret)
+		goto err_uring;
 	ret = pvvas_fs_init();
 	if (ret)
 		goto err_process;
@@ -101,6 +104,8 @@ err_fs:
 	pvvas_fs_exit();
 err_process:
 	pvvas_process_exit();
+err_uring:
+	pvvas_uring_exit();
 err_fixup:
 	pvvas_fixup_exit();
 err_fault:
@@ -136,6 +141,7 @@ static void __exit pvvas_exit(void)
 	pvvas_expiry_exit();
 	pvvas_clones_exit();
 	destroy_workqueue(pvvas_wq);
+	pvvas_uring_exit();
 	pvvas_fixup_exit();
 	pvvas_fault_exit();
 	cpuhp_remove_state_nocalls(pvvas_cpuhp_state);

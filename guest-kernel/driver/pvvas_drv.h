@@ -312,6 +312,7 @@ struct pvvas_proc {
 	struct pvvas_user *charged;
 	bool covered;
 	bool moving;
+	bool several;			/* it has had a second attachment */
 	struct mutex begin_lock;
 	/* Its holder waits for all others: be covered first, and leave begin_lock. */
 	struct mutex cover_lock;
@@ -549,6 +550,10 @@ void pvvas_dump_forget(struct pvvas_att *att);
 /* fixup.c */
 int pvvas_fixup_init(void);
 void pvvas_fixup_exit(void);
+
+/* uring.c */
+int pvvas_uring_init(void);
+void pvvas_uring_exit(void);
 
 /* window.c, ioctl.c */
 bool pvvas_is_window(const struct vm_area_struct *vma);

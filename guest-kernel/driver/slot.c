@@ -5,13 +5,15 @@
  * A view leaves its slot only if no thread is in it, because a thread that is
  * preempted goes back to the slot that it left.  Which threads are in a view?
  *
- *   - a thread that does not run: its struct pvvas_thread says so;
- *   - a thread that runs: only its CPU knows, from the identity page, since
+ *   - a thread that does not run, or has left its view for a while (uring.c): its
+ *     struct pvvas_thread says so;
+ *   - any other thread that runs: only its CPU knows, from the identity page, since
  *     VMFUNC tells nothing.  So each CPU is asked, by an interrupt.
  *
  * With proc->moving set and each CPU interrupted once, no thread of the process
  * goes from the first kind to the second until moving is clear again
- * (pvvas_sched_in() waits, and reads it with interrupts off).  Running threads
+ * (pvvas_sched_in() and pvvas_thread_step_in() wait, and read it with interrupts
+ * off).  Running threads
  * can still enter by VMFUNC until the view is out of the list: so it is taken
  * out, every CPU is asked once more, and if a thread got in it is put back.
  * Threads that were preempted meanwhile have not noticed.  If the hypervisor
@@ -71,7 +73,8 @@ static int pvvas_slot_occupied(struct pvvas_att *att)
 	on_each_cpu(pvvas_poll_cpu, &poll, 1);
 	spin_lock(&att->proc->lock);
 	list_for_each_entry(t, &att->proc->threads, node)
-		if (!READ_ONCE(t->running) && READ_ONCE(t->slot) == att->slot)
+		if ((!READ_ONCE(t->running) && READ_ONCE(t->slot) == att->slot) ||
+		    READ_ONCE(t->kept) == att->slot)
 			pvvas_poll_note(&poll, READ_ONCE(t->leaving));
 	spin_unlock(&att->proc->lock);
 	if (READ_ONCE(poll.busy))
@@ -227,10 +230,12 @@ static void pvvas_census_take(struct pvvas_proc *proc,
 	}
 	on_each_cpu(pvvas_census_cpu, census, 1);
 	spin_lock(&proc->lock);
-	list_for_each_entry(t, &proc->threads, node)
+	list_for_each_entry(t, &proc->threads, node) {
 		if (!READ_ONCE(t->running))
 			set_bit(READ_ONCE(t->slot) % PVVAS_NR_SLOTS,
 				census->used);
+		set_bit(READ_ONCE(t->kept) % PVVAS_NR_SLOTS, census->used);
+	}
 	spin_unlock(&proc->lock);
 }
 

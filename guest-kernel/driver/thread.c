@@ -225,6 +225,51 @@ static struct preempt_ops pvvas_preempt_ops = {
 	.sched_out	= pvvas_sched_out,
 };
 
+/* Of the current thread, which is not preempted: to be left for a while? */
+bool pvvas_thread_in_view(void)
+{
+	const struct pvvas_identity *id = pvvas_identity;
+	struct pvvas_thread *t = this_cpu_read(pvvas_cpu.running);
+
+	return t && READ_ONCE(t->proc->several) &&
+	       READ_ONCE(id->ctx) == t->proc->ctx && READ_ONCE(id->slot);
+}
+
+/*
+ * The current thread leaves its view, which stays in its slot until
+ * pvvas_thread_step_in().  NULL: it is in none, and no step back is due.
+ */
+struct pvvas_thread *pvvas_thread_step_out(void)
+{
+	struct pvvas_thread *t = NULL;
+
+	local_irq_disable();
+	if (pvvas_thread_in_view()) {
+		t = this_cpu_read(pvvas_cpu.running);
+		WRITE_ONCE(t->leaving, current->flags & PF_EXITING);
+		WRITE_ONCE(t->kept, READ_ONCE(pvvas_identity->slot));
+		pvvas_vmfunc(0);
+	}
+	local_irq_enable();
+	return t;
+}
+
+/* As when the scheduler puts the thread on a CPU: see slot.c. */
+void pvvas_thread_step_in(struct pvvas_thread *t)
+{
+	local_irq_disable();
+	while (unlikely(READ_ONCE(t->proc->moving))) {
+		local_irq_enable();
+		cpu_relax();
+		local_irq_disable();
+	}
+	/* Not if the hypervisor has refused the context: it is killed. */
+	if (this_cpu_read(pvvas_cpu.running) == t)
+		pvvas_vmfunc(t->kept);
+	WRITE_ONCE(t->kept, 0);
+	local_irq_enable();
+}
+
 /* Interrupts off. */
 static void pvvas_cpu_leave(struct pvvas_cpu *cpu)
 {

@@ -15,7 +15,9 @@ enum pvvas_thread_state {
  * @node: in proc->threads; @of_task: in proc->tasks
  * @running: on a CPU, with its context loaded
  * @slot: while not running, where to go back to
- * @leaving: while not running, it never returns to user mode
+ * @kept: the slot of the view that it has left for a while, and goes back to, or 0;
+ *	written by the thread
+ * @leaving: while not running, or with a view kept, it never returns to user mode
  * @waits_at: while not running, the word of the window it waits at, or 0; or any
  *	(futex.c)
  * @futex_round: the last round of futex.c that has looked at it; under proc->lock
@@ -32,6 +34,7 @@ struct pvvas_thread {
 	bool running;
 	bool leaving;
 	u32 slot;
+	u32 kept;
 	u64 waits_at;
 	u64 futex_round;
 	u64 token;
@@ -57,5 +60,9 @@ struct pvvas_cpu {
 };
 
 DECLARE_PER_CPU(struct pvvas_cpu, pvvas_cpu);
+
+bool pvvas_thread_in_view(void);
+struct pvvas_thread *pvvas_thread_step_out(void);
+void pvvas_thread_step_in(struct pvvas_thread *t);
 
 #endif

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Addresses that the kernel keeps and uses later, or from elsewhere: in which
- * view it does.  Security: the table in docs/security.md; pvvas(7), LIMITS.
+ * view it does.  Security: the table in docs/security.md; pvvas(7), LIMITS.  What
+ * io_uring does is in uring.c.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/futex.h>
-#include <linux/io_uring.h>
 #include <linux/rseq.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,205 +24,9 @@
 #include <pvvas.h>
 
 #include "tcase.h"
+#include "two_views.h"
 
-#define BASE	((char *)VAS_WINDOW_FIRST)
-#define MIB	(1UL << 20)
 #define PAGE	4096UL
-
-/* Two views with something else at one address. */
-static int a, b;
-
-static void enter(int vh)
-{
-	check_eq(vas_switch(vh), 0);
-}
-
-static void two_views(void)
-{
-	a = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
-	b = check_id(vas_attach(tcase_vas_with_seg(BASE, MIB, NULL)));
-	enter(a);
-	strcpy(BASE, "this is a");
-	enter(b);
-	strcpy(BASE, "this is b");
-	enter(a);
-}
-
-static bool shows(int vh, const char *text)
-{
-	int was = vas_current();
-	bool same;
-
-	enter(vh);
-	same = !strncmp(BASE, text, strlen(text));
-	enter(was);
-	return same;
-}
-
-/*
- * io_uring: a ring of one entry.
- */
-
-static struct ring {
-	int fd;
-	struct io_uring_params p;
-	char *sq, *cq;
-	struct io_uring_sqe *sqe;
-} ring;
-
-static void *ring_map(off_t what)
-{
-	void *p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, ring.fd,
-		       what);
-
-	check(p != MAP_FAILED);
-	return p;
-}
-
-static void ring_open(unsigned int flags)
-{
-	memset(&ring, 0, sizeof(ring));
-	ring.p.flags = flags;
-	ring.p.sq_thread_idle = 1000;
-	ring.fd = (int)syscall(SYS_io_uring_setup, 1, &ring.p);
-	check(ring.fd >= 0);
-	ring.sq = ring_map(IORING_OFF_SQ_RING);
-	ring.cq = ring_map(IORING_OFF_CQ_RING);
-	ring.sqe = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, ring.fd,
-			IORING_OFF_SQES);
-	check(ring.sqe != MAP_FAILED);
-}
-
-static unsigned int *ring_word(char *part, unsigned int offset)
-{
-	return (unsigned int *)(part + offset);
-}
-
-/* Read 8 bytes. */
-static void ring_read_to(void *to, int fd, unsigned int flags)
-{
-	unsigned int *tail = ring_word(ring.sq, ring.p.sq_off.tail);
-
-	memset(ring.sqe, 0, sizeof(*ring.sqe));
-	ring.sqe->opcode = IORING_OP_READ;
-	ring.sqe->flags = (unsigned char)flags;
-	ring.sqe->fd = fd;
-	ring.sqe->addr = (uintptr_t)to;
-	ring.sqe->len = 8;
-	*ring_word(ring.sq, ring.p.sq_off.array) = 0;
-	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
-	check(syscall(SYS_io_uring_enter, ring.fd, 1, 0,
-		      ring.p.flags & IORING_SETUP_SQPOLL ?
-		      IORING_ENTER_SQ_WAKEUP : 0, NULL, 0) >= 0);
-}
-
-static void ring_read(int fd, unsigned int flags)
-{
-	ring_read_to(BASE, fd, flags);
-}
-
-static int ring_result(void)
-{
-	unsigned int *head = ring_word(ring.cq, ring.p.cq_off.head);
-	struct io_uring_cqe *cqes =
-		(struct io_uring_cqe *)(ring.cq + ring.p.cq_off.cqes);
-	int res;
-
-	check_eq(syscall(SYS_io_uring_enter, ring.fd, 0, 1,
-			 IORING_ENTER_GETEVENTS, NULL, 0), 0);
-	res = cqes[*head & (*ring_word(ring.cq, ring.p.cq_off.ring_mask))].res;
-	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
-	return res;
-}
-
-static void a_read_of_io_uring_goes_where_the_thread_is_when_data_come(void)
-{
-	int fds[2];
-
-	two_views();
-	ring_open(0);
-	check_eq(pipe(fds), 0);
-	ring_read(fds[0], 0);
-	enter(b);
-	check_eq(write(fds[1], "FROMPIPE", 8), 8);
-	check_eq(ring_result(), 8);
-	check(shows(a, "this is a"));
-	check(shows(b, "FROMPIPE"));
-	/* and where nothing is, nowhere */
-	enter(a);
-	ring_read(fds[0], 0);
-	enter(VAS_HOME);
-	check_eq(write(fds[1], "FROMPIPE", 8), 8);
-	check_eq(ring_result(), -EFAULT);
-	check(shows(a, "this is a"));
-}
-
-/* What pvvas(7) says to do instead. */
-static void a_read_of_io_uring_is_safe_for_who_stays_or_has_it_outside(void)
-{
-	static char outside[8];
-	int fds[2];
-
-	two_views();
-	ring_open(0);
-	check_eq(pipe(fds), 0);
-	ring_read(fds[0], 0);
-	check_eq(write(fds[1], "FROMPIPE", 8), 8);
-	check_eq(ring_result(), 8);
-	check(shows(a, "FROMPIPE"));
-	check(shows(b, "this is b"));
-	ring_read_to(outside, fds[0], 0);
-	enter(b);
-	check_eq(write(fds[1], "TOMEMORY", 8), 8);
-	check_eq(ring_result(), 8);
-	check(!memcmp(outside, "TOMEMORY", 8));
-	check(shows(a, "FROMPIPE"));
-	check(shows(b, "this is b"));
-}
-
-static void a_read_of_io_uring_that_need_not_wait_goes_where_it_was_submitted(void)
-{
-	int fds[2];
-
-	two_views();
-	ring_open(0);
-	check_eq(pipe(fds), 0);
-	check_eq(write(fds[1], "FROMPIPE", 8), 8);
-	ring_read(fds[0], 0);
-	enter(b);
-	check_eq(ring_result(), 8);
-	check(shows(a, "FROMPIPE"));
-	check(shows(b, "this is b"));
-}
-
-static void workers_of_io_uring_see_no_view(void)
-{
-	int fds[2];
-
-	two_views();
-	check_eq(pipe(fds), 0);
-	check_eq(write(fds[1], "FROMPIPEFROMPIPE", 16), 16);
-	ring_open(0);
-	ring_read(fds[0], IOSQE_ASYNC);
-	check_eq(ring_result(), -EFAULT);
-	close(ring.fd);
-	ring_open(IORING_SETUP_SQPOLL);
-	ring_read(fds[0], 0);
-	check_eq(ring_result(), -EFAULT);
-	check(shows(a, "this is a"));
-	check(shows(b, "this is b"));
-}
-
-static void buffers_in_the_window_cannot_be_registered(void)
-{
-	struct iovec iov = { BASE, PAGE };
-
-	two_views();
-	ring_open(0);
-	check_eq(syscall(SYS_io_uring_register, ring.fd,
-			 IORING_REGISTER_BUFFERS, &iov, 1), -1);
-	check_eq(errno, EFAULT);
-}
 
 /*
  * AIO, and what takes hold of pages.
@@ -419,9 +223,9 @@ static void run_on_stack(void *at)
 
 	check_eq(pthread_attr_init(&attr), 0);
 	check_eq(pthread_attr_setstack(&attr, at, MIB), 0);
-	check_eq(pthread_create(&thread, &attr, go_around, &ring), 0);
+	check_eq(pthread_create(&thread, &attr, go_around, &a), 0);
 	check_eq(pthread_join(thread, &ret), 0);
-	check(ret == &ring);
+	check(ret == &a);
 }
 
 static void a_thread_whose_stack_is_outside_goes_anywhere(void)
@@ -558,11 +362,6 @@ static void the_word_that_ends_with_a_thread_is_cleared_in_its_last_view(void)
 }
 
 static const struct tcase cases[] = {
-	CASE(a_read_of_io_uring_goes_where_the_thread_is_when_data_come),
-	CASE(a_read_of_io_uring_is_safe_for_who_stays_or_has_it_outside),
-	CASE(a_read_of_io_uring_that_need_not_wait_goes_where_it_was_submitted),
-	CASE(workers_of_io_uring_see_no_view),
-	CASE(buffers_in_the_window_cannot_be_registered),
 	CASE(aio_reads_a_file_where_it_was_submitted),
 	CASE(direct_io_is_efault),
 	CASE(vmsplice_gives_no_pages_and_takes_copies),
