@@ -27,7 +27,7 @@ endif
 ##@ Start
 help: ## this list
 	@echo "make TARGET [VARIABLE=value ...]"
-	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "variables: BUILD=dir JOBS=n EMULATOR=auto|bochs|kvm INPUT=\"file1 file2\" WORDS=\"word ...\" TESTS=\"name ...\" TLB=sticky"
 
@@ -213,6 +213,10 @@ check-patches: ## do the patch series apply, and does each KVM patch build
 	@images/setup/all kernels
 	@tests/lint/patches
 
+check-patches-13: ## do QEMU's and libvirt's series for Debian 13 apply to its sources, and does what they touch compile there; 3 GB, once
+	@images/setup/all packages
+	@tests/lint/patches-13
+
 check-driver-builds: ## the guest driver against the headers of every flavour of 6.12, of 6.1, and of Debian 13's newest backport
 	@tests/lint/driver-builds
 
@@ -252,4 +256,4 @@ distclean: ## remove build/ (the download cache in ~/.cache/pvvas stays)
 	@$(ours); rm -rf --one-file-system "$(BUILD)"
 
 # every target that help lists
-.PHONY: $(shell awk -F: '/^[a-z-]+:.*\#\# / { print $$1 }' $(firstword $(MAKEFILE_LIST)))
+.PHONY: $(shell awk -F: '/^[a-z0-9-]+:.*\#\# / { print $$1 }' $(firstword $(MAKEFILE_LIST)))
