@@ -213,7 +213,7 @@ check-patches: ## do the patch series apply, and does each KVM patch build
 	@images/setup/all kernels
 	@tests/lint/patches
 
-check-patches-13: ## do the series for Debian 13 apply to its sources, and does what they touch compile there; 4 GB, once
+check-patches-13: ## do the series for Debian 13 apply to its sources and build there, does libvirt's suite pass; 6 GB, once
 	@images/setup/all packages
 	@tests/lint/patches-13
 
