@@ -83,12 +83,18 @@ static int pvvas_discard_range(struct pvvas_seg *mem, unsigned long index,
 	return ret;
 }
 
-/* The same of pages that no access has reached yet: nothing is to be kept. */
-void pvvas_pages_forget(struct pvvas_seg *mem, pgoff_t index, pgoff_t end)
+/*
+ * The same of pages behind the segment's end, which no access asks for: its own tables
+ * alone may show them, and nothing is to be kept.
+ */
+void pvvas_pages_forget(struct pvvas_seg *seg, pgoff_t index, pgoff_t end)
 {
+	struct pvvas_seg *mem = seg->memory;
 	unsigned long at = index;
 	struct page *page;
 
+	/* Not pvvas_faces_refuse(), for which each face ends where its segment does. */
+	pvvas_tree_refuse(seg->tree, pvvas_own(seg, index), end - index, 0);
 	while (xa_find(&mem->pages, &at, end - 1, XA_PRESENT)) {
 		xa_lock_irq(&mem->pages);
 		page = __xa_erase(&mem->pages, at);
@@ -97,7 +103,6 @@ void pvvas_pages_forget(struct pvvas_seg *mem, pgoff_t index, pgoff_t end)
 		xa_unlock_irq(&mem->pages);
 		if (page) {
 			pvvas_quota_memory_back(mem->obj.charged, PAGE_SIZE);
-			pvvas_faces_refuse(mem, at, 1, 0);
 			pvvas_page_put(page);
 		}
 		cond_resched();

@@ -134,7 +134,7 @@ static inline void pvvas_evict_not(const struct pvvas_seg *mem, struct page *pag
 
 /* discard.c */
 int pvvas_seg_discard(struct pvvas_ioc_range *arg);
-void pvvas_pages_forget(struct pvvas_seg *mem, pgoff_t index, pgoff_t end);
+void pvvas_pages_forget(struct pvvas_seg *seg, pgoff_t index, pgoff_t end);
 
 /* move.c */
 int pvvas_seg_move(struct pvvas_ioc_move *arg);

@@ -73,13 +73,23 @@ static int pvvas_resize_reach(struct pvvas_seg *seg)
 	return pvvas_links_each(seg, pvvas_link_reach, true);
 }
 
+/* What is locked has its pages before it has the length: all, or none. */
+static int pvvas_resize_fill(struct pvvas_seg *seg, u64 length)
+{
+	pgoff_t end = pvvas_first(seg) + (length >> PAGE_SHIFT);
+	int ret;
+
+	if (!seg->locked)
+		return 0;
+	ret = pvvas_pages_populate(seg, pvvas_end(seg), end);
+	if (ret)
+		pvvas_pages_forget(seg, pvvas_end(seg), end);
+	return ret;
+}
+
 /* As it was. */
 static void pvvas_resize_undo(struct pvvas_seg *seg, u64 length)
 {
-	pgoff_t end = pvvas_first(seg) + (length >> PAGE_SHIFT);
-
-	if (seg->locked)
-		pvvas_pages_forget(seg->memory, pvvas_end(seg), end);
 	if (seg->claimed != seg->end) {
 		pvvas_tree_reach(seg, seg->end);
 		pvvas_links_each(seg, pvvas_link_reach, false);
@@ -111,11 +121,7 @@ static int pvvas_resize_walked(struct pvvas_seg *seg, u64 length)
 
 	if (ret)
 		return min(ret, 0);
-	ret = pvvas_resize_reach(seg);
-	if (!ret && seg->locked)
-		ret = pvvas_pages_populate(seg, pvvas_end(seg),
-					   pvvas_first(seg) +
-					   (length >> PAGE_SHIFT));
+	ret = pvvas_resize_reach(seg) ?: pvvas_resize_fill(seg, length);
 	if (ret)
 		pvvas_resize_undo(seg, length);
 	else
