@@ -232,6 +232,15 @@ out:
 	return ret;
 }
 
+/*
+ * How far the segment's tables are shown: what a segment that grows has behind its end may
+ * go again.
+ */
+static u64 pvvas_shown_end(const struct pvvas_tree *tree)
+{
+	return min(tree->end, pvvas_va_to_gpa(tree->seg->end));
+}
+
 /* Show a GiB of the segment, which has a table there; space->lock is held. */
 static void pvvas_space_show(struct pvvas_space *space,
 			    const struct pvvas_span *span, u64 gpa)
@@ -243,7 +252,8 @@ static void pvvas_space_show(struct pvvas_space *space,
 		return;
 	}
 	for (at = pvvas_part_start(span->tree, gpa);
-	     at < pvvas_part_end(span->tree, gpa); at += PVVAS_BLOCK)
+	     at < min(pvvas_part_end(span->tree, gpa), pvvas_shown_end(span->tree));
+	     at += PVVAS_BLOCK)
 		pvvas_space_update(space, span, at, false);
 }
 
@@ -251,10 +261,10 @@ static void pvvas_space_show_all(struct pvvas_space *space,
 				const struct pvvas_span *span)
 {
 	struct pvvas_tree *tree = span->tree;
+	u64 gpa, end = pvvas_shown_end(tree);
 	unsigned long flags;
-	u64 gpa;
 
-	for (gpa = pvvas_tree_made(tree, tree->start); gpa < tree->end;
+	for (gpa = pvvas_tree_made(tree, tree->start); gpa < end;
 	     gpa = pvvas_tree_made(tree, ALIGN(gpa + 1, PUD_SIZE))) {
 		spin_lock_irqsave(&space->lock, flags);
 		pvvas_space_show(space, span, gpa);
