@@ -12,6 +12,20 @@
 #include <linux/sched/signal.h>
 #include "ept.h"
 
+/*
+ * A second face shows no more of the memory than its owner could make a face of: what
+ * that was made of may be a part, and the memory's owner may have taken rights back.
+ */
+static int pvvas_resize_face_check(const struct pvvas_seg *face, u64 length)
+{
+	const struct pvvas_seg *mem = face->memory;
+	u32 needed = PVVAS_READ | PVVAS_WRITE;
+
+	if (pvvas_first(face) + (length >> PAGE_SHIFT) > pvvas_end(mem))
+		return -ERANGE;
+	return needed & ~pvvas_object_rights(&mem->obj) ? -EACCES : 0;
+}
+
 /* pvvas_lock is held.  0, or -errno, or 1: there is nothing to do. */
 static int pvvas_resize_check(const struct pvvas_seg *seg, u64 length)
 {
@@ -25,9 +39,9 @@ static int pvvas_resize_check(const struct pvvas_seg *seg, u64 length)
 		return 1;
 	if (length > pvvas_window_end() - seg->base)
 		return -ERANGE;
-	if (mem != seg && pvvas_first(seg) + (length >> PAGE_SHIFT) > pvvas_end(mem))
-		return -ERANGE;
-	return mem->pinned ? -EOPNOTSUPP : 0;
+	if (mem->pinned)
+		return -EOPNOTSUPP;
+	return mem == seg ? 0 : pvvas_resize_face_check(seg, length);
 }
 
 static u64 pvvas_end_for(const struct pvvas_seg *seg, u64 length)

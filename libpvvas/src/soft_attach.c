@@ -346,6 +346,8 @@ static int resize(const struct pvvas_ioc_seg_resize *arg)
 	if (arg->length > PVVAS_WINDOW_VA + SOFT_WINDOW - seg->base ||
 	    (whole && seg->shift + arg->length > whole->length))
 		return -ERANGE;
+	if (whole && (PVVAS_READ | PVVAS_WRITE) & ~soft_rights(whole))
+		return -EACCES;
 	if (!can_grow(seg, arg->length))
 		return -EEXIST;
 	err = grow_file(seg, arg->length);

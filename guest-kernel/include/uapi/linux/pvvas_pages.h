@@ -206,7 +206,8 @@ struct pvvas_ioc_move {
  * All that attach it see the new pages at once, which have no memory, but for those of
  * a segment that is locked into memory.  -EEXIST: something is in the way in a VAS, or
  * in an attachment of any process, that the segment is attached to; -ERANGE: it would
- * not be in the window, or a second face would show more than there is;
+ * not be in the window, or a second face would show more than there is; -EACCES: a second
+ * face, and no right to the memory, as PVVAS_IOC_SEG_MAP2 wants it;
  * -EOPNOTSUPP for memory of hugetlbfs.  Nothing has changed then.
  */
 struct pvvas_ioc_seg_resize {
