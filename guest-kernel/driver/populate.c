@@ -18,8 +18,12 @@ int pvvas_pages_populate(struct pvvas_seg *seg, pgoff_t index, pgoff_t end)
 	if (end - index > totalram_pages())
 		return -ENOMEM;
 	while (index < end) {
+		pvvas_clone_wait(seg->memory);
 		done = fatal_signal_pending(current) ? -EINTR :
 		       pvvas_page_populate(seg, index, end - 1);
+		/* What is there already may be cloned. */
+		if (done == -EINPROGRESS)
+			done = 0;
 		if (done < 0)
 			break;
 		index += done;
