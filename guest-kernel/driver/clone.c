@@ -86,7 +86,7 @@ static void pvvas_clone_drop(struct pvvas_clone *clones, u32 nr)
  * The clones of all sources, with the mode @mode or that of the source, to be
  * published; or none.  -EAGAIN: try it again.
  */
-static int pvvas_clone_make(struct pvvas_clone *clones, u32 nr, const u32 *mode)
+static int pvvas_clone_try(struct pvvas_clone *clones, u32 nr, const u32 *mode)
 {
 	struct pvvas_seg *from, *to;
 	int ret = 0;
@@ -110,6 +110,17 @@ static int pvvas_clone_make(struct pvvas_clone *clones, u32 nr, const u32 *mode)
 	return ret;
 }
 
+/* The same, as often as it takes: an owner can let a source grow again and again. */
+static int pvvas_clone_make(struct pvvas_clone *clones, u32 nr, const u32 *mode)
+{
+	int ret;
+
+	do {
+		ret = pvvas_clone_try(clones, nr, mode);
+	} while (ret == -EAGAIN && !fatal_signal_pending(current));
+	return ret == -EAGAIN ? -EINTR : ret;
+}
+
 int pvvas_seg_clone(struct pvvas_ioc_clone *arg)
 {
 	struct pvvas_clone clone = {};
@@ -128,9 +139,7 @@ int pvvas_seg_clone(struct pvvas_ioc_clone *arg)
 		return PTR_ERR(clone.from);
 	}
 	clone.writer = pvvas_clone_writer(clone.from);
-	do {
-		ret = pvvas_clone_make(&clone, 1, &arg->mode);
-	} while (ret == -EAGAIN);
+	ret = pvvas_clone_make(&clone, 1, &arg->mode);
 	if (!ret)
 		ret = pvvas_clone_publish(clone.to, name, owner, 0, &arg->id);
 	pvvas_seg_drop(clone.from);
@@ -326,9 +335,7 @@ static int pvvas_vas_clone_fill(struct pvvas_clone *clones, u32 n, u32 vid)
 
 	if (ret)
 		return ret;
-	do {
-		ret = pvvas_clone_make(clones, n, NULL);
-	} while (ret == -EAGAIN);
+	ret = pvvas_clone_make(clones, n, NULL);
 	if (ret)
 		return ret;
 	for (i = 0; i < n; i++) {
@@ -484,12 +491,8 @@ static int pvvas_segs_clone_rows(struct pvvas_clone *clones, u32 nr,
 
 	ret = pvvas_segs_clone_once(rows, nr) ?:
 	      pvvas_segs_clone_hold(clones, nr, rows);
-	while (!ret) {
+	if (!ret)
 		ret = pvvas_clone_make(clones, nr, &mode);
-		if (ret != -EAGAIN)
-			break;
-		ret = 0;
-	}
 	if (!ret)
 		ret = pvvas_segs_clone_finish(clones, nr, rows);
 	for (i = 0; i < nr && clones[i].from; i++) {
