@@ -325,7 +325,8 @@ static int pvvas_seg_attach_private(struct pvvas_att *att,
  */
 void pvvas_att_uncover(struct pvvas_att *att, u64 start, u64 end)
 {
-	struct pvvas_link *other = pvvas_link_behind(&att->vas->links, start);
+	struct pvvas_link *other = pvvas_link_claims_behind(&att->vas->links,
+							    start);
 	int ret;
 
 	for (; other && other->seg->start < end; other = pvvas_links_next(other)) {

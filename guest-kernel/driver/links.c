@@ -293,6 +293,17 @@ struct pvvas_link *pvvas_link_behind(const struct pvvas_links *set,
 	return pvvas_link_of_address(best);
 }
 
+/* The same, where segments that grow have their new ends already. */
+struct pvvas_link *pvvas_link_claims_behind(const struct pvvas_links *set,
+					    u64 address)
+{
+	struct pvvas_link *link = pvvas_link_behind(set, address), *before;
+
+	before = pvvas_link_of_address(link ? rb_prev(&link->by_address) :
+					      rb_last(&set->by_address));
+	return before && before->seg->claimed > address ? before : link;
+}
+
 /* The first one that overlaps the segment, or NULL. */
 struct pvvas_link *pvvas_link_overlaps(const struct pvvas_links *set,
 				       const struct pvvas_seg *seg)

@@ -70,6 +70,8 @@ struct pvvas_link *pvvas_link_overlaps(const struct pvvas_links *set,
 				       const struct pvvas_seg *seg);
 struct pvvas_link *pvvas_link_behind(const struct pvvas_links *set,
 				     u64 address);
+struct pvvas_link *pvvas_link_claims_behind(const struct pvvas_links *set,
+					    u64 address);
 struct pvvas_link *pvvas_link_at(const struct pvvas_links *set, u64 address);
 
 #endif /* PVVAS_LINKS_H */
