@@ -242,6 +242,7 @@ u64 pvvas_tree_made(const struct pvvas_tree *tree, u64 gpa);
 int pvvas_tree_small(struct pvvas_tree *tree, u64 gpa);
 
 /* space.c; pvvas_lock held but for the last two */
+u32 pvvas_tree_tops(const struct pvvas_tree *tree);
 struct pvvas_space *pvvas_space_new(gfp_t gfp);
 void pvvas_space_free(struct pvvas_space *space);
 void pvvas_space_bury(struct pvvas_space *space);

@@ -81,6 +81,12 @@ static bool pvvas_top_set(struct pvvas_space *space, u64 gpa, u64 entry)
 	return known;
 }
 
+/* Of how many top tables a space that shows the segment may lack some. */
+u32 pvvas_tree_tops(const struct pvvas_tree *tree)
+{
+	return pvvas_top_number(tree->end - 1) - pvvas_top_number(tree->start) + 1;
+}
+
 struct pvvas_space *pvvas_space_new(gfp_t gfp)
 {
 	struct pvvas_space *space;

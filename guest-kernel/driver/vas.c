@@ -62,7 +62,10 @@ int pvvas_vas_create(struct pvvas_ioc_create *arg)
 	return ret;
 }
 
-/* Links that go, and attachments that are gone through, with the lock held. */
+/*
+ * Links that go, and attachments that are gone through, with the lock held; fewer where
+ * each may take several tables.
+ */
 #define PVVAS_LINKS_AT_ONCE	64
 
 /* Without locks: there may be many segments. */
@@ -133,8 +136,8 @@ static int pvvas_parted_each(struct pvvas_vas *vas, const struct pvvas_link *lin
 					 const struct pvvas_link *link))
 {
 	unsigned long serial = 0, last = vas->attached;
+	u32 n = 0, tops = pvvas_tree_tops(link->seg->tree);
 	struct pvvas_att *att;
-	u32 n = 0;
 	int ret = 0;
 
 	if (xa_empty(&vas->parted))
@@ -146,8 +149,10 @@ static int pvvas_parted_each(struct pvvas_vas *vas, const struct pvvas_link *lin
 		if (!att)
 			break;
 		ret = what(att, link);
-		if (++n % PVVAS_LINKS_AT_ONCE)
+		n += tops;
+		if (n < PVVAS_LINKS_AT_ONCE)
 			continue;
+		n = 0;
 		pvvas_unlock();
 		cond_resched();
 		mutex_lock(&pvvas_lock);
@@ -173,6 +178,12 @@ static int pvvas_att_reach(struct pvvas_att *att, const struct pvvas_link *link)
 	return ret;
 }
 
+/* Is it enough for once, with the lock held?  Where one space may take several tables. */
+static bool pvvas_reach_is_much(const struct pvvas_seg *seg)
+{
+	return pvvas_tree_tops(seg->tree) > 1;
+}
+
 /*
  * Let what @link shows reach as far as the segment's tables do, in all views: for
  * pvvas_links_each().
@@ -191,7 +202,7 @@ int pvvas_link_reach(struct pvvas_link *link)
 		if (pvvas_seg_stays(seg) &&
 		    xa_load(&att->vas->parted, att->serial) == att)
 			pvvas_att_uncover(att, seg->end, seg->claimed);
-		return ret;
+		return ret ?: pvvas_reach_is_much(seg);
 	}
 	vas = container_of(link->set, struct pvvas_vas, links);
 	/* It is about to go, and its space may have. */
@@ -201,7 +212,7 @@ int pvvas_link_reach(struct pvvas_link *link)
 		return -EINPROGRESS;
 	ret = pvvas_space_reach(vas->space, seg->tree) ?:
 	      pvvas_parted_each(vas, link, pvvas_att_reach);
-	return ret ?: !xa_empty(&vas->parted);
+	return ret ?: !xa_empty(&vas->parted) || pvvas_reach_is_much(seg);
 }
 
 /* Another call links or unlinks: is it this one's turn, after a while? */
