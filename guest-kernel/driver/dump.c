@@ -243,7 +243,8 @@ static void pvvas_dump_split(struct file *file, unsigned long addr,
 			return;
 }
 
-static unsigned long pvvas_dump_map(const struct pvvas_seg *seg, u32 handle)
+static unsigned long pvvas_dump_map(const struct pvvas_seg *seg,
+				    unsigned long length, u32 handle)
 {
 	struct pvvas_dump_file *df;
 	unsigned long addr;
@@ -263,9 +264,9 @@ static unsigned long pvvas_dump_map(const struct pvvas_seg *seg, u32 handle)
 		kfree(df);
 		return PTR_ERR(file);
 	}
-	addr = vm_mmap(file, 0, seg->length, PROT_READ, MAP_SHARED, 0);
+	addr = vm_mmap(file, 0, length, PROT_READ, MAP_SHARED, 0);
 	if (!IS_ERR_VALUE(addr))
-		pvvas_dump_split(file, addr, seg->length);
+		pvvas_dump_split(file, addr, length);
 	fput(file);
 	return addr;
 }
@@ -342,7 +343,7 @@ void pvvas_dump_update(u32 handle)
 
 	list_for_each_entry_safe(dump, next, &todo, node) {
 		list_del(&dump->node);
-		dump->addr = pvvas_dump_map(dump->seg, handle);
+		dump->addr = pvvas_dump_map(dump->seg, dump->length, handle);
 		pvvas_seg_drop(dump->seg);
 		if (IS_ERR_VALUE(dump->addr))
 			kfree(dump);
