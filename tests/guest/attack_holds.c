@@ -298,6 +298,79 @@ static void names_that_are_published_in_vain_keep_nobody_waiting(void)
 }
 
 /*
+ * Segments that become large where they are, in VASes and beside private segments.
+ */
+
+#define WIDE	96
+
+static size_t widest(int sid)
+{
+	size_t size = 1UL << 45;
+	int ret;
+
+	while ((ret = seg_resize(sid, size)) == -ERANGE)
+		size /= 2;
+	check_eq(ret, 0);
+	return size;
+}
+
+static void grow_everywhere(void *arg)
+{
+	int sid, own, one, i, vh[WIDE], vids[WIDE];
+	struct scene *s = arg;
+	size_t size;
+	long took;
+
+	tcase_become(NOBODY);
+	sid = check_id(seg_alloc(NULL, BASE, PAGE, 0600));
+	for (i = 0; i < WIDE; i++) {
+		vids[i] = check_id(vas_create(NULL, 0600));
+		check_eq(seg_attach(vids[i], sid), 0);
+	}
+	atomic_fetch_add(&s->turn, 1);
+	await(s, 2);
+	took = tcase_microseconds();
+	size = widest(sid);
+	tcase_note("to %zu GiB in %d VASes: %ld us", size >> 30, WIDE,
+		   tcase_microseconds() - took);
+	for (i = 0; i < WIDE; i++)
+		check_eq(vas_delete(vids[i]), 0);
+	check_eq(seg_delete(sid), 0);
+	/* and where the VAS is one, and processes have something of their own in it */
+	sid = check_id(seg_alloc(NULL, BASE, PAGE, 0600));
+	one = check_id(vas_create(NULL, 0600));
+	for (i = 0; i < WIDE; i++) {
+		vh[i] = check_id(vas_attach(one));
+		own = check_id(seg_alloc(NULL, BASE + 512 * MIB, PAGE, 0600));
+		check_eq(seg_attach(vh[i], own), 0);
+	}
+	took = tcase_microseconds();
+	check_eq(seg_attach(one, sid), 0);
+	tcase_note("a small one: %ld us", tcase_microseconds() - took);
+	check_eq(seg_detach(one, sid), 0);
+	own = check_id(seg_alloc(NULL, BASE + 1024 * MIB, size - 1024 * MIB, 0600));
+	took = tcase_microseconds();
+	check_eq(seg_attach(one, own), 0);
+	tcase_note("a large one, beside %d private ones: %ld us", WIDE,
+		   tcase_microseconds() - took);
+}
+
+static void what_is_large_in_many_places_keeps_nobody_waiting(void)
+{
+	struct scene *s = tcase_shared(sizeof(*s));
+	pid_t attacker = tcase_spawn(grow_everywhere, s), victim;
+
+	await(s, 1);
+	victim = tcase_spawn(measure_find, s);
+	tcase_join(attacker);
+	atomic_store(&s->stop, 1);
+	tcase_join(victim);
+	tcase_note("the slowest of %ld calls of another user: %ld us",
+		   atomic_load(&s->done), atomic_load(&s->slowest));
+	check(atomic_load(&s->slowest) < 20000);
+}
+
+/*
  * Clones of one moment.
  */
 
@@ -462,6 +535,7 @@ static const struct tcase cases[] = {
 	CASE(a_pager_without_memory_is_in_no_other_pagers_way),
 	CASE(a_crowd_of_pagers_makes_no_fault_slow),
 	CASE(names_that_are_published_in_vain_keep_nobody_waiting),
+	CASE(what_is_large_in_many_places_keeps_nobody_waiting),
 	CASE(a_segment_is_cloned_once_at_a_moment),
 	CASE(a_clone_of_a_part_leaves_the_rest_as_it_is),
 	CASE(who_may_only_read_pages_nothing_out_and_moves_nothing),

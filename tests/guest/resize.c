@@ -455,6 +455,10 @@ static void a_locked_segment_has_all_its_pages(void)
 	check_eq(seg_resize(sid, 5 * MIB + PAGE), 0);
 	check_eq(seg_ctl(sid, SEG_CTL_GETATTR, &attr), 0);
 	check_eq(attr.resident, 5 * MIB + PAGE);
+	/* nor are there pages where the program itself makes them */
+	check_eq(seg_pager(sid, 1), 0);
+	check_eq(seg_resize(sid, 6 * MIB), -ENXIO);
+	check_eq(seg_pager(sid, 0), 0);
 	/* what cannot be had changes nothing */
 	check_eq(seg_resize(sid, 1UL << 40), -ENOMEM);
 	check_eq(seg_ctl(sid, SEG_CTL_GETATTR, &attr), 0);
