@@ -117,7 +117,7 @@ static void begin_beside_a_leaver(void *arg)
 		.wanted = timers_wanted(),
 	};
 	struct rlimit many = { 2 * (rlim_t)l.wanted, 2 * (rlim_t)l.wanted };
-	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC), pid;
+	int fd = open("/dev/pvvas", O_RDWR | O_CLOEXEC), pid, sig;
 
 	check(fd >= 0);
 	check(mmap((void *)VAS_WINDOW_BASE, WINDOW, PROT_READ | PROT_WRITE,
@@ -133,8 +133,11 @@ static void begin_beside_a_leaver(void *arg)
 	check_eq(l.timers, l.wanted);
 	atomic_store(&l.go, 1);
 	/* the first fault in the window begins */
-	check_eq(tcase_try_read(BASE).sig, SIGSEGV);
-	atomic_fetch_add(&s->exited_meanwhile, atomic_load(&l.leaves));
+	sig = tcase_try_read(BASE).sig;
+	/* SIGBUS: the leaver took longer than the driver waits, as it may where all does */
+	check(sig == SIGSEGV || (sig == SIGBUS && patience() > 1));
+	if (sig == SIGSEGV)
+		atomic_fetch_add(&s->exited_meanwhile, atomic_load(&l.leaves));
 	check_eq(waitpid(pid, NULL, __WALL), pid);
 }
 
