@@ -11,64 +11,53 @@
  *
  * Two functions do all of it.  Probes at their entries send threads that are in a
  * view to functions below, with the arguments in place, which leave the view, call
- * what was to be called, and go back.  That call takes a third probe: an indirect
- * one needs an ENDBR at its target, which static functions do not have.
+ * what was to be called, and go back.  These calls are direct ones: an indirect one
+ * needs an ENDBR at its target, which static functions do not have, and what relied
+ * on one more probe would not be done at all while probes are being switched off
+ * or on.
  */
 #define pr_fmt(fmt) "pvvas: " fmt
 
 #include <linux/kprobes.h>
+#include <linux/static_call.h>
 #include "pvvas_drv.h"
 #include "thread.h"
 
-/*
- * Calls @func with up to 4 arguments: the probe at its entry goes there, so the body
- * is never executed, and the compiler may conclude nothing from it.  No WARN(): where
- * one is the first instruction there can be no probe.
- */
-__attribute__((__noipa__))
-static unsigned long pvvas_uring_call(unsigned long a, unsigned long b, unsigned long c,
-				      unsigned long d, unsigned long func)
+/* Until init has found what is to be called. */
+static unsigned long pvvas_uring_none(unsigned long a, unsigned long b, unsigned long c,
+				      unsigned long d)
 {
 	return 0;
 }
 
-static unsigned long pvvas_uring_outside(unsigned long a, unsigned long b,
-					 unsigned long c, unsigned long d,
-					 const struct kprobe *probe)
-{
-	struct pvvas_thread *t = pvvas_thread_step_out();
-	unsigned long ret;
-
-	ret = pvvas_uring_call(a, b, c, d, (unsigned long)probe->addr);
-	if (t)
-		pvvas_thread_step_in(t);
-	return ret;
-}
-
-static struct kprobe pvvas_uring_call_probe;
-static struct kprobe pvvas_uring_task_probe;
-static struct kprobe pvvas_uring_local_probe;
+DEFINE_STATIC_CALL(pvvas_uring_task, pvvas_uring_none);
+DEFINE_STATIC_CALL(pvvas_uring_local, pvvas_uring_none);
 
 /* In place of tctx_task_work(). */
 static noinline unsigned long pvvas_uring_task_work(unsigned long a, unsigned long b,
 						    unsigned long c, unsigned long d)
 {
-	return pvvas_uring_outside(a, b, c, d, &pvvas_uring_task_probe);
+	struct pvvas_thread *t = pvvas_thread_step_out();
+	unsigned long ret = static_call(pvvas_uring_task)(a, b, c, d);
+
+	if (t)
+		pvvas_thread_step_in(t);
+	return ret;
 }
 
 /* In place of __io_run_local_work(), of rings with IORING_SETUP_DEFER_TASKRUN. */
 static noinline unsigned long pvvas_uring_local_work(unsigned long a, unsigned long b,
 						     unsigned long c, unsigned long d)
 {
-	return pvvas_uring_outside(a, b, c, d, &pvvas_uring_local_probe);
+	struct pvvas_thread *t = pvvas_thread_step_out();
+	unsigned long ret = static_call(pvvas_uring_local)(a, b, c, d);
+
+	if (t)
+		pvvas_thread_step_in(t);
+	return ret;
 }
 
-static int pvvas_uring_called(struct kprobe *probe, struct pt_regs *regs)
-{
-	regs->ip = regs->r8;
-	return 1;
-}
-NOKPROBE_SYMBOL(pvvas_uring_called);
+static struct kprobe pvvas_uring_task_probe;
 
 /* As if the other had been called: arguments and return address are in place. */
 static int pvvas_uring_entered(struct kprobe *probe, struct pt_regs *regs)
@@ -90,12 +79,6 @@ static void pvvas_uring_passed(struct kprobe *probe, struct pt_regs *regs,
 }
 NOKPROBE_SYMBOL(pvvas_uring_passed);
 
-static struct kprobe pvvas_uring_call_probe = {
-	.addr		= (kprobe_opcode_t *)pvvas_uring_call,
-	.pre_handler	= pvvas_uring_called,
-	.post_handler	= pvvas_uring_passed,
-};
-
 static struct kprobe pvvas_uring_task_probe = {
 	.symbol_name	= "tctx_task_work",
 	.pre_handler	= pvvas_uring_entered,
@@ -109,7 +92,6 @@ static struct kprobe pvvas_uring_local_probe = {
 };
 
 static struct kprobe *pvvas_uring_probes[] = {
-	&pvvas_uring_call_probe,
 	&pvvas_uring_task_probe,
 	&pvvas_uring_local_probe,
 };
@@ -124,7 +106,14 @@ int __init pvvas_uring_init(void)
 	if (ret)
 		pr_info("not loaded: no probes at tctx_task_work() and __io_run_local_work() (%d), without which a request of io_uring could end in another VAS\n",
 			ret);
-	return ret;
+	if (ret)
+		return ret;
+	/* Before there is a process with views. */
+	static_call_update(pvvas_uring_task,
+			   (void *)pvvas_uring_task_probe.addr);
+	static_call_update(pvvas_uring_local,
+			   (void *)pvvas_uring_local_probe.addr);
+	return 0;
 }
 
 /* Nothing of a process is left, and so no thread is on its way back to here. */

@@ -388,6 +388,56 @@ static void a_thread_comes_back_to_its_own_view_while_others_come_and_go(void)
 	tcase_note("%d reads beside %lu attachments", READS, other.turns);
 }
 
+struct probes {
+	int fd;
+	atomic_bool end;
+	atomic_int turns;
+};
+
+static void *switch_probes(void *arg)
+{
+	struct probes *probes = arg;
+
+	while (!atomic_load(&probes->end)) {
+		check_eq(pwrite(probes->fd, "0", 1, 0), 1);
+		check_eq(pwrite(probes->fd, "1", 1, 0), 1);
+		atomic_fetch_add(&probes->turns, 1);
+	}
+	return NULL;
+}
+
+#define TURNS	10
+
+/* A request whose work is lost never ends, nor does a later one of its thread. */
+static void probes_that_are_switched_off_and_on_lose_no_work(void)
+{
+	struct probes probes = {
+		.fd = open("/sys/kernel/debug/kprobes/enabled", O_WRONLY),
+	};
+	static char outside[8];
+	unsigned long reads;
+	pthread_t thread;
+	int fds[2];
+
+	if (probes.fd < 0)
+		tcase_skip("no debugfs with kprobes");
+	two_views();
+	ring_open(0);
+	check_eq(pipe(fds), 0);
+	check_eq(pthread_create(&thread, NULL, switch_probes, &probes), 0);
+	for (reads = 0; atomic_load(&probes.turns) < TURNS; reads++) {
+		enter(reads % 2 ? a : b);
+		ring_read_to(outside, fds[0], 0);
+		check_eq(write(fds[1], "TOMEMORY", 8), 8);
+		check_eq(ring_result(), 8);
+		check(shows(reads % 2 ? a : b, reads % 2 ? "this is a" : "this is b"));
+	}
+	atomic_store(&probes.end, true);
+	check_eq(pthread_join(thread, NULL), 0);
+	close(probes.fd);
+	tcase_note("%lu reads", reads);
+}
+
 static const struct tcase cases[] = {
 	CASE(a_read_that_has_waited_reaches_no_vas),
 	CASE(what_has_gone_before_counts_as_a_second_vas),
@@ -398,6 +448,7 @@ static const struct tcase cases[] = {
 	CASE(buffers_in_the_window_cannot_be_registered),
 	CASE(a_view_that_a_thread_comes_back_to_stays),
 	CASE_SECONDS(a_thread_comes_back_to_its_own_view_while_others_come_and_go, 60),
+	CASE_SECONDS(probes_that_are_switched_off_and_on_lose_no_work, 60),
 };
 
 TCASE_MAIN(cases, 0)
