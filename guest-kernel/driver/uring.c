@@ -103,11 +103,11 @@ int __init pvvas_uring_init(void)
 	if (!IS_ENABLED(CONFIG_IO_URING))
 		return 0;
 	ret = register_kprobes(pvvas_uring_probes, ARRAY_SIZE(pvvas_uring_probes));
-	if (ret)
+	if (ret) {
 		pr_info("not loaded: no probes at tctx_task_work() and __io_run_local_work() (%d), without which a request of io_uring could end in another VAS\n",
 			ret);
-	if (ret)
 		return ret;
+	}
 	/* Before there is a process with views. */
 	static_call_update(pvvas_uring_task,
 			   (void *)pvvas_uring_task_probe.addr);
