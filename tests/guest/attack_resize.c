@@ -213,7 +213,7 @@ static void neighbour(void *arg)
 	}
 }
 
-static void clone(void *arg)
+static void clone_again(void *arg)
 {
 	struct scene *s = arg;
 	uint32_t state = seed * 19 + 11;
@@ -243,7 +243,7 @@ static void clone(void *arg)
 static void growth_beside_all_others_takes_no_place_and_shows(void)
 {
 	static void (*const others[])(void *) = { grow_too, view, view, neighbour,
-						  neighbour, clone };
+						  neighbour, clone_again };
 	struct scene *s = tcase_shared(sizeof(*s));
 	pid_t pid[sizeof(others) / sizeof(others[0])];
 	unsigned int i;
