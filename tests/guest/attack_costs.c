@@ -312,16 +312,17 @@ static void become_reader(void *arg)
 	tcase_note("the reader's clone took %ld us", tcase_microseconds() - took);
 }
 
-static void a_readers_slow_clone_does_not_hold_up_the_owners(void)
+/* Clone a segment of this mode while @slow works on it in a cgroup beyond its limit. */
+static void clone_beside(void (*slow)(void *arg), mode_t mode)
 {
 	struct scene *s = new_scene();
-	pid_t reader;
+	pid_t other;
 	long took;
 
 	cgroup_make("reader", "max");
-	s->sid = tcase_seg(s->name, BASE, CLONED, 0644);
+	s->sid = tcase_seg(s->name, BASE, CLONED, mode);
 	check_eq(seg_populate(s->sid, BASE, CLONED), 0);
-	reader = tcase_spawn(become_reader, s);
+	other = tcase_spawn(slow, s);
 	await(s, 1);
 	high("1M");
 	pass(s);
@@ -330,9 +331,14 @@ static void a_readers_slow_clone_does_not_hold_up_the_owners(void)
 	tcase_track_seg(check_id(seg_clone(s->sid)));
 	took = tcase_microseconds() - took;
 	tcase_note("the owner's clone took %ld us", took);
-	tcase_join(reader);
+	tcase_join(other);
 	cgroup_remove("reader");
 	check(took < 2000000);
+}
+
+static void a_readers_slow_clone_does_not_hold_up_the_owners(void)
+{
+	clone_beside(become_reader, 0644);
 }
 
 /* To memory of its own, for which its cgroup pays: by copies. */
@@ -355,25 +361,7 @@ static void become_mover(void *arg)
 
 static void a_slow_move_does_not_hold_up_the_owners_clone(void)
 {
-	struct scene *s = new_scene();
-	pid_t mover;
-	long took;
-
-	cgroup_make("reader", "max");
-	s->sid = tcase_seg(s->name, BASE, CLONED, 0666);
-	check_eq(seg_populate(s->sid, BASE, CLONED), 0);
-	mover = tcase_spawn(become_mover, s);
-	await(s, 1);
-	high("1M");
-	pass(s);
-	usleep(500000);
-	took = tcase_microseconds();
-	tcase_track_seg(check_id(seg_clone(s->sid)));
-	took = tcase_microseconds() - took;
-	tcase_note("the owner's clone took %ld us", took);
-	tcase_join(mover);
-	cgroup_remove("reader");
-	check(took < 2000000);
+	clone_beside(become_mover, 0666);
 }
 
 static uint64_t tables(void)

@@ -344,15 +344,9 @@ struct crowd {
 static void begin_in_a_crowd(void *arg)
 {
 	struct crowd *c = arg;
-	pthread_attr_t attr;
-	pthread_t thread;
 	long from;
-	int i;
 
-	check_eq(pthread_attr_init(&attr), 0);
-	check_eq(pthread_attr_setstacksize(&attr, 16384), 0);
-	for (i = 0; i < c->threads; i++)
-		check_eq(pthread_create(&thread, &attr, stay_asleep, NULL), 0);
+	tcase_threads(NULL, c->threads, stay_asleep, NULL);
 	usleep(300000);
 	from = tcase_microseconds();
 	check_eq(pvvas_begin(), 0);

@@ -312,20 +312,16 @@ static void when_threads_are_in_all_slots_cpus_are_asked_once(void)
 	static struct member members[SLOTS];
 	static pthread_t threads[SLOTS];
 	static struct crowd crowd;
-	pthread_attr_t attr;
 	uint64_t before, after;
 	int vid, i;
 
 	tcase_need(PVVAS_FEATURE_SWITCH);
 	vid = tcase_vas_with_seg(BASE, BLOCK, NULL);
 	check_eq(pipe(crowd.pipe), 0);
-	check_eq(pthread_attr_init(&attr), 0);
-	check_eq(pthread_attr_setstacksize(&attr, 64 << 10), 0);
 	for (i = 0; i < SLOTS; i++) {
 		members[i].crowd = &crowd;
 		members[i].vh = check_id(vas_attach(vid));
-		check_eq(pthread_create(&threads[i], &attr, sleep_inside,
-					&members[i]), 0);
+		tcase_threads(&threads[i], 1, sleep_inside, &members[i]);
 	}
 	while (atomic_load(&crowd.inside) < SLOTS)
 		usleep(10000);

@@ -209,6 +209,19 @@ static void wake_one(struct waiter *w)
 	wake_one_with(w, NULL);
 }
 
+static void wait_ends(struct waiter *w, long ret)
+{
+	check_eq(pthread_join(w->thread, NULL), 0);
+	check_eq(w->ret, ret);
+}
+
+/* The word of @changed has another value; the wake-up reaches @next, too. */
+static void wake_up_goes_on(struct waiter *changed, struct waiter *next)
+{
+	wait_ends(changed, -EAGAIN);
+	wait_ends(next, 0);
+}
+
 /* The kernel wakes the thread in the first VAS, which then waits no more. */
 static void a_wake_up_reaches_the_view_in_which_the_word_has_changed(void)
 {
@@ -219,16 +232,12 @@ static void a_wake_up_reaches_the_view_in_which_the_word_has_changed(void)
 	start_waiter(&second);
 	start_waiter(&third);
 	wake_one(&third);
-	check_eq(pthread_join(third.thread, NULL), 0);
-	check_eq(third.ret, -EAGAIN);
-	check_eq(pthread_join(first.thread, NULL), 0);
-	check_eq(first.ret, 0);
+	wake_up_goes_on(&third, &first);
 	/* its word is as it was */
 	usleep(50000);
 	check_eq(atomic_load(&second.waits), 1);
 	wake_one(&second);
-	check_eq(pthread_join(second.thread, NULL), 0);
-	check_eq(second.ret, 0);
+	wait_ends(&second, 0);
 }
 
 static void nothing_happens(int sig)
@@ -256,10 +265,7 @@ static void a_wait_that_was_stopped_passes_a_wake_up_on(void)
 	usleep(50000);
 	start_waiter(&second);
 	wake_one(&second);
-	check_eq(pthread_join(second.thread, NULL), 0);
-	check_eq(second.ret, -EAGAIN);
-	check_eq(pthread_join(first.thread, NULL), 0);
-	check_eq(first.ret, 0);
+	wake_up_goes_on(&second, &first);
 }
 
 /* Its registers are those of the handler when it comes back to user mode. */
@@ -272,10 +278,7 @@ static void a_wait_that_ends_in_a_signal_handler_passes_its_wake_up_on(void)
 	start_waiter(&first);
 	start_waiter(&second);
 	wake_one_with(&second, &first.thread);
-	check_eq(pthread_join(second.thread, NULL), 0);
-	check_eq(second.ret, -EAGAIN);
-	check_eq(pthread_join(first.thread, NULL), 0);
-	check_eq(first.ret, 0);
+	wake_up_goes_on(&second, &first);
 }
 
 /* Both threads; one of them may wait with futex(). */
@@ -287,10 +290,7 @@ static void other_call(enum call first_call, enum call second_call)
 	start_waiter(&first);
 	start_waiter(&second);
 	wake_one(&second);
-	check_eq(pthread_join(second.thread, NULL), 0);
-	check_eq(second.ret, -EAGAIN);
-	check_eq(pthread_join(first.thread, NULL), 0);
-	check_eq(first.ret, 0);
+	wake_up_goes_on(&second, &first);
 }
 
 static void waits_with_other_calls_pass_wake_ups_on(void)

@@ -4,8 +4,6 @@
  * threads, or with threads that get next to no CPU time.
  */
 #include <errno.h>
-#include <limits.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -22,17 +20,6 @@
 static struct attacker crowd;
 static atomic_int begun, been;
 
-static void start(void *(*fn)(void *arg), int nr)
-{
-	pthread_attr_t attr;
-	pthread_t thread;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, PTHREAD_STACK_MIN + 16384);
-	while (nr--)
-		check_eq(pthread_create(&thread, &attr, fn, NULL), 0);
-}
-
 /* One of the crowd: with a number and an array of its own. */
 static volatile uint32_t *be_a_holder(void)
 {
@@ -48,7 +35,7 @@ static volatile uint32_t *be_a_holder(void)
 static void gather(struct stage *s, void *(*fn)(void *arg), int nr)
 {
 	crowd = reader(s);
-	start(fn, nr);
+	tcase_threads(NULL, nr, fn, NULL);
 	reach(&begun, nr);
 	atomic_store(&s->ready, 1);
 }
@@ -143,7 +130,7 @@ static void *read_slowly(void *arg)
 static void read_in_a_slow_crowd(void *arg)
 {
 	gather(arg, read_slowly, SLOW);
-	start(run_always, 2);
+	tcase_threads(NULL, 2, run_always, NULL);
 	for (;;)
 		pause();
 }
@@ -184,7 +171,7 @@ static void wait_in_a_starved_crowd(void *arg)
 	cgroup_enter("starved");
 	gather(s, wait_to_read, STARVED);
 	reach(&s->step, 1);
-	start(run_always, 2);
+	tcase_threads(NULL, 2, run_always, NULL);
 	for (;;)
 		pause();
 }
@@ -268,7 +255,7 @@ static void keep_arrays(void *arg)
 	struct stage *s = arg;
 
 	crowd = reader(s);
-	start(keep_an_array, 100);
+	tcase_threads(NULL, 100, keep_an_array, NULL);
 	reach(&begun, 100);
 	kib = before - tcase_number("/proc/meminfo", "MemAvailable:");
 	tcase_note("%ld KiB", kib);

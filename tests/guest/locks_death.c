@@ -199,12 +199,9 @@ static void *end_inside_without_farewell(void *arg)
 
 static void in_thread(void *(*fn)(void *), int *vh)
 {
-	pthread_attr_t attr;
 	pthread_t thread;
 
-	check_eq(pthread_attr_init(&attr), 0);
-	check_eq(pthread_attr_setstacksize(&attr, 65536), 0);
-	check_eq(pthread_create(&thread, &attr, fn, vh), 0);
+	tcase_threads(&thread, 1, fn, vh);
 	check_eq(pthread_join(thread, NULL), 0);
 }
 

@@ -26,11 +26,7 @@ static void enter(int to)
 /* A VAS that shows a segment of 4 MiB. */
 static int vas_with_segment(void)
 {
-	int vid = tcase_vas(NULL, 0600);
-
-	sid = tcase_seg_with(NULL, BASE, 4 * MIB, 0600, 0);
-	check_eq(seg_attach(vid, sid), 0);
-	return vid;
+	return tcase_vas_with_seg(BASE, 4 * MIB, &sid);
 }
 
 static void refused(struct tcase_fault f, void *addr)

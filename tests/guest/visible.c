@@ -326,18 +326,13 @@ static void a_long_list_is_soon_read(void)
 	static pthread_t threads[SLEEPERS];
 	int vid = tcase_vas(v, 0600), i, lines = 0;
 	atomic_int leave = 0;
-	pthread_attr_t small;
 	const char *at;
 	double start;
 
 	mounted();
 	for (i = 0; i < ATTACHED; i++)
 		check_id(vas_attach(vid));
-	check_eq(pthread_attr_init(&small), 0);
-	check_eq(pthread_attr_setstacksize(&small, 65536), 0);
-	for (i = 0; i < SLEEPERS; i++)
-		check_eq(pthread_create(&threads[i], &small, sleep_until_told,
-					&leave), 0);
+	tcase_threads(threads, SLEEPERS, sleep_until_told, &leave);
 	start = seconds();
 	text = file_contents(path_of("vas", v));
 	start = seconds() - start;

@@ -74,19 +74,26 @@ static void get_log(void)
 	vm_ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log);
 }
 
-static void one_frame_in_very_many_places(void)
+/* A view with NR_TABLES tables, full of leaves whose frames are @step apart. */
+static void begin_with_many_leaves(uint64_t step)
 {
 	uint64_t i, k, *t;
-	double since;
 
 	begin(SIZE, 4000);
 	for (i = 0; i < NR_TABLES; i++) {
 		t = vm_shared(PAGE);
 		for (k = 0; k < 512; k++)
-			t[k] = TEST_GPA | E_LEAF;
+			t[k] = (TEST_GPA + k * step) | E_LEAF;
 		*root_2mib(vm, root, WINDOW_FREE + i * 2 * MIB) =
 			(uint64_t)t | E_TABLE;
 	}
+}
+
+static void one_frame_in_very_many_places(void)
+{
+	double since;
+
+	begin_with_many_leaves(0);
 	since = now();
 	vcpu_call(v, guest_write, WINDOW_FREE, NR_TABLES * 512, PAGE);
 	within("32768 entries for one frame", since, NR_TABLES * 512 * 4000.0);
@@ -132,17 +139,9 @@ static void one_table_in_very_many_places(void)
 
 static void an_unrelated_slot_with_many_leaves(void)
 {
-	uint64_t i, k, *t;
 	double since;
 
-	begin(SIZE, 4000);
-	for (i = 0; i < NR_TABLES; i++) {
-		t = vm_shared(PAGE);
-		for (k = 0; k < 512; k++)
-			t[k] = (TEST_GPA + k * PAGE) | E_LEAF;
-		*root_2mib(vm, root, WINDOW_FREE + i * 2 * MIB) =
-			(uint64_t)t | E_TABLE;
-	}
+	begin_with_many_leaves(PAGE);
 	vm_ram(vm, FIRST_TEST_SLOT + 1, TEST_GPA + 64 * MIB, 2 * MIB, 0);
 	vcpu_call(v, guest_write, WINDOW_FREE, NR_TABLES * 512, PAGE);
 	since = now();
@@ -156,17 +155,9 @@ static void an_unrelated_slot_with_many_leaves(void)
 /* What is below it may be other views' too, or soon used again: it stays. */
 static void a_view_with_many_leaves_is_destroyed(void)
 {
-	uint64_t i, k, *t;
 	double since;
 
-	begin(SIZE, 4000);
-	for (i = 0; i < NR_TABLES; i++) {
-		t = vm_shared(PAGE);
-		for (k = 0; k < 512; k++)
-			t[k] = (TEST_GPA + k * PAGE) | E_LEAF;
-		*root_2mib(vm, root, WINDOW_FREE + i * 2 * MIB) =
-			(uint64_t)t | E_TABLE;
-	}
+	begin_with_many_leaves(PAGE);
 	vcpu_call(v, guest_write, WINDOW_FREE, NR_TABLES * 512, PAGE);
 	vcpu_vmfunc(v, 0);
 	since = now();

@@ -2,19 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Combinations of KVM, QEMU and driver of which one knows nothing of views, or something else than the others: each fails with a
 # clear message, and the guest runs. Runs in the emulated host; prints TAP. Argument: stock-kvm, stock-qemu, other-driver.
-tests=/usr/lib/pvvas/tests
-n=0
-failed=0
-
-result() { # STATUS NAME
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		failed=1
-	fi
-}
+# shellcheck source=tests/host/tap.sh
+. /usr/lib/pvvas/tests/tap
 
 # refused MESSAGE: QEMU does not start, and says why
 refused() {

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # gdb itself, in a guest, on a program with two threads in two views. `gdb 2`: with two vCPUs. Runs in the emulated
 # host; prints TAP.
-tests=/usr/lib/pvvas/tests
+# shellcheck source=tests/host/tap.sh
+. /usr/lib/pvvas/tests/tap
 name=gdb$1
 
 cat >/tmp/gdb-job <<EOF
@@ -31,18 +32,6 @@ echo "gdb: exit \$?"
 EOF
 run-guest --name "$name" --smp "${1:-1}" --mem 512 --job /tmp/gdb-job --add /tools:/tools >/tmp/gdb.log 2>&1
 status=$?
-failed=0
-n=0
-
-shown() { # NAME PATTERN
-	n=$((n + 1))
-	if grep -q "$2" "/out/$name/console"; then
-		echo "ok $n - $1"
-	else
-		echo "not ok $n - $1"
-		failed=1
-	fi
-}
 
 echo 1..5
 sed 's/^/# /' "/out/$name/console"

@@ -3,7 +3,8 @@
 # A guest whose threads are inside VASes starts another kernel by kexec: the new one's driver finds a clean hypervisor.
 # Meanwhile KVM drops its tables for the VM, again and again, and reads those of the guest that are still in use.
 # `kexec 2`: with two vCPUs. Runs in the emulated host; prints TAP.
-tests=/usr/lib/pvvas/tests
+# shellcheck source=tests/host/tap.sh
+. /usr/lib/pvvas/tests/tap
 name=kexec$1
 
 # the kernel is hashed before it is started, twice, in one go: under emulation that outlasts the watchdogs
@@ -27,18 +28,6 @@ run-guest --name "$name" --smp "${1:-1}" --mem 768 --job /tmp/kexec-first --add 
 status=$?
 kill $dropper
 rm -f /tmp/second.cpio
-failed=0
-n=0
-
-shown() { # NAME PATTERN
-	n=$((n + 1))
-	if grep -q "$2" "/out/$name/console"; then
-		echo "ok $n - $1"
-	else
-		echo "not ok $n - $1"
-		failed=1
-	fi
-}
 
 echo 1..3
 sed 's/^/# /' "/out/$name/console"

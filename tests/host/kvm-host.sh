@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The project's own commands on a machine with /dev/kvm and VMX: this one, with stock KVM, under the Debian of make test-kvm-host.
 # What is emulated is the machine below; QEMU, three kernels and two levels of KVM are real. All their kernel logs are looked at.
+# shellcheck source=tests/host/tap.sh
+. /usr/lib/pvvas/tests/tap
 debian=/debian
 tree=$debian/pvvas
 out=/out/kvm-host
-n=0
-failed=0
 mkdir -p $out $debian
 mount -t tmpfs -o size=90% debian $debian
 tar -xf /debian.tar -C $debian && rm /debian.tar
@@ -21,37 +21,26 @@ typed() { # NAME COMMAND...: typed in the tree; what it prints is kept as NAME
 		sh -c 'cd /pvvas && exec "$@"' typed "$@" >"$out/$name" 2>&1
 }
 
-result() { # STATUS NAME FILE: with what FILE says when it failed
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		tail -n 20 "$out/$3" | sed 's/^/# /'
-		failed=1
-	fi
-}
-
 echo 1..5
 typed doctor make doctor && grep -q '^info *host level *nested under KVM: ' $out/doctor
-result $? "make doctor says that the host level runs under KVM" doctor
+result $? "make doctor says that the host level runs under KVM" $out/doctor
 
 typed demo make demo
 status=$?
 grep -q '^booting host and guest (kvm ' $out/demo && [ -s $tree/build/demo/boot/emulator.log ] && status=9
 tail -n 1 $out/demo | grep -qx 'pvvas-demo: ok switches=2000000 vmfunc_exits=0 hypercalls=0 wrong_answers=0' || status=8
-result $status "make demo" demo
+result $status "make demo" $out/demo
 
 typed test make test TESTS="hypercalls vmfunc sharing segments access switching process"
 status=$?
 tail -n 1 $out/test | grep -Eqx '[1-9][0-9]+ passed, 0 failed, 0 skipped' || status=8
-result $status "make test of some cases of host and guest: $(tail -n 1 $out/test)" test
+result $status "make test of some cases of host and guest: $(tail -n 1 $out/test)" $out/test
 
 typed bench make bench ONLY="switching/bare_vmfunc switching/vas_switch switching/empty_system_call"
-result $? "make bench" bench
+result $? "make bench" $out/bench
 
 # the columns are name, low, high, measured; the measured one must be there, and what results.json has
 grep -q '^PREDICTED cycles' $out/bench && grep -Eq '^ +bare_vmfunc .* +[1-9][0-9]* +[1-9][0-9]* +[1-9][0-9]*( |$)' $out/bench
-result $? "make bench prints what it measured beside what was predicted" bench
+result $? "make bench prints what it measured beside what was predicted" $out/bench
 cp $tree/build/bench/results.json $out/ 2>/dev/null
 exit $failed

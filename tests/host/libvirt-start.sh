@@ -3,21 +3,9 @@
 # What tests under a libvirt daemon share; to be sourced in the emulated host, with more lines of qemu.conf in $settings. At its end
 # the daemon runs.
 # shellcheck disable=SC2034 # who sources it uses them
-tests=/usr/lib/pvvas/tests
+# shellcheck source=tests/host/tap.sh
+. /usr/lib/pvvas/tests/tap
 out=/out/libvirt
-n=0
-failed=0
-
-result() { # STATUS NAME
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		failed=1
-	fi
-	echo "$(cut -d' ' -f1 /proc/uptime) s: $n, $2: $1" >/dev/console
-}
 
 patiently() { # COMMAND...: until it succeeds, for at most 100 seconds
 	i=0

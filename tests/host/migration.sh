@@ -2,20 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Threads inside VASes survive savevm-like migration to a file, live migration to a second QEMU, and a system reset.
 # Runs in the emulated host; prints TAP.
-tests=/usr/lib/pvvas/tests
+# shellcheck source=tests/host/tap.sh
+. /usr/lib/pvvas/tests/tap
 hmp=$tests/hmp
-n=0
-failed=0
-
-result() { # STATUS NAME
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		failed=1
-	fi
-}
 
 wait_for() { # FILE TEXT
 	i=0

@@ -4,19 +4,11 @@
 # host, after all others; prints TAP.
 # shellcheck disable=SC1091 # the host's
 . /etc/boot.conf
-tests=/usr/lib/pvvas/tests
+# shellcheck source=tests/host/tap.sh
+. /usr/lib/pvvas/tests/tap
 modules=/modules/patched
 tracing=/sys/kernel/tracing
 event=events/kvm/kvm_pvvas_fault/enable
-n=0
-failed=0
-
-# result NAME: as the command before it ended
-result() {
-	if [ $? = 0 ]; then word=ok; else word="not ok" failed=1; fi
-	n=$((n + 1))
-	echo "$word $n - $1"
-}
 
 # As the host loads it.
 kvm_intel() {
@@ -33,14 +25,14 @@ faults() {
 echo 1..5
 echo 1 >$tracing/$event
 [ "$(faults)" -gt 0 ]
-result a_vm_with_views_runs_and_its_faults_are_seen
+result $? a_vm_with_views_runs_and_its_faults_are_seen
 rmmod kvm_intel && rmmod kvm && [ ! -e $tracing/$event ]
-result modules_go_while_the_event_is_on
+result $? modules_go_while_the_event_is_on
 insmod $modules/kvm.ko && echo 1 >$tracing/$event && kvm_intel && [ "$(faults)" -gt 0 ]
-result an_event_that_was_on_before_kvm_intel_is_seen
+result $? an_event_that_was_on_before_kvm_intel_is_seen
 rmmod kvm_intel && kvm_intel && [ "$(faults)" -gt 0 ]
-result kvm_intel_alone_goes_and_comes_back
+result $? kvm_intel_alone_goes_and_comes_back
 echo 0 >$tracing/$event
 [ "$(faults)" = 0 ]
-result nothing_is_seen_when_it_is_off
+result $? nothing_is_seen_when_it_is_off
 exit $failed

@@ -2,20 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # QEMU's CPU property kvm-pvvas on machines of all sorts, none of which runs: where the window is, what is refused and with
 # which words, what a BAR in the window does. Runs in the emulated host; prints TAP.
-hmp=/usr/lib/pvvas/tests/hmp
-n=0
-failed=0
-
-result() { # STATUS NAME
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		sed 's/^/# /' /tmp/said
-		failed=1
-	fi
-}
+# shellcheck source=tests/host/tap.sh
+. /usr/lib/pvvas/tests/tap
+hmp=$tests/hmp
+details=/tmp/said
 
 # machine MACHINE CPU [OPTION...]: its QEMU, stopped before the first instruction
 machine() {

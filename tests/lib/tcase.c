@@ -388,6 +388,21 @@ void tcase_become(unsigned int id)
 	check_eq(setuid(id), 0);
 }
 
+void tcase_threads(pthread_t *threads, int nr, void *(*fn)(void *arg),
+		   void *arg)
+{
+	pthread_attr_t small;
+	pthread_t one;
+	int i;
+
+	check_eq(pthread_attr_init(&small), 0);
+	check_eq(pthread_attr_setstacksize(&small, 64 << 10), 0);
+	for (i = 0; i < nr; i++)
+		check_eq(pthread_create(threads ? &threads[i] : &one, &small,
+					fn, arg), 0);
+	pthread_attr_destroy(&small);
+}
+
 long tcase_microseconds(void)
 {
 	struct timespec t;

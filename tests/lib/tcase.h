@@ -9,6 +9,7 @@
 #ifndef TCASE_H
 #define TCASE_H
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -114,6 +115,9 @@ void tcase_need(enum pvvas_feature feature);
 
 /* Be this user, and in this group alone, from now on. */
 void tcase_become(unsigned int id);
+/* Start @nr threads with small stacks, all with @arg; @threads may be NULL. */
+void tcase_threads(pthread_t *threads, int nr, void *(*fn)(void *arg),
+		   void *arg);
 /* By a clock that is not set. */
 long tcase_microseconds(void);
 
