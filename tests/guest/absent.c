@@ -75,7 +75,8 @@ static void vmfunc_is_a_signal(void)
 	struct vmfunc v;
 
 	for (v.leaf = 0; v.leaf < 64; v.leaf++) {
-		for (v.slot = 0; v.slot < 512; v.slot++) {
+		/* all slots of the leaf that there is, some of others: vmfunc has all */
+		for (v.slot = 0; v.slot < 512; v.slot += v.leaf ? 73 : 1) {
 			int sig = tcase_try(do_vmfunc, &v).sig;
 
 			check(sig == SIGILL || sig == SIGSEGV);

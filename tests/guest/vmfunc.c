@@ -57,13 +57,14 @@ static void see_nothing(void)
 	check_eq(tcase_try_read((char *)VAS_WINDOW_BASE).sig, SIGSEGV);
 }
 
-static void try_everything(void)
+/* All leaves, and each @step-th slot of those that are not there. */
+static void try_leaves(unsigned long step)
 {
 	unsigned long leaf, slot;
 	size_t i, k;
 
 	for (leaf = 0; leaf < 64; leaf++) {
-		for (slot = 0; slot < 512; slot++)
+		for (slot = 0; slot < 512; slot += leaf ? step : 1)
 			try_vmfunc(leaf, slot);
 		see_nothing();
 	}
@@ -80,7 +81,7 @@ static void try_everything(void)
 
 static void a_process_without_vases_sees_nothing(void)
 {
-	try_everything();
+	try_leaves(1);
 }
 
 static void live_inside(void *arg)
@@ -120,7 +121,7 @@ static void it_sees_nothing_of_a_neighbour_on_its_cpu(void)
 		}
 		see_nothing();
 	}
-	try_everything();
+	try_leaves(73);
 	atomic_store(state, 2);
 	tcase_join(pid);
 }
