@@ -14,7 +14,7 @@ pages() {
 echo 1..2
 before=$(pages)
 printf '#!/bin/sh\n%s/wanderer 10000000\n' $tests >/tmp/wander
-pid=$(run-guest --name killed --mem 128 --job /tmp/wander --background)
+pid=$(run-guest --name killed --mem 160 --job /tmp/wander --background)
 i=0
 until grep -q wandering /out/killed/console 2>/dev/null || [ $i = 1000 ]; do
 	i=$((i + 1))

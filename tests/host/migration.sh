@@ -31,7 +31,7 @@ done
 echo 1..8
 
 # 1: to a file, and on from there
-run-guest --name file1 --mem 128 --job /tmp/wander-100000 --background >/tmp/file1.pid
+run-guest --name file1 --mem 160 --job /tmp/wander-100000 --background >/tmp/file1.pid
 wait_for /out/file1/console wandering
 result $? two_threads_are_inside_their_vases
 $hmp /tmp/file1.monitor stop >/dev/null
@@ -39,22 +39,22 @@ $hmp /tmp/file1.monitor "migrate exec:cat>/tmp/state" >/dev/null
 wait_status file1 completed
 result $? a_vm_with_live_views_is_saved
 $hmp /tmp/file1.monitor quit >/dev/null
-run-guest --name file2 --mem 128 --job /tmp/wander-100000 --background -- -incoming "exec:cat /tmp/state" >/tmp/file2.pid
+run-guest --name file2 --mem 160 --job /tmp/wander-100000 --background -- -incoming "exec:cat /tmp/state" >/tmp/file2.pid
 wait_status file2 completed
 $hmp /tmp/file2.monitor cont >/dev/null
 wait_for /out/file2/console "wandered: 0 wrong"
 result $? the_restored_vm_goes_on_with_right_data
 $hmp /tmp/file2.monitor quit >/dev/null 2>&1
 # on a side with another limit it says which, and does not start
-run-guest --name other --mem 128 --job /tmp/wander-100000 --cpu-opts ,kvm-pvvas-views=1000 --timeout 60 -- -incoming "exec:cat /tmp/state" >/dev/null
+run-guest --name other --mem 160 --job /tmp/wander-100000 --cpu-opts ,kvm-pvvas-views=1000 --timeout 60 -- -incoming "exec:cat /tmp/state" >/dev/null
 grep -q "kvm-pvvas-views is 0x10000 at the source and 0x3e8 here: set it on both sides" /out/other/console
 result $? another_limit_is_named_and_refused
 rm -f /tmp/state
 
 # 2: live, source and target at the same time
 rm -f /tmp/live.sock
-run-guest --name live2 --mem 128 --job /tmp/wander-500000 --background -- -incoming unix:/tmp/live.sock >/tmp/live2.pid
-run-guest --name live1 --mem 128 --job /tmp/wander-500000 --background >/tmp/live1.pid
+run-guest --name live2 --mem 160 --job /tmp/wander-500000 --background -- -incoming unix:/tmp/live.sock >/tmp/live2.pid
+run-guest --name live1 --mem 160 --job /tmp/wander-500000 --background >/tmp/live1.pid
 wait_for /out/live1/console wandering
 $hmp /tmp/live1.monitor "migrate_set_parameter max-bandwidth 64m" >/dev/null
 $hmp /tmp/live1.monitor "migrate -d unix:/tmp/live.sock" >/dev/null
@@ -68,8 +68,8 @@ $hmp /tmp/live2.monitor quit >/dev/null 2>&1
 
 # 3: by postcopy: the target runs, and its views fault in pages that the source still has
 rm -f /tmp/live.sock
-run-guest --name post2 --mem 128 --job /tmp/wander-500000 --background -- -incoming unix:/tmp/live.sock >/tmp/post2.pid
-run-guest --name post1 --mem 128 --job /tmp/wander-500000 --background >/tmp/post1.pid
+run-guest --name post2 --mem 160 --job /tmp/wander-500000 --background -- -incoming unix:/tmp/live.sock >/tmp/post2.pid
+run-guest --name post1 --mem 160 --job /tmp/wander-500000 --background >/tmp/post1.pid
 wait_for /out/post1/console wandering
 for side in post1 post2; do $hmp /tmp/$side.monitor "migrate_set_capability postcopy-ram on"; done >/dev/null
 $hmp /tmp/post1.monitor "migrate_set_parameter max-bandwidth 4m" >/dev/null
