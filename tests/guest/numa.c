@@ -89,7 +89,8 @@ static int create(unsigned int flags, int node)
 	return check_id(try_to_create(flags, node));
 }
 
-static void took_from(int node, const long before[2])
+static bool __attribute__((warn_unused_result))
+took_from(int node, const long before[2])
 {
 	long took[2];
 	int i;
@@ -99,17 +100,26 @@ static void took_from(int node, const long before[2])
 	tcase_note("node %d: %ld KiB from node 0, %ld from node 1", node,
 		   took[0], took[1]);
 	/* most of it: the tables and the CPU's own pages come on top */
-	check(took[node] > (long)(SIZE / 1024 / 4 * 3));
-	check(took[!node] < (long)(SIZE / 1024 / 4));
+	return took[node] > (long)(SIZE / 1024 / 4 * 3) &&
+	       took[!node] < (long)(SIZE / 1024 / 4);
 }
 
+#define TRIES	5
+
+/* A kernel that has just started frees memory of its own, now and then. */
 static void all_at_once_from(int node)
 {
 	long before[2];
+	int sid, i;
 
-	read_free(before);
-	create(PVVAS_CREATE_POPULATE, node);
-	took_from(node, before);
+	for (i = 0; i < TRIES; i++) {
+		read_free(before);
+		sid = create(PVVAS_CREATE_POPULATE, node);
+		if (took_from(node, before))
+			break;
+		check_eq(seg_delete(sid), 0);
+	}
+	check(i < TRIES);
 }
 
 static void at_first_touch_from(int node)
@@ -123,7 +133,7 @@ static void at_first_touch_from(int node)
 	read_free(before);
 	for (at = 0; at < SIZE; at += 4096)
 		BASE[at] = 1;
-	took_from(node, before);
+	check(took_from(node, before));
 	check_eq(vas_switch(VAS_HOME), 0);
 }
 
@@ -201,7 +211,7 @@ static void bound_pages_are_of_their_nodes_or_not_at_all(void)
 	close(fd);
 	read_free(before);
 	check_id(try_with(PVVAS_CREATE_POPULATE, PVVAS_NUMA_BIND, 2));
-	took_from(1, before);
+	check(took_from(1, before));
 }
 
 static void in_cpuset(void *arg)
