@@ -46,7 +46,7 @@ exec 3>&1 >$out/virsh.log 2>&1
 set -x
 {
 	run-guest --job /tmp/start.job --add /tmp/$domain.job:/tests.job --initrd /tmp/$domain.initrd &&
-		sed -e "s|@NAME@|$domain|g" -e "s|@INITRD@|/tmp/$domain.initrd|" -e "s|>128</memory>|>512</memory>|" \
+		sed -e "s|@NAME@|$domain|g" -e "s|@INITRD@|/tmp/$domain.initrd|" -e "s|>160</memory>|>512</memory>|" \
 			-e "s|<serial type='file'>|<serial type='pty'>|" -e '/\.console/d' -e "s|<pvvas .*|<pvvas state='on'/>|" /etc/libvirt/guest.xml >/tmp/$domain.xml &&
 		virsh define --validate /tmp/$domain.xml && mkfifo /tmp/keys
 	result $? the_domain_is_defined >&3

@@ -66,9 +66,9 @@ set -x
 	limited " views='50001'" && refused "attribute 'views' of KVM feature 'pvvas' is 50001 and this host allows 50000" start $name && nothing_left
 	result $? more_than_the_hosts_limit_is_refused >&3
 
-	numa="<numa><cell id='0' cpus='0-1' memory='128' unit='MiB'/></numa>"
+	numa="<numa><cell id='0' cpus='0-1' memory='160' unit='MiB'/></numa>"
 	memory() { # GIB
-		echo "s|<memory .*|<maxMemory slots='2' unit='GiB'>$1</maxMemory><memory unit='MiB'>128</memory>|; s|<vcpu>1|<vcpu current='1'>2|"
+		echo "s|<memory .*|<maxMemory slots='2' unit='GiB'>$1</maxMemory><memory unit='MiB'>160</memory>|; s|<vcpu>1|<vcpu current='1'>2|"
 	}
 	with 2000 "<cpu mode='custom' match='exact' check='none'>$nehalem$numa</cpu>" "$(memory 600)" &&
 		refused "into the window of kvm-pvvas at 0x8000000000: lower maxmem" start $name && nothing_left
